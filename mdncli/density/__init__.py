@@ -1,0 +1,1 @@
+"""What a conditional density is, and what it answers, without PyTorch."""
