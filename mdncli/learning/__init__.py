@@ -1,0 +1,1 @@
+"""How a density is learned, with PyTorch."""

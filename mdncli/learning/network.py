@@ -1,0 +1,115 @@
+"""The network that learns: a multilayer perceptron whose outputs are read as π, μ and σ.
+
+Its twin in `mdncli.density.network` answers; a test holds the two together.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mdncli.density import network as answering
+from mdncli.density.network import Architecture
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "silu": torch.nn.functional.silu,
+    "leaky-relu": torch.nn.functional.leaky_relu,
+}
+
+# Turns per standard deviation of a feature, roughly: enough for a curve of several turns over the
+# range of the data, and few enough that a smooth curve is not taken for one.
+_FREQUENCY_SCALE = 0.25
+_HEAD_GAIN = 0.3
+_NARROWEST_START = 0.3
+
+
+class Perceptron:
+    """A trunk of hidden layers and a linear head: standardized features in, numbers out.
+
+    Attributes:
+        frequencies: (F, Q), of the sines and cosines that the first layer reads beside x.
+        layers: (weight, bias) pairs of shapes (out, in) and (out,).
+    """
+
+    def __init__(
+        self, features: int, architecture: Architecture, outputs: int, generator: torch.Generator
+    ) -> None:
+        self._architecture = architecture
+        # Quantiles of half a normal distribution cover the scale evenly from slow to fast.
+        count = architecture.frequencies
+        levels = (torch.arange(count) + 0.5) / max(1, count)
+        scale = _FREQUENCY_SCALE * math.sqrt(2.0)
+        self.frequencies = (scale * torch.erfinv(levels)).repeat(features, 1)
+        self.layers: list[tuple[Tensor, Tensor]] = []
+        inputs = architecture.trunk_width(features)
+        for width in (*architecture.hidden, outputs):
+            spread = 1.0 / math.sqrt(3.0 * inputs)
+            weight = torch.empty(width, inputs).normal_(0.0, spread, generator=generator)
+            self.layers.append((weight, torch.zeros(width)))
+            inputs = width
+        self.layers[-1][0].mul_(_HEAD_GAIN)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the outputs, shape (O, N), rows last, for x of shape (N, F)."""
+        activation = ACTIVATIONS[self._architecture.activation]
+        x = x.T
+        angles = (2.0 * math.pi * self.frequencies[:, :, None] * x[:, None, :]).flatten(0, 1)
+        hidden = torch.cat([x, torch.sin(angles), torch.cos(angles)])
+        *trunk, (head_weight, head_bias) = self.layers
+        for weight, bias in trunk:
+            hidden = activation(torch.addmm(bias[:, None], weight, hidden))
+        return torch.addmm(head_bias[:, None], head_weight, hidden)
+
+    def spread_components(self, y: Tensor, generator: torch.Generator) -> None:
+        """Start the components over the rows of y, shape (N, T), with equal weights.
+
+        One target: the means start at its quantiles. Several: at rows of y drawn one after another,
+        each with a probability in proportion to its squared distance from those drawn before
+        (Arthur and Vassilvitskii 2007), so that the components start apart.
+        """
+        components, targets = self._architecture.mixtures, y.shape[1]
+        if targets == 1:
+            levels = (torch.arange(components) + 0.5) / components
+            means = y[:, 0].sort().values[(levels * len(y)).long()]
+        else:
+            means = _distant_rows(y, components, generator)
+        bias = self.layers[-1][1]
+        bias[components : components * (1 + targets)] = means.reshape(-1)
+        bias[components * (1 + targets) :] = math.log(max(1.0 / components, _NARROWEST_START))
+
+    def parameters(self) -> list[Tensor]:
+        """Return every tensor that learns."""
+        return [self.frequencies, *(tensor for layer in self.layers for tensor in layer)]
+
+    def hold(self, parameters: list[Tensor]) -> None:
+        """Take these tensors, in the order of `parameters`, as the network's own."""
+        self.frequencies, *rest = parameters
+        self.layers = list(zip(rest[::2], rest[1::2], strict=True))
+
+    def for_answers(self) -> answering.Perceptron:
+        """Return the network as the answers need it, in NumPy and float64."""
+        return answering.Perceptron(
+            self._architecture.activation,
+            _array(self.frequencies),
+            [(_array(weight), _array(bias)) for weight, bias in self.layers],
+        )
+
+
+def _distant_rows(y: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    chosen = [int(torch.randint(len(y), (1,), generator=generator))]
+    distance = ((y - y[chosen[0]]) ** 2).sum(dim=1)
+    while len(chosen) < count:
+        # With fewer distinct rows than components every distance ends at zero: start some alike.
+        likely = distance if float(distance.sum()) > 0.0 else torch.ones_like(distance)
+        place = torch.rand(1, generator=generator) * likely.sum()
+        chosen.append(min(int(torch.searchsorted(likely.cumsum(0), place)), len(y) - 1))
+        distance = torch.minimum(distance, ((y - y[chosen[-1]]) ** 2).sum(dim=1))
+    return y[chosen]
+
+
+def _array(tensor: Tensor) -> answering.Array:
+    array: answering.Array = tensor.detach().cpu().double().numpy()
+    return array

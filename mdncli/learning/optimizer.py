@@ -1,0 +1,103 @@
+"""Adam over one flat vector of weights, with the running average of the weights beside it.
+
+Our own because constructing a `torch.optim` optimizer imports PyTorch's compiler, which takes
+longer than learning a small table.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mdncli.learning.network import Perceptron
+
+_BETA1 = 0.9
+_BETA2 = 0.99
+_EPSILON = 1e-8
+_LONGEST_GRADIENT = 1.0
+_AVERAGE_DECAY = 0.98
+_AVERAGE_START = 20
+
+
+class AveragedAdam:
+    """Adam (Kingma and Ba 2015, algorithm 1) with decoupled weight decay.
+
+    The decay is that of Loshchilov and Hutter (2019). The network's weights become views of one
+    vector, so a step is a handful of operations whatever the number of layers. Their exponential
+    moving average follows them: its loss is steadier than theirs, and it is what a network is
+    judged by.
+    """
+
+    def __init__(self, network: Perceptron, device: torch.device, *, weight_decay: float) -> None:
+        starts = network.parameters()
+        self.weights = torch.cat([start.reshape(-1) for start in starts]).to(device)
+        self.average = self.weights.clone()
+        self._gradient = torch.zeros_like(self.weights)
+        self._decay = torch.zeros_like(self.weights)
+        views, end = [], 0
+        for start in starts:
+            part = slice(end, end + start.numel())
+            view = self.weights[part].view(start.shape).requires_grad_()
+            view.grad = self._gradient[part].view(start.shape)
+            views.append(view)
+            # Biases do not decay: those of the means hold where the components are.
+            self._decay[part] = weight_decay if start.ndim > 1 else 0.0
+            end = part.stop
+        network.hold(views)
+        self._forget()
+
+    @torch.no_grad()
+    def step(self, raw: Tensor, gradient: Tensor, rate: float) -> bool:
+        """Take one step down a gradient that is given at the network's output.
+
+        Args:
+            raw: the output, (O, N), still attached to the network.
+            gradient: of the loss with respect to it, (O, N).
+            rate: the learning rate.
+
+        Returns:
+            Whether it was taken: a gradient that is NaN or inf changes nothing.
+        """
+        self._gradient.zero_()
+        torch.autograd.backward(raw, gradient)
+        norm = float(self._gradient.norm())
+        if not math.isfinite(norm):
+            return False
+        if norm > _LONGEST_GRADIENT:
+            self._gradient.mul_(_LONGEST_GRADIENT / norm)
+        self._steps += 1
+        self._first.lerp_(self._gradient, 1.0 - _BETA1)
+        self._second.mul_(_BETA2).addcmul_(self._gradient, self._gradient, value=1.0 - _BETA2)
+        spread = (self._second / (1.0 - _BETA2**self._steps)).sqrt_().add_(_EPSILON)
+        self.weights.addcmul_(self.weights, self._decay, value=-rate)
+        self.weights.addcdiv_(self._first, spread, value=-rate / (1.0 - _BETA1**self._steps))
+        keep = _AVERAGE_DECAY if self._steps > _AVERAGE_START else 0.0
+        self.average.lerp_(self.weights, 1.0 - keep)
+        return True
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the network hold the averaged weights inside the block."""
+        current = self.weights.clone()
+        self.weights.copy_(self.average)
+        try:
+            yield
+        finally:
+            self.weights.copy_(current)
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """Return copies of the weights and of their average."""
+        return self.weights.clone(), self.average.clone()
+
+    def put_back(self, state: tuple[Tensor, Tensor]) -> None:
+        """Return to an earlier state, without its momentum."""
+        self.weights.copy_(state[0])
+        self.average.copy_(state[1])
+        self._forget()
+
+    def _forget(self) -> None:
+        self._steps = 0
+        self._first = torch.zeros_like(self.weights)
+        self._second = torch.zeros_like(self.weights)
