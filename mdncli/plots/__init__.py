@@ -1,0 +1,1 @@
+"""Pictures of a conditional density: arrays in, a Figure out."""

@@ -1,0 +1,33 @@
+"""`density`: p(y | x) as a map."""
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from mdncli.plots.scene import Scene
+from mdncli.plots.style import canvas, label_axes, plain, scatter, target_limits, title
+
+_LEVELS = 400
+
+
+def draw(scene: Scene) -> Figure:
+    """Return one panel: darker where the density is higher."""
+    figure = canvas(8.0, 5.5)
+    axes = figure.subplots()
+    mixture = scene.mixture()
+    y = np.linspace(*target_limits(scene), _LEVELS)
+    rows = len(scene.grid)
+    density = np.exp([mixture.log_prob(np.full((rows, 1), level)) for level in y])
+    # A spike of small σ would leave the rest of the map blank: it is cut at the 99.5th percentile.
+    highest = float(np.quantile(density, 0.995)) or float(density.max())
+    norm = PowerNorm(0.6, vmin=0.0, vmax=highest, clip=True)
+    mesh = axes.pcolormesh(
+        scene.grid, y, density, norm=norm, cmap="Blues", shading="nearest", rasterized=True
+    )
+    scatter(axes, *scene.data, colour="#D55E00", label="data")
+    label_axes(axes, scene)
+    axes.set_title("conditional density")
+    names = plain(scene.target_name, 15), plain(scene.feature_name, 15)
+    figure.colorbar(mesh, ax=axes, label="p({} | {})".format(*names), extend="max")
+    title(figure, scene)
+    return figure

@@ -1,0 +1,32 @@
+"""`modes`: the mean of the most probable component, and the means of all."""
+
+from matplotlib.figure import Figure
+
+from mdncli.plots.scene import Scene
+from mdncli.plots.style import COLOURS, DATA, GREY, canvas, label_axes, legend, scatter, title
+
+
+def draw(scene: Scene) -> Figure:
+    """Return one panel of means over the data."""
+    figure = canvas(8.0, 5.5)
+    axes = figure.subplots()
+    scatter(axes, *scene.data, colour=DATA, label="data")
+    mixture = scene.mixture()
+    for k in range(mixture.mu.shape[1]):
+        name = "all means" if k == 0 else None
+        axes.plot(scene.grid, mixture.mu[:, k, 0], color=GREY, linewidth=1.2, label=name)
+    # Points, not a line: the most probable component changes at places, and nothing lies between.
+    axes.scatter(
+        scene.grid,
+        mixture.component_mean()[:, 0],
+        s=9,
+        color=COLOURS[0],
+        linewidths=0,
+        zorder=3,
+        label="mean of the most probable",
+    )
+    label_axes(axes, scene)
+    axes.set_title("means of the components")
+    legend(axes)
+    title(figure, scene)
+    return figure

@@ -1,0 +1,66 @@
+"""`parameters`: π, μ and σ of every component against a feature."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mdncli.density.mixture import GaussianMixture
+from mdncli.plots.scene import Scene
+from mdncli.plots.style import (
+    canvas,
+    component_colours,
+    grey_first,
+    label_components,
+    label_feature,
+    plain,
+    strong_line,
+    target_limits,
+    title,
+)
+
+_PRESENT = 0.02
+
+
+def draw(scene: Scene) -> Figure:
+    """Return three panels, one above another: π, μ and σ."""
+    figure = canvas(7.5, 8.5)
+    weights, means, scales = figure.subplots(3, 1, sharex=True)
+    mixture = scene.mixture()
+    draw_weights(weights, scene, mixture)
+    draw_means(means, scene, mixture)
+    draw_scales(scales, scene, mixture)
+    label_components(figure, component_colours(mixture))
+    label_feature(scales, scene)
+    title(figure, scene)
+    return figure
+
+
+def draw_weights(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
+    """Draw the components' weights."""
+    colours = component_colours(mixture)
+    for k in grey_first(colours):
+        axes.plot(scene.grid, mixture.pi[:, k], color=colours[k], linewidth=1.8)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_title("weights π")
+    axes.set_ylabel("π")
+
+
+def draw_means(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
+    """Draw the components' means, fading with their weights."""
+    colours = component_colours(mixture)
+    for k in grey_first(colours):
+        strong_line(axes, scene.grid, mixture.mu[:, k, 0], mixture.pi[:, k], colours[k])
+    axes.set_ylim(*target_limits(scene))
+    axes.set_title("means μ, fading with π")
+    axes.set_ylabel(f"μ of {plain(scene.target_name, 25)}")
+
+
+def draw_scales(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
+    """Draw the components' standard deviations, fading with their weights."""
+    colours = component_colours(mixture)
+    for k in grey_first(colours):
+        strong_line(axes, scene.grid, mixture.sigma[:, k, 0], mixture.pi[:, k], colours[k])
+    present = mixture.sigma[:, :, 0][mixture.pi > _PRESENT]
+    axes.set_ylim(0.0, 1.1 * float(np.max(present)))
+    axes.set_title("standard deviations σ, fading with π")
+    axes.set_ylabel(f"σ of {plain(scene.target_name, 25)}")

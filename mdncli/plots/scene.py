@@ -1,0 +1,129 @@
+"""What every picture shows: a model along one feature, and the rows of a table over it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdncli.density.mixture import GaussianMixture
+from mdncli.density.model import ConditionalDensity, generator_of_draws
+from mdncli.density.network import Array
+from mdncli.errors import DataError
+from mdncli.words import listed, nearest, quoted
+
+_POINTS = 400
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model seen along one feature, the others held at their medians.
+
+    Attributes:
+        density: the model.
+        along: the position of the feature on the horizontal axis.
+        target: the position of the target shown.
+        points: (P, F), where the model is asked, evenly spaced along the feature's training range.
+        x: (N, F), the rows of the table shown over it; N is 0 without a table.
+        y: (N, T), their targets.
+    """
+
+    density: ConditionalDensity
+    along: int
+    target: int
+    points: Array
+    x: Array
+    y: Array
+
+    @property
+    def feature_name(self) -> str:
+        """The name on the horizontal axis."""
+        return self.density.schema.features[self.along].name
+
+    @property
+    def target_name(self) -> str:
+        """The name of the target shown."""
+        return self.density.schema.targets[self.target].name
+
+    @property
+    def grid(self) -> Array:
+        """The feature's values along the horizontal axis, shape (P,)."""
+        return self.points[:, self.along]
+
+    @property
+    def data(self) -> tuple[Array, Array]:
+        """The table's values of the feature and of the target, each (N,)."""
+        return self.x[:, self.along], self.y[:, self.target]
+
+    @property
+    def held(self) -> str:
+        """What the title says of the other features: nothing if there are none."""
+        others = [
+            column.name
+            for position, column in enumerate(self.density.schema.features)
+            if position != self.along
+        ]
+        if not others:
+            return ""
+        names = ", ".join(others) if len(others) <= 3 else f"{len(others)} other features"
+        return f"{names} at the median" + ("s" if len(others) > 1 else "")
+
+    def mixture(self) -> GaussianMixture:
+        """Return the shown target's mixtures at the points of the grid: P of one target."""
+        whole = self.density.condition(self.points)
+        only = slice(self.target, self.target + 1)
+        return GaussianMixture(whole.log_pi, whole.mu[:, :, only], whole.sigma[:, :, only])
+
+    def sampled(self, seed: int) -> tuple[Array, Array]:
+        """Return one draw for every row of the table, or for points of the grid without one.
+
+        Returns:
+            The feature's and the target's values, each (N,).
+        """
+        rng = generator_of_draws(seed)
+        places = self.x if len(self.x) else self.points.repeat(3, axis=0)
+        y = [y[:, self.target] for _, y, _ in self.density.sample(places, 1, rng)]
+        return places[:, self.along], np.concatenate(y)
+
+
+def scene(
+    density: ConditionalDensity,
+    x: Array,
+    y: Array,
+    *,
+    along: str | None = None,
+    target: str | None = None,
+) -> Scene:
+    """Return a model as pictures show it.
+
+    Args:
+        density: the model.
+        x: (N, F), rows of a table in the order of its schema; N may be 0.
+        y: (N, T), their targets.
+        along: the feature on the horizontal axis; by default the one with the largest effect.
+        target: the target shown; by default the first.
+
+    Raises:
+        DataError: the model has no such feature or target.
+    """
+    schema = density.schema
+    medians = np.array([column.median for column in schema.features])
+    sweeps = []
+    for position, column in enumerate(schema.features):
+        points = np.tile(medians, (_POINTS, 1))
+        points[:, position] = np.linspace(column.lowest, column.highest, _POINTS)
+        sweeps.append(points)
+    shown = 0 if target is None else _position("target", target, schema.target_names)
+    if along is not None:
+        chosen = _position("feature", along, schema.feature_names)
+    else:
+        means = [density.condition(points).mean()[:, shown] for points in sweeps]
+        chosen = int(np.argmax([mean.std() for mean in means]))
+    return Scene(density, chosen, shown, sweeps[chosen], x, y)
+
+
+def _position(kind: str, name: str, names: list[str]) -> int:
+    if name not in names:
+        raise DataError(
+            f"The model has no {kind} {quoted(name)}.{nearest(name, names)} "
+            f"It has: {listed(names)}."
+        )
+    return names.index(name)

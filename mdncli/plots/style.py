@@ -1,0 +1,159 @@
+"""The look that the pictures share: colours, text from the user's file, and how they are saved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mdncli.density.mixture import GaussianMixture
+from mdncli.density.network import Array
+from mdncli.plots.scene import Scene
+
+# Okabe and Ito's palette, told apart by colour-blind people; black is kept for the data.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7B5E00", "#6A3D9A")
+GREY = "#B0B0B0"
+DATA = "#555555"
+FORMATS = ("png", "svg", "pdf")
+
+_SETTINGS: dict[Any, Any] = {
+    "backend": "agg",
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "font.family": "DejaVu Sans",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "savefig.dpi": 130,
+    # A column may be called "$x_1$": text is drawn as it is, never read as a formula.
+    "text.parse_math": False,
+    # The same picture is the same file: SVG would otherwise draw its names at random.
+    "svg.hashsalt": "mdn",
+    "pdf.compression": 6,
+}
+_METADATA = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save with the pictures' own settings, whatever a user's matplotlibrc says."""
+    with mpl.rc_context(rc=dict(mpl.rcParamsDefault) | _SETTINGS):
+        yield
+
+
+def save(figure: Figure, stream: BinaryIO, file_format: str) -> None:
+    """Write a figure as `png`, `svg` or `pdf`; the same figure gives the same bytes."""
+    with style():
+        figure.savefig(stream, format=file_format, metadata=_METADATA[file_format])
+
+
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches, that belongs to no window."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plain(text: str, most: int = 40) -> str:
+    """Return text from a user's file with unprintable characters as dots, cut at `most`."""
+    visible = "".join(c if c.isprintable() else "·" for c in text)
+    return visible if len(visible) <= most else visible[: most - 1] + "…"
+
+
+def component_colours(mixture: GaussianMixture) -> list[str]:
+    """Return a colour for each of K components: the eight heaviest on average, the rest grey.
+
+    They go by their place in the model, so that a component keeps its colour in every panel.
+    """
+    weight = mixture.pi.mean(axis=0)
+    heaviest = sorted(np.argsort(-weight, kind="stable")[: len(COLOURS)])
+    colours = [GREY] * len(weight)
+    for colour, component in zip(COLOURS, heaviest, strict=False):
+        colours[component] = colour
+    return colours
+
+
+def label_components(figure: Figure, colours: list[str]) -> None:
+    """Give a figure a legend of the coloured components, and of the grey rest as one."""
+    handles = []
+    for component, colour in enumerate(colours):
+        if colour != GREY:
+            handles.append(Line2D([], [], color=colour, label=str(component + 1)))
+    rest = colours.count(GREY)
+    if rest:
+        handles.append(Line2D([], [], color=GREY, label=f"{rest} lighter"))
+    figure.legend(handles=handles, title="component", loc="outside right upper")
+
+
+def scatter(axes: Axes, x: Array, y: Array, *, colour: str, label: str) -> None:
+    """Draw rows as points, fainter and smaller the more there are."""
+    if not len(x):
+        return
+    size = float(np.clip(4000.0 / len(x), 1.5, 14.0))
+    alpha = float(np.clip(400.0 / len(x) ** 0.75, 0.12, 0.7))
+    axes.scatter(
+        x, y, s=size, alpha=alpha, color=colour, linewidths=0, label=label, rasterized=True
+    )
+
+
+def legend(axes: Axes) -> None:
+    """Add a legend above a panel, off the data, whose points are strong enough to read."""
+    drawn = axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderpad=0.0)
+    for handle in drawn.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_alpha(1.0)
+            handle.set_sizes([18.0])
+
+
+def target_limits(scene: Scene) -> tuple[float, float]:
+    """Return limits of the target that show its training range and the table's, with a margin."""
+    column = scene.density.schema.targets[scene.target]
+    values = np.append(scene.data[1], [column.lowest, column.highest])
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
+
+
+def label_axes(axes: Axes, scene: Scene) -> None:
+    """Name the axes after the columns and show the ranges of the training rows and the table."""
+    label_feature(axes, scene)
+    axes.set_ylabel(plain(scene.target_name))
+    axes.set_ylim(*target_limits(scene))
+
+
+def label_feature(axes: Axes, scene: Scene) -> None:
+    """Name the horizontal axis and show the feature's training range and the table's."""
+    axes.set_xlabel(plain(scene.feature_name))
+    values = np.append(scene.data[0], scene.grid)
+    margin = 0.03 * float(np.ptp(values))
+    axes.set_xlim(float(values.min()) - margin, float(values.max()) + margin)
+
+
+def title(figure: Figure, scene: Scene) -> None:
+    """Say what is shown, and where the other features are held."""
+    held = f" ({plain(scene.held, 80)})" if scene.held else ""
+    text = f"{plain(scene.target_name)} given {plain(scene.feature_name)}{held}"
+    figure.suptitle(text, x=0.01, ha="left")
+
+
+def grey_first(colours: list[str]) -> list[int]:
+    """Return the components in the order to draw them: the coloured ones on top."""
+    return sorted(range(len(colours)), key=lambda k: colours[k] != GREY)
+
+
+def strong_line(axes: Axes, x: Array, y: Array, strength: Array, colour: str) -> None:
+    """Draw a curve whose opacity follows the square root of a strength between 0 and 1."""
+    points = np.stack([x, y], axis=1)
+    segments = np.stack([points[:-1], points[1:]], axis=1)
+    alpha = np.clip(np.sqrt(0.5 * (strength[:-1] + strength[1:])), 0.08, 1.0)
+    lines = LineCollection(list(segments), colors=[(colour, float(a)) for a in alpha])
+    lines.set_linewidth(1.8)
+    axes.add_collection(lines)

@@ -1,0 +1,35 @@
+"""`training`: the NLL by epoch."""
+
+import math
+
+from matplotlib.figure import Figure
+
+from mdncli.density.model import TrainingRecord
+from mdncli.plots.style import COLOURS, canvas
+
+
+def draw(record: TrainingRecord) -> Figure:
+    """Return one panel with the NLL on both splits and the epoch whose weights were kept."""
+    figure = canvas(8.0, 5.0)
+    axes = figure.subplots()
+    epochs = range(1, record.epochs + 1)
+    train, valid = record.history["nll_train"], record.history["nll_valid"]
+    axes.plot(epochs, train, color=COLOURS[1], linewidth=1.5, label="training rows")
+    if record.rows_valid:
+        axes.plot(epochs, valid, color=COLOURS[0], linewidth=1.5, label="validation rows")
+    axes.axvline(
+        record.best_epoch,
+        color="#555555",
+        linewidth=1.0,
+        linestyle=":",
+        label=f"weights kept: epoch {record.best_epoch}",
+    )
+    # The first epochs can be far above the rest, and would flatten it.
+    shown = [v for v in train[len(train) // 10 :] + valid[len(valid) // 10 :] if math.isfinite(v)]
+    margin = 0.08 * (max(shown) - min(shown)) or 1.0
+    axes.set_ylim(min(shown) - margin, max(shown) + margin)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("NLL, nats a row")
+    axes.set_title("negative log-likelihood during training")
+    axes.legend()
+    return figure
