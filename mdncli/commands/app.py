@@ -1,0 +1,87 @@
+"""The app, and the boundary where every error becomes one line and an exit status."""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from mdncli.commands.console import fail
+from mdncli.commands.fit import fit
+from mdncli.commands.generate import generate
+from mdncli.commands.plot import plot
+from mdncli.commands.sample import sample
+from mdncli.commands.streams import ReaderGone, abandon_standard_output
+from mdncli.errors import MdnError
+
+_BUG = 70
+_INTERRUPTED = 130
+
+
+class _PlainGroup(TyperGroup):
+    """A group whose own help and errors are plain text: boxes take 0.1 s to import."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "rich_markup_mode": None})
+
+
+app = typer.Typer(
+    cls=_PlainGroup,
+    name="mdn",
+    help="Learn the whole conditional distribution p(y | x) from a table, and ask it anything.",
+    epilog=(
+        "Example: mdn generate sinusoid --inverse > data.csv && mdn fit data.csv "
+        "&& mdn plot model.pt data.csv"
+    ),
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (generate, fit, sample, plot):
+    app.command()(command)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and end.", is_eager=True
+    ),
+) -> None:
+    if version:
+        from mdncli import __version__
+
+        print(f"mdn {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command line on `sys.argv` and return the exit status."""
+    try:
+        app(prog_name="mdn")
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            abandon_standard_output()
+            return 0
+        return ended.code if isinstance(ended.code, int) else 0
+    except ReaderGone:
+        abandon_standard_output()
+        return 0
+    except KeyboardInterrupt:
+        fail("interrupted.")
+        return _INTERRUPTED
+    except MdnError as error:
+        fail(str(error))
+        return error.exit_code
+    except MemoryError:
+        fail("the memory is not enough for this. Try fewer rows at a time.")
+        return _BUG
+    except Exception as error:
+        fail(f"this is a bug in mdn, not a mistake of yours: {type(error).__name__}: {error}")
+        return _BUG
+    return 0

@@ -1,0 +1,29 @@
+"""What a person reads while a command runs: all of it on standard error."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def error_console() -> "Console":
+    """Return a console on standard error that takes text as it is, without markup."""
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """Write a line, with whatever could disturb a terminal escaped."""
+    harmless = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    error_console().print(harmless, style=style)
+
+
+def warn(text: str) -> None:
+    """Write a warning."""
+    say(f"warning: {text}", style="yellow")
+
+
+def fail(text: str) -> None:
+    """Write an error."""
+    say(f"error: {text}", style="red")

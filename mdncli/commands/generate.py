@@ -1,0 +1,46 @@
+"""`mdn generate`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from mdncli.commands.options import Output, Quiet, Seed
+
+Name = Literal["sinusoid", "bishop", "spiral"]
+
+
+def generate(
+    name: Annotated[Name, typer.Argument(help="The problem.", show_default=False)],
+    n: Annotated[
+        int | None,
+        typer.Option(help="Rows. By default 1000, 2500 and 10000 for the three problems."),
+    ] = None,
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="Swap the roles of x and y; the target stays last.")
+    ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of the noise (bishop: half-width). "
+            "By default 1, 0.1 and 0.2 for the three problems."
+        ),
+    ] = None,
+    seed: Seed = 0,
+    output: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the table of a built-in problem as CSV, the target in the last column.
+
+    sinusoid: y = 7 sin(0.75x) + 0.5x + N(0, 1).
+    bishop: y = x + 0.3 sin(2πx) + U(-0.1, 0.1), as in PRML, figure 5.19.
+    spiral: two turns of a noisy spiral in the square from 0 to 5.
+
+    Example: mdn generate sinusoid --inverse --n 500 > data.csv
+    """
+    from mdncli import datasets
+    from mdncli.commands.streams import writing
+    from mdncli.tables.writer import write_csv
+
+    columns = datasets.generate(name, n=n, inverse=inverse, noise=noise, seed=seed)
+    with writing(output) as stream:
+        write_csv(stream, [columns])

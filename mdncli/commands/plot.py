@@ -1,0 +1,151 @@
+"""`mdn plot`."""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mdncli.commands.console import say
+from mdncli.commands.options import Model, Quiet, Seed
+from mdncli.commands.streams import (
+    STANDARD,
+    input_name,
+    only_one_from_standard_input,
+    read_input,
+    writing,
+)
+from mdncli.errors import DataError, UsageError
+from mdncli.words import quoted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mdncli.density.model import ConditionalDensity
+    from mdncli.plots.scene import Scene
+
+Kind = Literal[
+    "overview", "parameters", "components", "samples", "density", "modes", "comparison", "training"
+]
+
+
+def plot(
+    model: Model,
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATA]", help="A CSV whose rows are shown; - for standard input."),
+    ] = None,
+    kind: Annotated[Kind, typer.Option(help="What to show.")] = "overview",
+    along: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL",
+            help="The feature on the horizontal axis, the others held at their medians. By default "
+            "the one with the largest effect on the mean.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Which of several targets; by default the first."),
+    ] = None,
+    seed: Seed = 0,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="A .png, .svg or .pdf; - for a PNG on standard output.",
+        ),
+    ] = "plot.png",
+    quiet: Quiet = False,
+) -> None:
+    """Draw a fitted density: its parameters, samples, and more, with the data where there is any.
+
+    Example: mdn plot model.pt data.csv -o overview.png
+
+    Example: mdn plot model.pt data.csv --kind density -o density.svg
+    """
+    file_format = _format(output)
+    only_one_from_standard_input(MODEL=model, DATA=data)
+    if kind == "comparison" and data is None:
+        raise UsageError("--kind comparison shows the data: mdn plot MODEL DATA --kind comparison")
+
+    from mdncli import checkpoint
+
+    density = checkpoint.load(read_input(model), input_name(model))
+    if kind == "comparison" and density.baseline is None:
+        raise DataError(
+            f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
+            f"mdn fit {data} --baseline"
+        )
+    from mdncli.plots import style
+
+    with style.style(), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; that is no reason for noise.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = _draw(kind, density, data, along, target, seed)
+        with writing(output) as stream:
+            style.save(figure, stream, file_format)
+    if not quiet and output != STANDARD:
+        say(f"wrote {output}: {kind}")
+
+
+def _format(output: str) -> str:
+    if output == STANDARD:
+        return "png"
+    suffix = output.rpartition(".")[2].lower() if "." in output else ""
+    if suffix not in ("png", "svg", "pdf"):
+        raise UsageError(f"-o {quoted(output)}: the name must end in .png, .svg or .pdf.")
+    return suffix
+
+
+def _draw(
+    kind: Kind,
+    density: "ConditionalDensity",
+    data: str | None,
+    along: str | None,
+    target: str | None,
+    seed: int,
+) -> "Figure":
+    from mdncli.plots import (
+        comparison,
+        components,
+        density_map,
+        modes,
+        overview,
+        parameters,
+        samples,
+        training,
+    )
+
+    if kind == "training":
+        return training.draw(density.record)
+    pictures: dict[str, Callable[[Scene], Figure]] = {
+        "overview": partial(overview.draw, seed=seed),
+        "samples": partial(samples.draw, seed=seed),
+        "comparison": partial(comparison.draw, seed=seed),
+        "parameters": parameters.draw,
+        "components": components.draw,
+        "density": density_map.draw,
+        "modes": modes.draw,
+    }
+    return pictures[kind](_scene(density, data, along, target))
+
+
+def _scene(
+    density: "ConditionalDensity", data: str | None, along: str | None, target: str | None
+) -> "Scene":
+    import numpy as np
+
+    from mdncli.plots.scene import scene
+    from mdncli.tables.reader import parse_csv
+
+    features, targets = density.schema.feature_names, density.schema.target_names
+    if data is None:
+        x, y = np.empty((0, len(features))), np.empty((0, len(targets)))
+    else:
+        table = parse_csv(read_input(data), input_name(data))
+        x, y = table.numbers(features), table.numbers(targets)
+    return scene(density, x, y, along=along, target=target)

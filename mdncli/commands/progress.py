@@ -1,0 +1,96 @@
+"""Learning as a person watches it: a live line on a terminal, a few plain lines elsewhere."""
+
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mdncli.commands.console import error_console, say
+
+if TYPE_CHECKING:
+    from mdncli.density.model import ConditionalDensity
+    from mdncli.learning.training import Epoch
+
+Draw = Callable[["Epoch"], None]
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a question that the first Ctrl-C answers with yes; a second one interrupts at once."""
+    asked = False
+
+    def remember(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def watch(
+    learning: "Generator[Epoch, None, ConditionalDensity]", *, quiet: bool
+) -> tuple["ConditionalDensity", float]:
+    """Draw the epochs as they end; return the density and the seconds of learning."""
+    show = _silent if quiet else _live if sys.stderr.isatty() else _plain
+    seconds = 0.0
+    with show() as draw:
+        while True:
+            try:
+                epoch = next(learning)
+            except StopIteration as ended:
+                return ended.value, seconds
+            seconds = epoch.seconds
+            draw(epoch)
+
+
+@contextmanager
+def _silent() -> Iterator[Draw]:
+    yield lambda epoch: None
+
+
+@contextmanager
+def _plain() -> Iterator[Draw]:
+    """Yield a function that writes about ten lines a stage, for a log."""
+
+    def draw(epoch: "Epoch") -> None:
+        tenth = max(1, epoch.epochs // 10)
+        if epoch.epoch % tenth == 0:
+            say(f"{_at(epoch)}  NLL {epoch.nll_train:.4f} train  {epoch.nll_valid:.4f} valid")
+
+    yield draw
+
+
+@contextmanager
+def _live() -> Iterator[Draw]:
+    """Yield a function that redraws one line: a bar, the NLLs and the time left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("NLL {task.fields[train]:.4f} train {task.fields[valid]:.4f} valid"),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+
+        def draw(epoch: "Epoch") -> None:
+            figures: dict[str, Any] = {"train": epoch.nll_train, "valid": epoch.nll_valid}
+            if epoch.stage not in tasks:
+                tasks[epoch.stage] = progress.add_task("", total=epoch.epochs, **figures)
+            progress.update(
+                tasks[epoch.stage], completed=epoch.epoch, description=_at(epoch), **figures
+            )
+
+        yield draw
+
+
+def _at(epoch: "Epoch") -> str:
+    stage = "" if epoch.stage == "mixture" else f"{epoch.stage} "
+    return f"{stage}epoch {epoch.epoch}/{epoch.epochs}"

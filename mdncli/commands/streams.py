@@ -1,0 +1,72 @@
+"""Standard streams and files behind one name: `-` is standard input or output."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from mdncli.errors import InputOutputError, UsageError
+from mdncli.files import read_bytes, reason, replacing
+
+STANDARD = "-"
+
+
+class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has what it wanted
+    """The reader of standard output closed it, as `head` does."""
+
+
+def read_input(path: str) -> bytes:
+    """Return the content of a file, or of standard input for `-`.
+
+    Raises:
+        MissingInputError, InputOutputError: as `mdncli.files.read_bytes`.
+    """
+    if path != STANDARD:
+        return read_bytes(path)
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputOutputError(f"standard input: cannot be read: {reason(error)}.") from error
+
+
+def input_name(path: str) -> str:
+    """Return what messages call an input."""
+    return "standard input" if path == STANDARD else path
+
+
+def only_one_from_standard_input(**paths: str | None) -> None:
+    """Check that at most one of the inputs is standard input.
+
+    Raises:
+        UsageError: two are.
+    """
+    if sum(path == STANDARD for path in paths.values()) > 1:
+        raise UsageError(f"Only one of {' and '.join(paths)} can be standard input (-).")
+
+
+@contextlib.contextmanager
+def writing(path: str | None) -> Iterator[BinaryIO]:
+    """Yield a stream to a file that is replaced on success, or to standard output for None or `-`.
+
+    Raises:
+        InputOutputError: writing failed.
+        ReaderGone: standard output was closed by its reader.
+    """
+    if path is not None and path != STANDARD:
+        with replacing(path) as stream:
+            yield stream
+        return
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+    except OSError as error:
+        raise InputOutputError(f"standard output: cannot be written: {reason(error)}.") from error
+
+
+def abandon_standard_output() -> None:
+    """Point standard output nowhere, so that Python's last flush meets no closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
