@@ -12,19 +12,21 @@ with its answers in `tests/`.
 
 import io
 import itertools
+import math
 import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 
 from mdncli.density.model import Baseline, ConditionalDensity, TrainingRecord
 from mdncli.density.network import Architecture, Array, Perceptron
 from mdncli.errors import ModelFileError
+from mdncli.settings import Activation, Covariance
 from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
@@ -107,6 +109,8 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
     """Return the model that a dictionary describes; ValueError and the like if it does not."""
     schema = Schema.from_plain(plain["schema"])
     architecture = Architecture.from_plain(plain["architecture"])
+    record = TrainingRecord(**plain["record"])
+    _check_values(schema, architecture, record)
     features, targets = len(schema.features), len(schema.targets)
     state = dict(plain["state_dict"])
     baseline = None
@@ -119,9 +123,35 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
         architecture=architecture,
         network=_network(state, "network", architecture, features, outputs),
         settings=dict(plain["settings"]),
-        record=TrainingRecord(**plain["record"]),
+        record=record,
         baseline=baseline,
     )
+
+
+def _check_values(schema: Schema, architecture: Architecture, record: TrainingRecord) -> None:
+    """Check what the types alone do not: a file may say anything."""
+    for column in (*schema.features, *schema.targets):
+        numbers = (column.mean, column.scale, column.lowest, column.median, column.highest)
+        finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
+        _expect(isinstance(column.name, str) and finite and column.scale > 0.0, "a column")
+    widths = (architecture.mixtures, *architecture.hidden)
+    _expect(all(type(width) is int and width >= 1 for width in widths), "the widths")
+    _expect(type(architecture.frequencies) is int and architecture.frequencies >= 0, "frequencies")
+    _expect(architecture.activation in get_args(Activation), "the activation")
+    _expect(architecture.covariance in get_args(Covariance), "the covariance")
+    floor = architecture.sigma_floor
+    _expect(isinstance(floor, float) and 0.0 < floor < math.inf, "the floor of sigma")
+    counts = (record.rows, record.rows_valid, record.epochs, record.best_epoch)
+    _expect(all(type(count) is int and count >= 0 for count in counts), "the training record")
+    histories = [record.history[name] for name in ("nll_train", "nll_valid")]
+    whole = all(len(history) == record.epochs for history in histories)
+    floats = (record.nll_train, record.nll_valid, *histories[0], *histories[1])
+    _expect(whole and all(isinstance(v, float) for v in floats), "the training history")
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"{what} cannot be as the file says")
 
 
 def _network(

@@ -17,7 +17,7 @@ SIGMA_FLOOR = 1e-4
 _FEWEST_STEPS = 400
 _STEPS_PER_ROOT_ROW = 6
 # Weight decay stands for a prior on the weights, which weighs less the more rows there are.
-_DECAY_TIMES_ROWS = 100.0
+_DECAY_TIMES_ROWS = 300.0
 _LARGEST_DECAY = 0.2
 
 
@@ -37,7 +37,7 @@ class Settings:
         patience: epochs without a better validation NLL before stopping; None for a third of all.
         batch_size: rows a step.
         lr: the learning rate's peak.
-        weight_decay: decoupled; None for 100 / rows, at most 0.2.
+        weight_decay: decoupled; None for 300 / rows, at most 0.2.
         seed: of the split, the starting weights and the order of rows.
         threads: of the processor. One is fastest for networks of the default width.
         device: `auto` takes CUDA where there is one.

@@ -1,7 +1,7 @@
 """The app, and the boundary where every error becomes one line and an exit status."""
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -42,17 +42,24 @@ for command in (generate, fit, sample, plot):
     app.command()(command)
 
 
-@app.callback()
-def _options(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and end.", is_eager=True
-    ),
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from mdncli import __version__
 
         print(f"mdn {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def fit(
     weight_decay: Annotated[
         float | None,
         typer.Option(
-            help="Decoupled weight decay. By default 100/rows, at most 0.2.",
+            help="Decoupled weight decay. By default 300/rows, at most 0.2.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,

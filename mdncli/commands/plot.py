@@ -1,8 +1,6 @@
 """`mdn plot`."""
 
 import warnings
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -20,10 +18,8 @@ from mdncli.errors import DataError, UsageError
 from mdncli.words import quoted
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from mdncli.density.model import ConditionalDensity
-    from mdncli.plots.scene import Scene
+    from mdncli.density.network import Array
 
 Kind = Literal[
     "overview", "parameters", "components", "samples", "density", "modes", "comparison", "training"
@@ -80,12 +76,13 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
-    from mdncli.plots import style
+    x, y = _rows(density, data)
+    from mdncli.plots import kinds, style
 
-    with style.style(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; that is no reason for noise.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = _draw(kind, density, data, along, target, seed)
+        figure = kinds.draw(kind, density, x, y, along=along, target=target, seed=seed)
         with writing(output) as stream:
             style.save(figure, stream, file_format)
     if not quiet and output != STANDARD:
@@ -101,51 +98,14 @@ def _format(output: str) -> str:
     return suffix
 
 
-def _draw(
-    kind: Kind,
-    density: "ConditionalDensity",
-    data: str | None,
-    along: str | None,
-    target: str | None,
-    seed: int,
-) -> "Figure":
-    from mdncli.plots import (
-        comparison,
-        components,
-        density_map,
-        modes,
-        overview,
-        parameters,
-        samples,
-        training,
-    )
-
-    if kind == "training":
-        return training.draw(density.record)
-    pictures: dict[str, Callable[[Scene], Figure]] = {
-        "overview": partial(overview.draw, seed=seed),
-        "samples": partial(samples.draw, seed=seed),
-        "comparison": partial(comparison.draw, seed=seed),
-        "parameters": parameters.draw,
-        "components": components.draw,
-        "density": density_map.draw,
-        "modes": modes.draw,
-    }
-    return pictures[kind](_scene(density, data, along, target))
-
-
-def _scene(
-    density: "ConditionalDensity", data: str | None, along: str | None, target: str | None
-) -> "Scene":
+def _rows(density: "ConditionalDensity", data: str | None) -> tuple["Array", "Array"]:
+    """Return the rows to show, x (N, F) and y (N, T); none without a table."""
     import numpy as np
-
-    from mdncli.plots.scene import scene
-    from mdncli.tables.reader import parse_csv
 
     features, targets = density.schema.feature_names, density.schema.target_names
     if data is None:
-        x, y = np.empty((0, len(features))), np.empty((0, len(targets)))
-    else:
-        table = parse_csv(read_input(data), input_name(data))
-        x, y = table.numbers(features), table.numbers(targets)
-    return scene(density, x, y, along=along, target=target)
+        return np.empty((0, len(features))), np.empty((0, len(targets)))
+    from mdncli.tables.reader import parse_csv
+
+    table = parse_csv(read_input(data), input_name(data))
+    return table.numbers(features), table.numbers(targets)

@@ -136,8 +136,10 @@ def _tables(
     component: bool,
 ) -> Iterator[dict[str, Any]]:
     """Yield every piece of the samples as columns to write."""
+    from mdncli.tables.writer import picked
+
     for rows, y, drawn in samples:
         first = {_COMPONENT: drawn + 1} if component else {}
-        carried = {name: cells.take(rows) for name, cells in columns.items()}
+        carried = {name: picked(values, rows) for name, values in columns.items()}
         targets = {name: y[:, i] for i, name in enumerate(density.schema.target_names)}
         yield {**first, **carried, **targets}

@@ -86,7 +86,8 @@ class Perceptron:
         The first layer reads x, sin 2 pi c x and cos 2 pi c x, c the frequencies: the periodic
         embedding of Gorishniy et al. (2022, section 3.3), with x kept beside it.
         """
-        angles = (2.0 * np.pi * x[:, :, None] * self.frequencies).reshape(len(x), -1)
+        turns = x[:, :, None] * self.frequencies
+        angles = 2.0 * np.pi * turns.reshape(len(x), self.frequencies.size)
         hidden = np.concatenate([x, np.sin(angles), np.cos(angles)], axis=1)
         *trunk, (head_weight, head_bias) = self.layers
         for weight, bias in trunk:
@@ -111,5 +112,6 @@ def split_head(raw: Array, architecture: Architecture, targets: int) -> Gaussian
     # A float64 overflows beyond exp(709); a scale that large is an extrapolation in any case.
     sigma = np.hypot(architecture.sigma_floor, np.exp(np.minimum(log_scale, 300.0)))
     shape = (rows, components, targets)
-    spread = np.broadcast_to(sigma.reshape(rows, components, -1), shape)
+    sigma = sigma.reshape(rows, components, architecture.sigmas(targets))
+    spread = np.broadcast_to(sigma, shape)
     return GaussianMixture(log_pi, mu.reshape(shape), spread)

@@ -61,7 +61,9 @@ class AveragedAdam:
             Whether it was taken: a gradient that is NaN or inf changes nothing.
         """
         self._gradient.zero_()
-        torch.autograd.backward(raw, gradient)
+        # A scalar with this gradient: given the gradient itself, PyTorch would import its compiler.
+        with torch.enable_grad():
+            torch.autograd.backward(torch.dot(raw.flatten(), gradient.flatten()))
         norm = float(self._gradient.norm())
         if not math.isfinite(norm):
             return False

@@ -1,14 +1,16 @@
 """The columns that a model reads and predicts: their roles, ranges and standardization."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError
-from mdncli.tables.reader import Table
 from mdncli.words import quoted
+
+if TYPE_CHECKING:
+    from mdncli.tables.reader import Table
 
 FEWEST_ROWS = 10
 
@@ -103,7 +105,7 @@ class Roles:
 
 
 def choose_roles(
-    table: Table,
+    table: "Table",
     *,
     targets: list[str] | None = None,
     features: list[str] | None = None,
@@ -141,7 +143,8 @@ def learnable(
         DataError: fewer than 10 rows, a constant target, or no feature that varies.
     """
     if len(y) < FEWEST_ROWS:
-        raise DataError(f"{source}: {len(y)} rows are too few. At least {FEWEST_ROWS} are needed.")
+        count = "1 row is" if len(y) == 1 else f"{len(y)} rows are"
+        raise DataError(f"{source}: {count} too few. At least {FEWEST_ROWS} are needed.")
     targets = [Column.measure(name, y[:, i]) for i, name in enumerate(roles.targets)]
     for target in targets:
         if target.constant:

@@ -3,20 +3,25 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-Columns = Mapping[str, NDArray[np.float64] | NDArray[np.int64] | pa.ChunkedArray]
+# NumPy's numbers, or Arrow's text: pyarrow has no types for a checker to see.
+Values = Any
+Columns = Mapping[str, Values]
 
-_WITHOUT_HEADER = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
+_PLAIN = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+_NEEDS_QUOTES = '[",\r\n]'
 
 
 def write_csv(stream: BinaryIO, chunks: Iterable[Columns]) -> None:
     """Write tables one below another, under the header of the first.
+
+    Numbers are written as they read back; text as it is, in quotes only where it needs them.
 
     Args:
         stream: takes the bytes, UTF-8 with LF line ends.
@@ -24,13 +29,52 @@ def write_csv(stream: BinaryIO, chunks: Iterable[Columns]) -> None:
     """
     for position, columns in enumerate(chunks):
         if position == 0:
-            stream.write(_header(list(columns)))
-        table = pa.table(dict(columns))
-        if table.num_rows:
-            pa_csv.write_csv(table, pa.PythonFile(stream, mode="w"), _WITHOUT_HEADER)
+            _write_rows(stream, [list(columns)])
+        table = pa.table({name: _arrow(values) for name, values in columns.items()})
+        if any(_needs_quotes(column) for column in table.columns):
+            # Arrow would put every text cell in quotes.
+            texts = [_texts(column) for column in table.columns]
+            _write_rows(stream, zip(*texts, strict=True))
+        elif table.num_rows:
+            pa_csv.write_csv(table, pa.PythonFile(stream, mode="w"), _PLAIN)
 
 
-def _header(names: list[str]) -> bytes:
+def picked(values: Values, rows: NDArray[np.int64]) -> Values:
+    """Return the cells of a column at these positions, in their order."""
+    return values[rows] if isinstance(values, np.ndarray) else values.take(_arrow(rows))
+
+
+def _needs_quotes(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_string(column.type):
+        return False
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.match_substring_regex(column, _NEEDS_QUOTES)).as_py())
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """Return every cell as the text that Arrow writes for it."""
+    if pa.types.is_string(column.type):
+        cells: list[str] = column.to_pylist()
+        return cells
+    lines = io.BytesIO()
+    pa_csv.write_csv(pa.table({"": column}), lines, _PLAIN)
+    return lines.getvalue().decode().splitlines()
+
+
+def _arrow(values: Values) -> Any:
+    """Return a column as Arrow's, around the same memory.
+
+    Through the buffer: given a NumPy array, `pa.table` would import pandas.
+    """
+    if not isinstance(values, np.ndarray):
+        return values
+    kind = pa.float64() if values.dtype.kind == "f" else pa.int64()
+    memory = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [None, memory])
+
+
+def _write_rows(stream: BinaryIO, rows: Iterable[Iterable[str]]) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(names)
-    return text.getvalue().encode()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    stream.write(text.getvalue().encode())

@@ -1,0 +1,181 @@
+"""What bad input gets: one clear line, the right status, no traceback, nothing overwritten."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from running import Run
+
+GOOD = b"x,y\n" + b"".join(b"%d,%d\n" % (i, (i * 7) % 13) for i in range(30))
+
+
+def refused(done, status: int, *words: str) -> str:
+    """Check a refusal and return what it said."""
+    said = done.stderr.decode()
+    assert done.returncode == status, said
+    assert "Traceback" not in said
+    assert done.stdout == b""
+    for word in words:
+        assert word in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["empty"]),
+        (b"x,y\n", ["0 rows are too few"]),
+        (b"x,y\n1,2\n", ["1 row is too few"]),
+        (GOOD[:28], ["too few"]),
+        (GOOD + b"3\n", ["row 31", "1 field"]),
+        (GOOD + b"3,4,5\n", ["row 31", "3 fields"]),
+        (GOOD.replace(b"\n", b",\n"), ["column 3 has no name", "comma"]),
+        (b"x,y\n" + GOOD[4:].replace(b"\n", b",\n"), ["row 1", "3 fields", "comma"]),
+        (GOOD.replace(b"x,y", b"y,y"), ["two columns are named 'y'"]),
+        (GOOD + b"abc,4\n", ["row 31", "column 'x'", "'abc' is not a number"]),
+        (GOOD + b",4\n", ["row 31", "column 'x'", "empty"]),
+        (GOOD + b"4,NaN\n", ["row 31", "column 'y'", "'NaN'"]),
+        (GOOD + b"4,-inf\n", ["row 31", "column 'y'", "'-inf' is not a finite number"]),
+        (b"x,y\n" + b"".join(b"%d,5\n" % i for i in range(30)), ["target 'y' is 5 in every row"]),
+        (b"y\n1\n2\n3\n", ["no feature"]),
+    ],
+)
+def test_tables_that_fit_refuses(run: Run, tmp_path: Path, content: bytes, words: list) -> None:
+    (tmp_path / "data.csv").write_bytes(content)
+    (tmp_path / "model.pt").write_bytes(b"as it was")
+    said = refused(run("fit", "data.csv"), 65, "error: data.csv", *words)
+    assert said.count("\n") == 1
+    assert (tmp_path / "model.pt").read_bytes() == b"as it was"
+    assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
+
+
+def test_standard_input_is_named_in_refusals(run: Run) -> None:
+    refused(run("fit", "-", stdin=b"x,y\n1,b\n"), 65, "standard input, row 1, column 'y'")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "data.csv", "-k", "0"),
+        ("fit", "data.csv", "-k", "-3"),
+        ("fit", "data.csv", "-k", "many"),
+        ("fit", "data.csv", "-t", "y", "-x", "y"),
+        ("fit", "data.csv", "-t", "y", "--ignore", "y"),
+        ("fit", "data.csv", "-o", "-", "--json"),
+        ("fit", "data.csv", "--hidden", "64;64"),
+        ("fit", "data.csv", "--activation", "sine"),
+        ("fit", "data.csv", "--valid", "1.5"),
+        ("fit", "data.csv", "--no-such-option"),
+        ("fit",),
+        ("generate", "circle"),
+        ("generate", "spiral", "--n", "0"),
+        ("generate", "spiral", "--noise", "-1"),
+        ("sample", "model.pt", "--temperature", "0"),
+        ("sample", "model.pt", "--sigma-temperature", "-1"),
+        ("sample", "model.pt", "--n", "0"),
+        ("sample", "model.pt", "--at", "x"),
+        ("sample", "model.pt", "--at", "x=one"),
+        ("sample", "model.pt", "--at", "x=1,x=2"),
+        ("sample", "model.pt", "--at", "x=1", "--rows", "data.csv"),
+        ("sample", "-", "--rows", "-"),
+        ("plot", "model.pt", "-o", "picture.jpg"),
+        ("plot", "model.pt", "-o", "picture"),
+        ("plot", "model.pt", "--kind", "pie"),
+        ("plot", "model.pt", "--kind", "comparison"),
+        ("plot", "-", "-"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
+    for name in ("data.csv", "model.pt"):
+        (tmp_path / name).write_bytes((fitted / name).read_bytes())
+    refused(run(*arguments), 2)
+    assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
+
+
+def test_several_features_need_a_place_to_sample_at(run: Run, wide: Path) -> None:
+    refused(run("sample", wide / "model.pt"), 2, "--rows", "--at 'a=…,b=…,c=…'")
+    refused(run("sample", wide / "model.pt", "--at", "a=1"), 2, "'b', 'c'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fit", "data.csv", "-t", "z"), ["no column 'z'"]),
+        (("fit", "data.csv", "-x", "X"), ["no column 'X'", "Did you mean 'x'?"]),
+        (("fit", "data.csv", "--ignore", "z"), ["no column 'z'"]),
+        (("sample", "model.pt", "--at", "z=1"), ["no feature 'z'"]),
+        (("sample", "model.pt", "--rows", "other.csv"), ["no column 'x'", "Did you mean 'xx'?"]),
+        (("plot", "model.pt", "other.csv"), ["no column 'x'"]),
+        (("plot", "model.pt", "--along", "z"), ["no feature 'z'"]),
+        (("plot", "model.pt", "--target", "z"), ["no target 'z'"]),
+        (("sample", "data.csv"), ["data.csv: this is not a model file"]),
+        (("plot", "cut.pt"), ["cut.pt: this is not a model file", "cut short"]),
+    ],
+)
+def test_what_is_not_there(
+    run: Run, fitted: Path, tmp_path: Path, arguments: tuple, words: list
+) -> None:
+    for name in ("data.csv", "model.pt"):
+        (tmp_path / name).write_bytes((fitted / name).read_bytes())
+    (tmp_path / "other.csv").write_bytes(b"xx,y\n1,2\n")
+    (tmp_path / "cut.pt").write_bytes((fitted / "model.pt").read_bytes()[:9000])
+    before = sorted(os.listdir(tmp_path))
+    refused(run(*arguments), 65, *words)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_comparison_without_a_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(GOOD)
+    assert run("fit", "data.csv", "--epochs", "2").returncode == 0
+    done = run("plot", "model.pt", "data.csv", "--kind", "comparison")
+    refused(done, 65, "mdn fit data.csv --baseline")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "nowhere.csv"),
+        ("sample", "nowhere.pt"),
+        ("plot", "nowhere.pt"),
+        ("plot", "model.pt", "nowhere.csv"),
+        ("sample", "model.pt", "--rows", "nowhere.csv"),
+    ],
+)
+def test_a_missing_file(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
+    (tmp_path / "model.pt").write_bytes((fitted / "model.pt").read_bytes())
+    refused(run(*arguments), 66, "nowhere", "there is no such file")
+
+
+def test_a_folder_is_no_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    refused(run("fit", "folder"), 74, "folder: cannot be read")
+    (tmp_path / "data.csv").write_bytes(GOOD)
+    refused(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written")
+    refused(run("generate", "spiral", "-o", "no/such/folder.csv"), 74, "cannot be written")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
+def test_a_full_disk(run: Run, tmp_path: Path, fitted: Path) -> None:
+    refused(run("generate", "spiral", "-o", "/dev/full"), 74, "no space left")
+    refused(run("plot", fitted / "model.pt", "-o", "-", "-q", "--along", "z"), 65)
+    (tmp_path / "data.csv").write_bytes(GOOD)
+    refused(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "/dev/full"), 74, "no space left")
+
+
+def test_an_unwritable_folder(run: Run, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    refused(run("generate", "spiral", "-o", folder / "data.csv"), 74, "permission denied")
+
+
+def test_text_from_a_file_cannot_disturb_the_terminal(run: Run) -> None:
+    hostile = "x,y\n1,\x1b[31m\u202e[bold]red\n".encode()
+    said = refused(run("fit", "-", stdin=hostile), 65, r"\x1b[31m\u202e[bold]red")
+    assert "\x1b" not in said
+    assert "\u202e" not in said

@@ -1,0 +1,119 @@
+"""The answers without PyTorch agree with the network that learned, and hold in any units."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mdncli import checkpoint
+from mdncli.density.model import ConditionalDensity, generator_of_draws
+from mdncli.density.network import ACTIVATIONS, Architecture, split_head
+from mdncli.learning.network import Perceptron
+from mdncli.learning.objective import nll_and_gradient
+from mdncli.learning.training import fit
+from mdncli.settings import Settings
+from mdncli.tables.schema import Column, Schema
+
+FEATURES, TARGETS, COMPONENTS, ROWS = 3, 2, 4, 50
+
+
+def taught(x: np.ndarray, y: np.ndarray, settings: Settings) -> ConditionalDensity:
+    """Return the density that learning ends with."""
+    schema = Schema(
+        tuple(Column.measure(f"x{i}", x[:, i]) for i in range(x.shape[1])),
+        tuple(Column.measure(f"y{i}", y[:, i]) for i in range(y.shape[1])),
+    )
+    learning = fit(x, y, schema, settings)
+    while True:
+        try:
+            next(learning)
+        except StopIteration as ended:
+            return ended.value
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "isotropic"])
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: str) -> None:
+    architecture = Architecture(COMPONENTS, (7, 5), activation, covariance, 1e-4, 2)
+    outputs = architecture.head_width(TARGETS)
+    generator = torch.Generator().manual_seed(1)
+    network = Perceptron(FEATURES, architecture, outputs, generator)
+    # Larger weights than a network starts with, so that every term matters.
+    network.hold([2.0 * p.double() for p in network.parameters()])
+    x = torch.randn(ROWS, FEATURES, dtype=torch.float64, generator=generator)
+    y = torch.randn(ROWS, TARGETS, dtype=torch.float64, generator=generator)
+    nll, _ = nll_and_gradient(network(x), y, architecture)
+    mixture = split_head(network.for_answers()(x.numpy()), architecture, TARGETS)
+    np.testing.assert_allclose(mixture.log_prob(y.numpy()), -nll.numpy(), rtol=0, atol=1e-9)
+
+
+def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(300, 2))
+    return x, (x[:, :1] + 0.3 * rng.normal(size=(300, 1)))
+
+
+def test_units_of_the_target_shift_the_log_density() -> None:
+    x, y = table()
+    settings = Settings(mixtures=2, epochs=5)
+    plain, scaled = taught(x, y, settings), taught(x, -40.0 * y + 1e3, settings)
+    shift = scaled.nll(x, -40.0 * y + 1e3) - plain.nll(x, y)
+    # The sign turns the standardized target around, and with it the path that learning takes.
+    assert shift.mean() == pytest.approx(np.log(40.0), abs=0.1)
+    stretched = taught(x, 40.0 * y + 1e3, settings)
+    np.testing.assert_allclose(
+        stretched.nll(x, 40.0 * y + 1e3) - plain.nll(x, y), np.log(40.0), atol=1e-3
+    )
+
+
+def test_units_of_the_features_do_not_matter() -> None:
+    x, y = table()
+    settings = Settings(mixtures=2, epochs=5)
+    plain, scaled = taught(x, y, settings), taught(1e6 * x - 5e6, y, settings)
+    np.testing.assert_allclose(scaled.nll(1e6 * x - 5e6, y), plain.nll(x, y), atol=1e-3)
+
+
+def test_a_row_does_not_depend_on_the_rows_around_it(wide: Path) -> None:
+    density = checkpoint.load((wide / "model.pt").read_bytes(), "model.pt")
+    x = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 10.0, 0.1] + [0.0, 50.0, 3.0]
+    y = np.zeros((100, 2))
+    alone = np.concatenate([density.nll(x[i : i + 1], y[i : i + 1]) for i in range(100)])
+    np.testing.assert_allclose(density.nll(x, y), alone, rtol=1e-11)
+
+
+def test_far_outside_the_training_range_the_answer_is_finite(wide: Path) -> None:
+    density = checkpoint.load((wide / "model.pt").read_bytes(), "model.pt")
+    mixture = density.condition(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e12]]))
+    for values in (mixture.pi, mixture.mu, mixture.sigma):
+        assert np.isfinite(values).all()
+
+
+def test_pieces_of_samples_hold_every_draw_once(fitted: Path, monkeypatch) -> None:
+    density = checkpoint.load((fitted / "model.pt").read_bytes(), "model.pt")
+    monkeypatch.setattr("mdncli.density.model._DRAWS_AT_ONCE", 7)
+    for rows, n in ((5, 3), (2, 20), (0, 4)):
+        x = np.linspace(-5.0, 5.0, rows)[:, None]
+        pieces = list(density.sample(x, n, generator_of_draws(0)))
+        np.testing.assert_array_equal(
+            np.concatenate([piece[0] for piece in pieces]), np.repeat(np.arange(rows), n)
+        )
+        assert sum(len(y) for _, y, _ in pieces) == rows * n
+
+
+def test_draws_do_not_follow_a_table_of_the_same_seed(fitted: Path) -> None:
+    density = checkpoint.load((fitted / "model.pt").read_bytes(), "model.pt")
+    rng = np.random.default_rng(0)
+    y = rng.uniform(-10.5, 10.5, 1000)
+    x = 7.0 * np.sin(0.75 * y) + 0.5 * y
+    [(_, draws, _)] = density.sample(x[:, None], 1, generator_of_draws(0))
+    middle = np.abs(x) < 3.0
+    # Five branches are in reach there; following the table, draws would rank as its rows do.
+    assert abs(np.corrcoef(y[middle], draws[middle, 0])[0, 1]) < 0.3
+
+
+def test_a_model_without_a_baseline_says_so() -> None:
+    x, y = table()
+    density = taught(x, y, Settings(mixtures=1, epochs=1))
+    with pytest.raises(ValueError, match="no baseline"):
+        density.condition_baseline(x)

@@ -1,0 +1,144 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mdncli import checkpoint
+from mdncli.density.mixture import GaussianMixture
+from mdncli.density.model import ConditionalDensity
+from mdncli.plots import kinds, style
+from mdncli.plots.scene import scene
+from mdncli.tables.reader import parse_csv
+
+KINDS = [
+    *("overview", "parameters", "components", "samples"),
+    *("density", "modes", "comparison", "training"),
+]
+SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+def opened(folder: Path) -> tuple[ConditionalDensity, np.ndarray, np.ndarray]:
+    density = checkpoint.load((folder / "model.pt").read_bytes(), "model.pt")
+    table = parse_csv((folder / "data.csv").read_bytes(), "data.csv")
+    schema = density.schema
+    return density, table.numbers(schema.feature_names), table.numbers(schema.target_names)
+
+
+def texts(figure: Figure) -> str:
+    """Return every word of a picture."""
+    with style.style():
+        figure.draw_without_rendering()
+    return "\n".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+
+
+def saved(figure: Figure, file_format: str = "png") -> bytes:
+    stream = io.BytesIO()
+    style.save(figure, stream, file_format)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_with_one_feature_in_every_format(fitted: Path, kind: str) -> None:
+    density, x, y = opened(fitted)
+    figure = kinds.draw(kind, density, x, y)
+    for file_format, signature in SIGNATURES.items():
+        assert saved(figure, file_format).startswith(signature)
+    if kind != "training":
+        assert "y given x" in texts(figure)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_with_several_features_and_targets(wide: Path, kind: str) -> None:
+    density, x, y = opened(wide)
+    figure = kinds.draw(kind, density, x, y, target="v")
+    assert len(saved(figure)) > 10_000
+    if kind != "training":
+        # Only `a` moves the second target.
+        assert "v given a (b, c at the medians)" in texts(figure)
+        along = kinds.draw(kind, density, x, y, along="c")
+        assert "u given c (a, b at the medians)" in texts(along)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "comparison"])
+def test_every_kind_but_comparison_works_without_a_table(wide: Path, kind: str) -> None:
+    density, x, y = opened(wide)
+    assert len(saved(kinds.draw(kind, density, x[:0], y[:0]))) > 10_000
+
+
+def test_along_is_by_default_the_feature_that_moves_the_mean_most(wide: Path) -> None:
+    density, x, y = opened(wide)
+    assert scene(density, x, y, target="u").feature_name == "b"
+    assert scene(density, x, y, target="v").feature_name == "a"
+
+
+def test_a_scene_holds_the_other_features_at_their_medians(wide: Path) -> None:
+    density, x, y = opened(wide)
+    shown = scene(density, x, y, along="b")
+    np.testing.assert_allclose(shown.points[:, 0], np.median(x[:, 0]))
+    np.testing.assert_allclose(shown.points[:, 2], np.median(x[:, 2]))
+    assert (shown.grid[0], shown.grid[-1]) == (x[:, 1].min(), x[:, 1].max())
+
+
+def test_beyond_eight_components_the_heaviest_are_coloured_and_the_rest_grey() -> None:
+    weights = np.array([[12.0, 1.0, 11.0, 2.0, 10.0, 3.0, 9.0, 4.0, 8.0, 5.0, 7.0, 6.0]])
+    mixture = GaussianMixture(
+        np.log(weights / weights.sum()), np.zeros((1, 12, 1)), np.ones((1, 12, 1))
+    )
+    colours = style.component_colours(mixture)
+    grey = [k for k, colour in enumerate(colours) if colour == style.GREY]
+    assert grey == [1, 3, 5, 7]
+    assert len(set(colours) - {style.GREY}) == 8
+
+
+def test_a_component_has_one_colour_in_every_panel(fitted: Path) -> None:
+    density, x, y = opened(fitted)
+    figure = kinds.draw("overview", density, x, y)
+    weights, means, scales, _ = figure.axes
+    drawn = [line.get_color() for line in weights.lines]
+    for panel in (means, scales):
+        panel_colours = [lines.get_colors()[0][:3] for lines in panel.collections]
+        from matplotlib.colors import to_rgb
+
+        assert [to_rgb(colour) for colour in drawn] == [tuple(c) for c in panel_colours]
+
+
+@pytest.mark.parametrize("name", ["$x_1$", "100% [bold] \\alpha", "tab\tand\u202eturn", "x" * 300])
+def test_names_from_a_file_are_drawn_as_they_are(fitted: Path, name: str) -> None:
+    from dataclasses import replace
+
+    density, x, y = opened(fitted)
+    [feature], [target] = density.schema.features, density.schema.targets
+    schema = replace(
+        density.schema,
+        features=(replace(feature, name=name),),
+        targets=(replace(target, name=name),),
+    )
+    figure = kinds.draw("overview", replace(density, schema=schema), x, y)
+    words = texts(figure)
+    assert len(saved(figure)) > 10_000
+    assert "\u202e" not in words
+    if name != "x" * 300 and name.isprintable():
+        assert name in words
+    assert "x" * 60 not in words
+
+
+def test_the_same_seed_draws_the_same_bytes(fitted: Path) -> None:
+    density, x, y = opened(fitted)
+    for file_format in SIGNATURES:
+        one, two, other = (
+            saved(kinds.draw("samples", density, x, y, seed=seed), file_format)
+            for seed in (0, 0, 1)
+        )
+        assert one == two
+        assert one != other
+
+
+def test_a_matplotlibrc_of_the_user_changes_nothing(fitted: Path) -> None:
+    import matplotlib as mpl
+
+    density, x, y = opened(fitted)
+    plain = saved(kinds.draw("density", density, x, y))
+    with mpl.rc_context({"font.size": 30.0, "axes.facecolor": "black", "savefig.dpi": 30}):
+        assert saved(kinds.draw("density", density, x, y)) == plain

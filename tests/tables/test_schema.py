@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from mdncli.errors import DataError
+from mdncli.tables.reader import parse_csv
+from mdncli.tables.schema import Column, Roles, Schema, choose_roles, learnable
+
+TABLE = parse_csv(b"a,b,c,d\n1,2,3,4\n", "data.csv")
+
+
+def test_the_last_column_is_the_target_and_the_rest_are_features() -> None:
+    assert choose_roles(TABLE) == Roles(["a", "b", "c"], ["d"])
+
+
+def test_roles_can_be_chosen() -> None:
+    assert choose_roles(TABLE, targets=["a"]) == Roles(["b", "c", "d"], ["a"])
+    assert choose_roles(TABLE, targets=["a", "b"], features=["d"]) == Roles(["d"], ["a", "b"])
+    assert choose_roles(TABLE, ignore=["d"]) == Roles(["a", "b"], ["c"])
+
+
+@pytest.mark.parametrize("choice", ["targets", "features", "ignore"])
+def test_a_column_that_is_not_there_is_refused(choice: str) -> None:
+    with pytest.raises(DataError, match="no column 'z'"):
+        choose_roles(TABLE, **{choice: ["z"]})
+
+
+def test_a_table_of_one_column_has_no_feature() -> None:
+    with pytest.raises(DataError, match="no feature"):
+        choose_roles(parse_csv(b"a\n1\n", "data.csv"))
+
+
+def test_constant_features_are_dropped_and_a_constant_target_refused() -> None:
+    x = np.column_stack([np.arange(20.0), np.full(20, 3.0), np.arange(20.0) ** 2])
+    y = np.arange(20.0)[:, None]
+    schema, kept = learnable("data.csv", x, y, Roles(["a", "b", "c"], ["d"]))
+    assert schema.feature_names == ["a", "c"]
+    assert kept == [0, 2]
+    with pytest.raises(DataError, match="the target 'd' is 3 in every row"):
+        learnable("data.csv", y, x[:, 1:2], Roles(["a"], ["d"]))
+    with pytest.raises(DataError, match="every feature is constant"):
+        learnable("data.csv", x[:, 1:2], y, Roles(["b"], ["d"]))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_fewer_than_ten_rows_are_refused(rows: int) -> None:
+    values = np.arange(float(rows))[:, None]
+    with pytest.raises(DataError, match=f"{rows} rows? (is|are) too few"):
+        learnable("data.csv", values, values, Roles(["a"], ["d"]))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_a_column_is_measured_at_any_scale(scale: float) -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0]) * scale
+    column = Column.measure("a", values)
+    assert column.mean == pytest.approx(2.5 * scale)
+    assert column.scale == pytest.approx(
+        values.std() if scale == 1.0 else 1.118033988749895 * scale
+    )
+    assert (column.lowest, column.highest) == (scale, 4.0 * scale)
+    assert column.median == pytest.approx(2.5 * scale)
+    assert not column.constant
+
+
+def test_a_schema_goes_through_plain_values() -> None:
+    column = Column.measure("a", np.arange(5.0))
+    schema = Schema((column,), (column, column))
+    assert Schema.from_plain(schema.to_plain()) == schema
+    standardized = schema.standardize_features(np.arange(5.0)[:, None])
+    assert standardized.mean() == pytest.approx(0.0)
+    assert standardized.std() == pytest.approx(1.0)
