@@ -14,7 +14,7 @@ SIGMA_FLOOR = 1e-4
 
 # Steps of learning when no number of epochs is given: a curve of several turns needs some hundreds
 # whatever the table; beyond that, what more rows can still teach grows with their square root.
-_FEWEST_STEPS = 400
+_FEWEST_STEPS = 500
 _STEPS_PER_ROOT_ROW = 6
 # Weight decay stands for a prior on the weights, which weighs less the more rows there are.
 _DECAY_TIMES_ROWS = 300.0
@@ -56,7 +56,7 @@ class Settings:
     epochs: int | None = None
     patience: int | None = None
     batch_size: int = 256
-    lr: float = 0.01
+    lr: float = 0.005
     weight_decay: float | None = None
     seed: int = 0
     threads: int = 1

@@ -33,7 +33,7 @@ def test_a_value_out_of_range_is_refused_by_its_flag(choice: dict, flag: str) ->
 def test_defaults_follow_the_number_of_rows(rows: int) -> None:
     settings = Settings()
     steps = settings.epochs_for(rows) * settings.steps_per_epoch(rows)
-    assert steps >= 400
+    assert steps >= 500
     assert steps <= max(800, 2.5 * rows / settings.batch_size, 8.0 * rows**0.5)
     assert 0.0 < settings.weight_decay_for(rows) <= 0.2
 

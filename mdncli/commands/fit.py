@@ -84,7 +84,7 @@ def fit(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the rows. By default as many as make 400 steps, or 6 √rows if more.",
+            help="Passes over the rows. By default as many as make 500 steps, or 6 √rows if more.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,

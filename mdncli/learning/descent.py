@@ -93,7 +93,7 @@ class Descent:
         outcome, optimizer = self.outcome, self._optimizer
         best_loss, best_weights, faults = math.inf, optimizer.average.clone(), 0
         good = optimizer.state()
-        for epoch in range(1, self.epochs + 1):
+        for _ in range(self.epochs):
             train_loss = self._epoch()
             valid_loss = self._loss_of_average(self._valid)
             judged = valid_loss if len(self._valid) else train_loss
@@ -108,6 +108,8 @@ class Descent:
             good = optimizer.state()
             outcome.train_losses.append(train_loss)
             outcome.valid_losses.append(valid_loss)
+            # An epoch that met a fault is not counted, so that numbers match the history.
+            epoch = len(outcome.train_losses)
             if judged < best_loss or not len(self._valid):
                 best_loss, best_weights, outcome.best_epoch = judged, good[1], epoch
             yield epoch, train_loss, valid_loss
@@ -123,7 +125,7 @@ class Descent:
         """Take one pass over the training rows; return its mean loss, NaN if a step went wrong."""
         train = self._train
         order = torch.randperm(len(train), generator=self._generator).to(train.y.device)
-        total = torch.zeros((), device=train.y.device)
+        total = torch.zeros((), dtype=torch.float64, device=train.y.device)
         seen = 0
         for batch in order.tensor_split(self._batches):
             raw = self._network(train.x.index_select(0, batch))

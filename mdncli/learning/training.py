@@ -75,8 +75,10 @@ def fit(
     with _threads(settings.threads):
         network, outcome = yield from lesson.mixture()
         baseline = None
-        if settings.baseline and outcome.stopped != "interrupted":
+        if settings.baseline and not stop():
             baseline = yield from lesson.least_squares()
+            if stop():
+                outcome.stopped, baseline = "interrupted", None
     record = lesson.record(outcome)
     density = ConditionalDensity(
         schema, lesson.architecture, network.for_answers(), settings.to_plain(), record, baseline

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mdncli.plots.scene import Scene
 from mdncli.plots.style import canvas, label_axes, plain, scatter, target_limits, title
@@ -28,6 +29,7 @@ def draw(scene: Scene) -> Figure:
     label_axes(axes, scene)
     axes.set_title("conditional density")
     names = plain(scene.target_name, 15), plain(scene.feature_name, 15)
-    figure.colorbar(mesh, ax=axes, label="p({} | {})".format(*names), extend="max")
+    label = "p({} | {})".format(*names)
+    figure.colorbar(mesh, ax=axes, label=label, extend="max", ticks=MaxNLocator(5, prune="upper"))
     title(figure, scene)
     return figure

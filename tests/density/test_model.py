@@ -57,10 +57,7 @@ def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_units_of_the_target_shift_the_log_density() -> None:
     x, y = table()
     settings = Settings(mixtures=2, epochs=5)
-    plain, scaled = taught(x, y, settings), taught(x, -40.0 * y + 1e3, settings)
-    shift = scaled.nll(x, -40.0 * y + 1e3) - plain.nll(x, y)
-    # The sign turns the standardized target around, and with it the path that learning takes.
-    assert shift.mean() == pytest.approx(np.log(40.0), abs=0.1)
+    plain = taught(x, y, settings)
     stretched = taught(x, 40.0 * y + 1e3, settings)
     np.testing.assert_allclose(
         stretched.nll(x, 40.0 * y + 1e3) - plain.nll(x, y), np.log(40.0), atol=1e-3
