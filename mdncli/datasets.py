@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.errors import UsageError
+from mdncli.settings import MOST_ROWS
 
 Array = NDArray[np.float64]
+
+_MOST_NOISE = 1e100
 
 SINUSOID_RANGE = 10.5
 SPIRAL_TURNS = 4.0 * np.pi
@@ -67,7 +70,7 @@ def generate(
         `{"x": (N,), "y": (N,)}`.
 
     Raises:
-        UsageError: an unknown name, n < 1, or a noise that is negative or not finite.
+        UsageError: an unknown name, or n, a noise or a seed out of its range.
 
     Example:
         >>> generate("sinusoid", n=3)["x"].shape
@@ -76,10 +79,10 @@ def generate(
     problem = find_problem(name)
     n = problem.rows if n is None else n
     noise = problem.noise if noise is None else noise
-    if n < 1:
-        raise UsageError(f"--n is {n}: at least one row is needed.")
-    if not (noise >= 0.0 and np.isfinite(noise)):
-        raise UsageError(f"--noise is {noise}: it must be zero or a positive number.")
+    if not 1 <= n <= MOST_ROWS:
+        raise UsageError(f"--n is {n}: it must be from 1 to {MOST_ROWS}.")
+    if not 0.0 <= noise <= _MOST_NOISE:
+        raise UsageError(f"--noise is {noise}: it must be from 0 to {_MOST_NOISE:g}.")
     if seed < 0:
         raise UsageError(f"--seed is {seed}: it must be zero or a positive whole number.")
     x, y = problem.draw(np.random.default_rng(seed), n, noise)

@@ -35,6 +35,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     Raises:
         InputOutputError: the file cannot be written.
     """
+    require_writable(path)
     try:
         goal = os.path.realpath(path)
         if os.path.exists(goal) and not os.path.isfile(goal):
@@ -47,6 +48,24 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         raise
     except (OSError, ValueError) as error:
         raise InputOutputError(f"{path}: cannot be written: {reason(error)}.") from error
+
+
+def require_writable(path: str) -> None:
+    """Check what can be known beforehand, so that no long work is done for nothing.
+
+    Raises:
+        InputOutputError: the path is a folder, its folder is not there, or it may not be written.
+    """
+    folder = os.path.dirname(os.path.realpath(path)) if "\0" not in path else ""
+    if not path or path.endswith(os.sep) or os.path.isdir(path):
+        fault = "it names a folder" if path else "the name is empty"
+    elif not os.path.isdir(folder):
+        fault = "there is no such folder"
+    elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        fault = "permission denied"
+    else:
+        return
+    raise InputOutputError(f"{path or repr(path)}: cannot be written: {fault}.")
 
 
 @contextlib.contextmanager
@@ -68,8 +87,6 @@ def _successor(goal: str) -> Iterator[BinaryIO]:
 
 def _mode_of_successor(goal: str) -> int:
     if os.path.exists(goal):
-        if not os.access(goal, os.W_OK):
-            raise PermissionError(13, "Permission denied")
         return os.stat(goal).st_mode & 0o777
     mask = os.umask(0)
     os.umask(mask)

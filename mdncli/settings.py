@@ -11,6 +11,8 @@ Covariance = Literal["isotropic", "diagonal"]
 Device = Literal["auto", "cpu", "cuda"]
 
 SIGMA_FLOOR = 1e-4
+# Of one command: more would be a slip of the finger, and would fill the memory.
+MOST_ROWS = 10**9
 
 # Steps of learning when no number of epochs is given: a curve of several turns needs some hundreds
 # whatever the table; beyond that, what more rows can still teach grows with their square root.
@@ -19,6 +21,8 @@ _STEPS_PER_ROOT_ROW = 6
 # Weight decay stands for a prior on the weights, which weighs less the more rows there are.
 _DECAY_TIMES_ROWS = 300.0
 _LARGEST_DECAY = 0.2
+# Far beyond the processor's own number PyTorch crashes instead of complaining.
+_MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{_flag(name)} is {value}: it must be at least 1.")
+        if self.threads > _MOST_THREADS:
+            raise UsageError(f"--threads is {self.threads}: it must be at most {_MOST_THREADS}.")
         if not all(width >= 1 for width in self.hidden):
             raise UsageError("--hidden must name widths of at least 1, such as 64,64.")
         if self.frequencies < 0:

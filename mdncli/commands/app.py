@@ -12,7 +12,7 @@ from mdncli.commands.generate import generate
 from mdncli.commands.plot import plot
 from mdncli.commands.sample import sample
 from mdncli.commands.streams import ReaderGone, abandon_standard_output
-from mdncli.errors import MdnError
+from mdncli.errors import DataError, MdnError, UsageError
 
 _BUG = 70
 _INTERRUPTED = 130
@@ -70,25 +70,38 @@ def main() -> None:
 def run() -> int:
     """Run the command line on `sys.argv` and return the exit status."""
     try:
-        app(prog_name="mdn")
+        status = app(prog_name="mdn", standalone_mode=False)
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):
-            abandon_standard_output()
-            return 0
-        return ended.code if isinstance(ended.code, int) else 0
+        # Typer's own answer to a closed pipe, such as that of `mdn --help | true`.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        abandon_standard_output()
+        return 0
     except ReaderGone:
         abandon_standard_output()
         return 0
     except KeyboardInterrupt:
-        fail("interrupted.")
         return _INTERRUPTED
     except MdnError as error:
         fail(str(error))
         return error.exit_code
     except MemoryError:
-        fail("the memory is not enough for this. Try fewer rows at a time.")
-        return _BUG
+        fail("this needs more memory than there is. Try fewer rows at a time.")
+        return DataError.exit_code
     except Exception as error:
+        if hasattr(error, "format_message"):
+            return _refuse_usage(error)
         fail(f"this is a bug in mdn, not a mistake of yours: {type(error).__name__}: {error}")
         return _BUG
-    return 0
+    return status if isinstance(status, int) else 0
+
+
+def _refuse_usage(error: Any) -> int:
+    """Say in one line what Typer found wrong with the command line; `mdn` alone shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "mdn"
+        message = " ".join(error.format_message().replace("Value error, ", "").split())
+        fail(f"{message.rstrip('.')}. See {command} --help.")
+    return UsageError.exit_code

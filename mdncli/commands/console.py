@@ -19,6 +19,12 @@ def say(text: str, *, style: str | None = None) -> None:
     error_console().print(harmless, style=style)
 
 
+def say_written(output: str | None, *, quiet: bool) -> None:
+    """Say which file was written, if one was."""
+    if output not in (None, "-") and not quiet:
+        say(f"wrote {output}")
+
+
 def warn(text: str) -> None:
     """Write a warning."""
     say(f"warning: {text}", style="yellow")

@@ -12,6 +12,7 @@ from mdncli.commands.options import Quiet, named_columns, widths
 from mdncli.commands.progress import stop_on_interrupt, watch
 from mdncli.commands.streams import STANDARD, input_name, read_input, writing
 from mdncli.errors import UsageError
+from mdncli.files import require_writable
 from mdncli.settings import Activation, Covariance, Device, Settings
 from mdncli.words import listed
 
@@ -191,6 +192,8 @@ def run(
 ) -> dict[str, Any]:
     """Read a table, learn its density, write the model file, and return what `--json` prints."""
     started = perf_counter()
+    if output != STANDARD:
+        require_writable(output)
     x, y, schema = _read(data, columns, quiet=quiet)
     read = perf_counter() - started
 

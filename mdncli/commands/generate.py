@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mdncli.commands.console import say_written
 from mdncli.commands.options import Output, Quiet, Seed
 
 Name = Literal["sinusoid", "bishop", "spiral"]
@@ -44,3 +45,4 @@ def generate(
     columns = datasets.generate(name, n=n, inverse=inverse, noise=noise, seed=seed)
     with writing(output) as stream:
         write_csv(stream, [columns])
+    say_written(output, quiet=quiet)

@@ -17,7 +17,9 @@ Output = Annotated[
         "--output", "-o", metavar="FILE", help="Where to write; - or nothing: standard output."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of the random numbers: the same seed, the same output.")]
+Seed = Annotated[
+    int, typer.Option(min=0, help="Of the random numbers: the same seed, the same output.")
+]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
 ]

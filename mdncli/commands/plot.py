@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mdncli.commands.console import say
+from mdncli.commands.console import say_written
 from mdncli.commands.options import Model, Quiet, Seed
 from mdncli.commands.streams import (
     STANDARD,
@@ -85,8 +85,7 @@ def plot(
         figure = kinds.draw(kind, density, x, y, along=along, target=target, seed=seed)
         with writing(output) as stream:
             style.save(figure, stream, file_format)
-    if not quiet and output != STANDARD:
-        say(f"wrote {output}: {kind}")
+    say_written(output, quiet=quiet)
 
 
 def _format(output: str) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.options import Model, Output, Seed, point
+from mdncli.commands.console import say_written
+from mdncli.commands.options import Model, Output, Quiet, Seed, point
 from mdncli.commands.streams import (
     input_name,
     only_one_from_standard_input,
@@ -14,6 +15,7 @@ from mdncli.commands.streams import (
     writing,
 )
 from mdncli.errors import UsageError
+from mdncli.settings import MOST_ROWS
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity, Samples
@@ -52,6 +54,7 @@ def sample(
     ] = False,
     seed: Seed = 0,
     output: Output = None,
+    quiet: Quiet = False,
 ) -> None:
     """Draw targets from a fitted density, as CSV: the features, then the targets.
 
@@ -61,7 +64,7 @@ def sample(
     from mdncli.density.model import generator_of_draws
     from mdncli.tables.writer import write_csv
 
-    _check(model, n, rows, at, temperature, sigma_temperature, seed)
+    _check(model, n, rows, at, temperature, sigma_temperature)
     density = checkpoint.load(read_input(model), input_name(model))
     points, columns, draws = _points(density, n, rows, at)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):
@@ -75,6 +78,7 @@ def sample(
     )
     with writing(output) as stream:
         write_csv(stream, _tables(samples, columns, density, component))
+    say_written(output, quiet=quiet)
 
 
 def _check(
@@ -84,21 +88,18 @@ def _check(
     at: list[str] | None,
     temperature: float,
     sigma_temperature: float,
-    seed: int,
 ) -> None:
     only_one_from_standard_input(MODEL=model, **{"--rows": rows})
     if rows is not None and at:
         raise UsageError("--rows and --at exclude each other.")
-    if n is not None and n < 1:
-        raise UsageError(f"--n is {n}: it must be at least 1.")
+    if n is not None and not 1 <= n <= MOST_ROWS:
+        raise UsageError(f"--n is {n}: it must be from 1 to {MOST_ROWS}.")
     if not 0.0 < temperature < math.inf:
         raise UsageError(f"--temperature is {temperature}: it must be a positive number.")
     if not 0.0 <= sigma_temperature < math.inf:
         raise UsageError(
             f"--sigma-temperature is {sigma_temperature}: it must be zero or a positive number."
         )
-    if seed < 0:
-        raise UsageError(f"--seed is {seed}: it must be zero or a positive whole number.")
 
 
 def _points(

@@ -116,7 +116,7 @@ def scene(
         chosen = _position("feature", along, schema.feature_names)
     else:
         means = [density.condition(points).mean()[:, shown] for points in sweeps]
-        chosen = int(np.argmax([mean.std() for mean in means]))
+        chosen = int(np.argmax([np.ptp(mean) for mean in means]))
     return Scene(density, chosen, shown, sweeps[chosen], x, y)
 
 

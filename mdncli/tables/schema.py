@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mdncli.tables.reader import Table
 
 FEWEST_ROWS = 10
+_FARTHEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,12 @@ class Schema:
         return np.array([column.scale for column in self.targets])
 
     def standardize_features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return x, shape (N, F), in training standard deviations from the training mean."""
-        return _standardize(x, self.features)
+        """Return x, shape (N, F), in training standard deviations from the training mean.
+
+        Cut at a million of them: beyond, no answer means anything, but it stays a number.
+        """
+        with np.errstate(over="ignore"):
+            return np.clip(_standardize(x, self.features), -_FARTHEST, _FARTHEST)
 
     def standardize_targets(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return y, shape (N, T), in training standard deviations from the training mean."""

@@ -86,12 +86,20 @@ def test_standard_input_is_named_in_refusals(run: Run) -> None:
         ("plot", "model.pt", "--kind", "comparison"),
         ("plot", "-", "-"),
         ("nonsense",),
+        ("plot", "model.pt", "--seed", "-1"),
+        ("sample", "model.pt", "--seed", "-1"),
+        ("sample", "model.pt", "--n", "1" + 20 * "0"),
+        ("generate", "sinusoid", "--n", "1" + 20 * "0"),
+        ("generate", "bishop", "--noise", "1e308"),
+        ("fit", "data.csv", "--threads", "100000"),
     ],
 )
 def test_wrong_usage(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
     for name in ("data.csv", "model.pt"):
         (tmp_path / name).write_bytes((fitted / name).read_bytes())
-    refused(run(*arguments), 2)
+    said = refused(run(*arguments), 2)
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
     assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
 
 
@@ -154,7 +162,13 @@ def test_a_folder_is_no_file(run: Run, tmp_path: Path) -> None:
     refused(run("fit", "folder"), 74, "folder: cannot be read")
     (tmp_path / "data.csv").write_bytes(GOOD)
     refused(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written")
-    refused(run("generate", "spiral", "-o", "no/such/folder.csv"), 74, "cannot be written")
+    for name in ("no/such/folder.csv", "new-folder/", ""):
+        refused(run("generate", "spiral", "-o", name), 74, "cannot be written")
+
+
+def test_fit_looks_whether_it_can_write_before_it_learns(run: Run, tmp_path: Path) -> None:
+    said = refused(run("fit", "nowhere.csv", "-o", "no/such/model.pt"), 74, "no such folder")
+    assert "epoch" not in said
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")

@@ -81,7 +81,7 @@ def test_a_row_does_not_depend_on_the_rows_around_it(wide: Path) -> None:
 
 def test_far_outside_the_training_range_the_answer_is_finite(wide: Path) -> None:
     density = checkpoint.load((wide / "model.pt").read_bytes(), "model.pt")
-    mixture = density.condition(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e12]]))
+    mixture = density.condition(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e308]]))
     for values in (mixture.pi, mixture.mu, mixture.sigma):
         assert np.isfinite(values).all()
 
