@@ -5,9 +5,8 @@ in it a pickle of plain values and, beside it, the raw bytes of each tensor. The
 and no more: the pickle may name a handful of things, all replaced by our own, and every value is
 checked before it becomes a model.
 
-Raising `FORMAT_VERSION`: write the new version only, add a function that turns a dictionary of the
-version before into the new one, call it in `_upgraded`, and keep a small file of the old version
-with its answers in `tests/`.
+Raising `FORMAT_VERSION`: write the new version only, have `load` turn a dictionary of the version
+before into the new one, and keep a small file of the old version with its answers in `tests/`.
 """
 
 import io
@@ -31,6 +30,17 @@ from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
 FORMAT_VERSION = 1
+
+# What torch.save writes, in the pickle protocol that it uses. Names are checked one by one later.
+_OPCODES = frozenset(
+    """
+    PROTO MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS
+    APPEND APPENDS BINUNICODE BINFLOAT BININT BININT1 BININT2 LONG1 NONE NEWTRUE NEWFALSE
+    BINPUT LONG_BINPUT BINGET LONG_BINGET BINPERSID REDUCE STOP
+    """.split()
+)
+_NAMING = frozenset({"GLOBAL", "STACK_GLOBAL", "SHORT_BINUNICODE", "MEMOIZE", "FRAME"})
+_MOST_DIMENSIONS = 2
 
 _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8"}
 
@@ -77,7 +87,7 @@ def load(content: bytes, source: str) -> ConditionalDensity:
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ModelFileError(f"{source}: this is not a model file that mdn fit wrote.")
     version = plain.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ModelFileError(
             f"{source}: the model file is of format {version}; this mdn reads up to format "
             f"{FORMAT_VERSION}. Upgrade mdn, or fit the model again."
@@ -141,7 +151,13 @@ def _check_values(schema: Schema, architecture: Architecture, record: TrainingRe
     _expect(architecture.covariance in get_args(Covariance), "the covariance")
     floor = architecture.sigma_floor
     _expect(isinstance(floor, float) and 0.0 < floor < math.inf, "the floor of sigma")
-    counts = (record.rows, record.rows_valid, record.epochs, record.best_epoch)
+    counts = (
+        record.rows,
+        record.rows_valid,
+        record.epochs,
+        record.best_epoch,
+        record.faults,
+    )
     _expect(all(type(count) is int and count >= 0 for count in counts), "the training record")
     histories = [record.history[name] for name in ("nll_train", "nll_valid")]
     whole = all(len(history) == record.epochs for history in histories)
@@ -181,11 +197,12 @@ def _tensor(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> Array:
 def _unpickled(content: bytes, source: str) -> Any:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        entries = {
-            name.partition("/")[2]: archive.read(_stored(archive, name))
-            for name in archive.namelist()
-        }
-        _check_memory(entries["data.pkl"])
+        names = archive.namelist()
+        size = sum(entry.file_size for entry in archive.infolist())
+        if len(set(names)) < len(names) or size > len(content):
+            raise ModelFileError("the model file is damaged: its entries overlap.")
+        entries = {name.partition("/")[2]: archive.read(_stored(archive, name)) for name in names}
+        _check_opcodes(entries["data.pkl"])
         return _Reader(entries).load()
     except ModelFileError as error:
         raise ModelFileError(f"{source}: {error}") from error
@@ -203,9 +220,19 @@ def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _check_memory(pickled: bytes) -> None:
-    """Refuse a pickle whose memo numbers would make the unpickler reserve more than it can use."""
+def _check_opcodes(pickled: bytes) -> None:
+    """Refuse a pickle that asks for more than dictionaries, lists, plain values and tensors.
+
+    An opcode outside torch.save's own few could change an object that a name stands for, or make
+    the unpickler reserve memory by a number in the file.
+    """
     for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name in _NAMING:
+            continue
+        if opcode.name not in _OPCODES:
+            raise ModelFileError(
+                f"refused: the file uses {opcode.name}, which no model file needs."
+            )
         if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(pickled):
             raise ModelFileError("the model file is damaged.")
 
@@ -243,6 +270,8 @@ def _rebuild_tensor(
     storage: Array, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> Array:
     """Return a contiguous tensor out of its storage, with the bounds checked by NumPy."""
+    if len(size) > _MOST_DIMENSIONS:
+        raise ModelFileError("the model file is damaged: a tensor has too many dimensions.")
     count = int(np.prod(size, dtype=object))
     contiguous = tuple(int(np.prod(size[axis + 1 :], dtype=object)) for axis in range(len(size)))
     if tuple(stride) != contiguous or offset < 0 or offset + count > storage.size:

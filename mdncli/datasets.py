@@ -41,7 +41,6 @@ class Problem:
     """
 
     name: str
-    summary: str
     rows: int
     noise: float
     draw: Callable[[np.random.Generator, int, float], tuple[Array, Array]]
@@ -262,7 +261,6 @@ PROBLEMS = {
     for problem in (
         Problem(
             "sinusoid",
-            "y = 7 sin(0.75x) + 0.5x + noise",
             1000,
             1.0,
             _draw_sinusoid,
@@ -271,7 +269,6 @@ PROBLEMS = {
         ),
         Problem(
             "bishop",
-            "y = x + 0.3 sin(2πx) + uniform noise",
             2500,
             0.1,
             _draw_bishop,
@@ -280,7 +277,6 @@ PROBLEMS = {
         ),
         Problem(
             "spiral",
-            "a spiral of two turns in the square from 0 to 5",
             10000,
             0.2,
             _draw_spiral,

@@ -46,7 +46,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
                 yield stream
     except BrokenPipeError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputOutputError(f"{path}: cannot be written: {reason(error)}.") from error
 
 

@@ -144,11 +144,35 @@ def test_a_compressed_file_is_refused(content: bytes) -> None:
         checkpoint.load(stream.getvalue(), "model.pt")
 
 
-def test_a_memo_beyond_the_file_is_refused() -> None:
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        # Memory reserved by a number in the file.
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "damaged"),
+        (b"}p2000000000\n.", "refused: the file uses PUT"),
+        # The state of a function that a name stands for.
+        (REBUILD + b"}X\x01\x00\x00\x00aK\x01sb.", "refused: the file uses BUILD"),
+        # A tensor of as many dimensions as the file likes.
+        (REBUILD + b"(]K\x00(" + b"K\x01" * 5000 + b"t)tR.", "too many dimensions"),
+    ],
+)
+def test_a_pickle_that_wastes_or_meddles_is_refused(pickled: bytes, message: str) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}r\xff\xff\xff\x7f.")
-    with pytest.raises(ModelFileError, match="damaged"):
+        archive.writestr("archive/data.pkl", pickled)
+    with pytest.raises(ModelFileError, match=message):
+        checkpoint.load(stream.getvalue(), "model.pt")
+
+
+def test_entries_of_the_same_name_are_refused(content: bytes) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for _ in range(2):
+            archive.writestr("archive/data.pkl", b"}.")
+    with pytest.raises(ModelFileError, match="overlap"):
         checkpoint.load(stream.getvalue(), "model.pt")
 
 

@@ -64,6 +64,12 @@ def test_pictures_are_there() -> None:
         assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_sample_table_has_its_command() -> None:
+    listed = re.findall(r"\| `(\S+\.csv)` \|", (ROOT / "sample_data/README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "sample_data").glob("*.csv"))
+    assert len(listed) >= 4
+
+
 @pytest.mark.parametrize(
     ("file", "command"),
     re.findall(r"\| `(\S+\.csv)` \| `mdn (.*?)` \|", (ROOT / "sample_data/README.md").read_text()),

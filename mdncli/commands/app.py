@@ -12,7 +12,8 @@ from mdncli.commands.generate import generate
 from mdncli.commands.plot import plot
 from mdncli.commands.sample import sample
 from mdncli.commands.streams import ReaderGone, abandon_standard_output
-from mdncli.errors import DataError, MdnError, UsageError
+from mdncli.errors import DataError, InputOutputError, MdnError, UsageError
+from mdncli.files import reason
 
 _BUG = 70
 _INTERRUPTED = 130
@@ -71,6 +72,8 @@ def run() -> int:
     """Run the command line on `sys.argv` and return the exit status."""
     try:
         status = app(prog_name="mdn", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except SystemExit as ended:
         # Typer's own answer to a closed pipe, such as that of `mdn --help | true`.
         if not isinstance(ended.__context__, BrokenPipeError):
@@ -88,6 +91,11 @@ def run() -> int:
     except MemoryError:
         fail("this needs more memory than there is. Try fewer rows at a time.")
         return DataError.exit_code
+    except OSError as error:
+        # Help or the version, onto a full disk: the commands' own streams say so themselves.
+        abandon_standard_output()
+        fail(f"standard output: cannot be written: {reason(error)}.")
+        return InputOutputError.exit_code
     except Exception as error:
         if hasattr(error, "format_message"):
             return _refuse_usage(error)

@@ -178,7 +178,8 @@ def fit(
     columns = {"-t": target, "-x": feature, "--ignore": ignore}
     result = run(data, columns, settings, output, quiet=quiet)
     if as_json:
-        print(json.dumps(result))
+        with writing(STANDARD) as stream:
+            stream.write(json.dumps(result, allow_nan=False).encode() + b"\n")
     raise typer.Exit(_EXIT_STATUS.get(result["stopped"], 0))
 
 
@@ -209,6 +210,8 @@ def run(
         _tell(density, seconds, output)
     if density.record.stopped == "faults":
         warn("learning met NaN or inf three times; the best model before that was written.")
+    elif density.record.faults:
+        warn("an epoch met NaN or inf; it was undone and learning went on at a lower rate.")
     return {
         "model": output,
         "features": schema.feature_names,
@@ -235,11 +238,12 @@ def _read(
     targets, features, ignore = (named_columns(texts, table.names) for texts in columns.values())
     _check_roles(targets, features, ignore)
     roles = choose_roles(table, targets=targets, features=features, ignore=ignore)
-    x, y = table.numbers(roles.features), table.numbers(roles.targets)
+    x = table.numbers(roles.features, remedy=", or leave the column out with --ignore {}")
+    y = table.numbers(roles.targets)
     schema, kept = learnable(table.source, x, y, roles)
     dropped = [name for name in roles.features if name not in schema.feature_names]
-    if dropped and not quiet:
-        say(f"left out, since constant: {listed(dropped)}.")
+    if dropped:
+        warn(f"left out, since constant: {listed(dropped)}.")
     if not quiet:
         say(f"target: {listed(schema.target_names)}; features: {listed(schema.feature_names)}.")
     if len(y) < _FEW_ROWS:
@@ -277,6 +281,8 @@ def _tell(density: "ConditionalDensity", seconds: float, output: str) -> None:
     ):
         table.add_row(name, value)
     error_console().print(table)
+    if min(record.nll_train, record.nll_valid) < 0.0:
+        say("A negative NLL is no mistake: the density exceeds 1 where y is known to within less.")
 
 
 _WHY = {
@@ -288,4 +294,4 @@ _WHY = {
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None

@@ -33,6 +33,8 @@ def named_columns(texts: list[str] | None, names: list[str]) -> list[str]:
     chosen: list[str] = []
     for text in texts or []:
         parts = [text] if text in names else [part.strip() for part in text.split(",")]
+        if not any(parts):
+            raise UsageError("An option that names columns names none: leave it out.")
         chosen += [part for part in parts if part and part not in chosen]
     return chosen
 

@@ -1,5 +1,6 @@
 """Learning as a person watches it: a live line on a terminal, a few plain lines elsewhere."""
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -60,8 +61,9 @@ def _plain() -> Iterator[Draw]:
 
     def draw(epoch: "Epoch") -> None:
         tenth = max(1, epoch.epochs // 10)
-        if epoch.epoch % tenth == 0:
-            say(f"{_at(epoch)}  NLL {epoch.nll_train:.4f} train  {epoch.nll_valid:.4f} valid")
+        if epoch.epoch == 1 or epoch.epoch % tenth == 0:
+            valid = "" if math.isnan(epoch.nll_valid) else f"  {epoch.nll_valid:.4f} valid"
+            say(f"{_at(epoch)}  NLL {epoch.nll_train:.4f} train{valid}")
 
     yield draw
 

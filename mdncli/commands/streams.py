@@ -24,6 +24,8 @@ def read_input(path: str) -> bytes:
     """
     if path != STANDARD:
         return read_bytes(path)
+    if sys.stdin is None:
+        raise InputOutputError("standard input: cannot be read: it is closed.")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
@@ -57,6 +59,8 @@ def writing(path: str | None) -> Iterator[BinaryIO]:
         with replacing(path) as stream:
             yield stream
         return
+    if sys.stdout is None:
+        raise InputOutputError("standard output: cannot be written: it is closed.")
     try:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

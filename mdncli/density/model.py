@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ class TrainingRecord:
         rows_valid: of them, held out for early stopping.
         epochs: trained.
         best_epoch: whose weights are the model's, from 1.
-        stopped: why training ended: `epochs`, `patience`, …
+        stopped: why training ended: `epochs`, `patience`, `interrupted` or `faults`.
+        faults: epochs that met NaN or inf and were undone.
         nll_train: of the model on the rows that it learned from.
         nll_valid: of the model on the rows held out.
         history: `nll_train` and `nll_valid` by epoch, as they were measured during training.
@@ -60,6 +61,7 @@ class TrainingRecord:
     epochs: int
     best_epoch: int
     stopped: str
+    faults: int
     nll_train: float
     nll_valid: float
     history: dict[str, list[float]]
@@ -83,7 +85,7 @@ class ConditionalDensity:
     network: Perceptron
     settings: dict[str, Any]
     record: TrainingRecord
-    baseline: Baseline | None = field(default=None)
+    baseline: Baseline | None = None
 
     def condition(self, x: Array) -> GaussianMixture:
         """Return the distribution of the targets given each row's features.

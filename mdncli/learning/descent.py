@@ -47,6 +47,7 @@ class Outcome:
 
     stopped: str = "epochs"
     best_epoch: int = 0
+    faults: int = 0
     train_losses: list[float] = field(default_factory=list)
     valid_losses: list[float] = field(default_factory=list)
 
@@ -91,17 +92,17 @@ class Descent:
         says how it went.
         """
         outcome, optimizer = self.outcome, self._optimizer
-        best_loss, best_weights, faults = math.inf, optimizer.average.clone(), 0
+        best_loss, best_weights = math.inf, optimizer.average.clone()
         good = optimizer.state()
         for _ in range(self.epochs):
             train_loss = self._epoch()
             valid_loss = self._loss_of_average(self._valid)
             judged = valid_loss if len(self._valid) else train_loss
             if not (math.isfinite(train_loss) and math.isfinite(judged)):
-                faults += 1
+                outcome.faults += 1
                 optimizer.put_back(good)
                 self._peak *= _RATE_AFTER_FAULT
-                if faults == _FAULTS_ALLOWED:
+                if outcome.faults == _FAULTS_ALLOWED:
                     outcome.stopped = "faults"
                     break
                 continue

@@ -42,7 +42,8 @@ class AveragedAdam:
             view = self.weights[part].view(start.shape).requires_grad_()
             view.grad = self._gradient[part].view(start.shape)
             views.append(view)
-            # Biases do not decay: those of the means hold where the components are.
+            # Biases do not decay: those of the means hold where the components are. Frequencies
+            # do, as weights: towards slower, smoother curves.
             self._decay[part] = weight_decay if start.ndim > 1 else 0.0
             end = part.stop
         network.hold(views)

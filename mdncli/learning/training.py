@@ -77,8 +77,8 @@ def fit(
         baseline = None
         if settings.baseline and not stop():
             baseline = yield from lesson.least_squares()
-            if stop():
-                outcome.stopped, baseline = "interrupted", None
+        if settings.baseline and stop():
+            outcome.stopped, baseline = "interrupted", None
     record = lesson.record(outcome)
     density = ConditionalDensity(
         schema, lesson.architecture, network.for_answers(), settings.to_plain(), record, baseline
@@ -130,7 +130,11 @@ class Lesson:
     def least_squares(self) -> Generator[Epoch, None, Baseline]:
         """Teach the same trunk by least squares."""
         network = self._network(len(self._schema.targets))
-        yield from self._teach("baseline", network, squares_and_gradient, self._least_squares_nll)
+        outcome = yield from self._teach(
+            "baseline", network, squares_and_gradient, self._least_squares_nll
+        )
+        if not outcome.best_epoch:
+            raise DataError("The least-squares baseline met NaN or inf; fit without --baseline.")
         judged = self._valid if len(self._valid) else self._train
         with torch.no_grad():
             errors = (network(judged.x).T - judged.y).double().cpu().numpy()
@@ -146,6 +150,7 @@ class Lesson:
             epochs=len(outcome.train_losses),
             best_epoch=outcome.best_epoch,
             stopped=outcome.stopped,
+            faults=outcome.faults,
             nll_train=math.nan,
             nll_valid=math.nan,
             history={

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.special import ndtr
 
 from mdncli.plots.scene import Scene
 from mdncli.plots.style import canvas, label_axes, plain, scatter, target_limits, title
@@ -16,9 +17,12 @@ def draw(scene: Scene) -> Figure:
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
     mixture = scene.mixture()
-    y = np.linspace(*target_limits(scene), _LEVELS)
-    rows = len(scene.grid)
-    density = np.exp([mixture.log_prob(np.full((rows, 1), level)) for level in y])
+    edges = np.linspace(*target_limits(scene), _LEVELS + 1)
+    mu, sigma = mixture.mu[:, :, 0], mixture.sigma[:, :, 0]
+    # The mean density of each cell, by its mass: a spike between two points would be missed.
+    cdf = np.array([(mixture.pi * ndtr((edge - mu) / sigma)).sum(axis=1) for edge in edges])
+    density = np.diff(cdf, axis=0) / np.diff(edges)[:, None]
+    y = 0.5 * (edges[1:] + edges[:-1])
     # A spike of small σ would leave the rest of the map blank: it is cut at the 99.5th percentile.
     highest = float(np.quantile(density, 0.995)) or float(density.max())
     norm = PowerNorm(0.6, vmin=0.0, vmax=highest, clip=True)

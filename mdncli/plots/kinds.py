@@ -49,7 +49,7 @@ def draw(
     """
     with style():
         if kind == "training":
-            return training.draw(density.record)
+            return training.draw(density)
         pictures: dict[str, Callable[[Scene], Figure]] = {
             "overview": partial(overview.draw, seed=seed),
             "samples": partial(samples.draw, seed=seed),

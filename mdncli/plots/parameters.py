@@ -60,7 +60,8 @@ def draw_scales(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
     colours = component_colours(mixture)
     for k in grey_first(colours):
         strong_line(axes, scene.grid, mixture.sigma[:, k, 0], mixture.pi[:, k], colours[k])
-    present = mixture.sigma[:, :, 0][mixture.pi > _PRESENT]
+    # With many components none may reach that share.
+    present = mixture.sigma[:, :, 0][mixture.pi >= min(_PRESENT, float(mixture.pi.max()))]
     axes.set_ylim(0.0, 1.1 * float(np.max(present)))
     axes.set_title("standard deviations σ, fading with π")
     axes.set_ylabel(f"σ of {plain(scene.target_name, 25)}")

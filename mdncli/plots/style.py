@@ -15,11 +15,10 @@ from mdncli.density.mixture import GaussianMixture
 from mdncli.density.network import Array
 from mdncli.plots.scene import Scene
 
-# Okabe and Ito's palette, told apart by colour-blind people; black is kept for the data.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7B5E00", "#6A3D9A")
-GREY = "#B0B0B0"
+# Okabe and Ito's palette, told apart by colour-blind people, its yellow darkened for white paper.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#C9B800", "#000000")
+GREY = "#C8C8C8"
 DATA = "#555555"
-FORMATS = ("png", "svg", "pdf")
 
 _SETTINGS: dict[Any, Any] = {
     "backend": "agg",
@@ -139,9 +138,10 @@ def label_feature(axes: Axes, scene: Scene) -> None:
 
 def title(figure: Figure, scene: Scene) -> None:
     """Say what is shown, and where the other features are held."""
-    held = f" ({plain(scene.held, 80)})" if scene.held else ""
-    text = f"{plain(scene.target_name)} given {plain(scene.feature_name)}{held}"
-    figure.suptitle(text, x=0.01, ha="left")
+    text = f"{plain(scene.target_name, 30)} given {plain(scene.feature_name, 30)}"
+    # On a line of its own: long names would run off the figure.
+    held = f"\n({plain(scene.held, 60)})" if scene.held else ""
+    figure.suptitle(text + held, x=0.01, ha="left")
 
 
 def grey_first(colours: list[str]) -> list[int]:

@@ -4,12 +4,13 @@ import math
 
 from matplotlib.figure import Figure
 
-from mdncli.density.model import TrainingRecord
-from mdncli.plots.style import COLOURS, canvas
+from mdncli.density.model import ConditionalDensity
+from mdncli.plots.style import COLOURS, canvas, plain
 
 
-def draw(record: TrainingRecord) -> Figure:
+def draw(density: ConditionalDensity) -> Figure:
     """Return one panel with the NLL on both splits and the epoch whose weights were kept."""
+    record = density.record
     figure = canvas(8.0, 5.0)
     axes = figure.subplots()
     epochs = range(1, record.epochs + 1)
@@ -30,6 +31,7 @@ def draw(record: TrainingRecord) -> Figure:
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set_xlabel("epoch")
     axes.set_ylabel("NLL, nats a row")
-    axes.set_title("negative log-likelihood during training")
+    targets = ", ".join(density.schema.target_names)
+    axes.set_title(f"negative log-likelihood of {plain(targets)} during training")
     axes.legend()
     return figure

@@ -6,6 +6,8 @@ not used may hold anything.
 
 import csv
 import io
+import re
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from mdncli.words import listed, nearest, quoted
 
 _BLOCK = 1 << 24
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_NUMBER_OR_INF = rf"{_NUMBER}|[+-]?inf(inity)?"
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,10 @@ class Table:
                     f"{nearest(name, self.names)} The columns are: {listed(self.names)}."
                 )
 
-    def numbers(self, names: list[str]) -> NDArray[np.float64]:
+    def numbers(self, names: list[str], *, remedy: str = "") -> NDArray[np.float64]:
         """Return the named columns as finite numbers, shape (N, len(names)).
+
+        `remedy` is a further one for a bad cell, with {} for its column's name.
 
         Raises:
             DataError: a column is missing, or a cell is empty, is not a number, or is not finite.
@@ -60,10 +65,10 @@ class Table:
         self.require(names)
         values = np.empty((self.rows, len(names)))
         for position, name in enumerate(names):
-            values[:, position] = self._column(name)
+            values[:, position] = self._column(name, remedy)
         return values
 
-    def _column(self, name: str) -> NDArray[np.float64]:
+    def _column(self, name: str, remedy: str) -> NDArray[np.float64]:
         text = self.columns[name]
         try:
             values = pc.cast(text, pa.float64())
@@ -75,16 +80,16 @@ class Table:
         numbers = _array(values)
         wrong = ~np.isfinite(numbers)
         if wrong.any():
-            raise DataError(self._bad_cells(name, np.flatnonzero(wrong)))
+            raise DataError(self._bad_cells(name, np.flatnonzero(wrong), remedy))
         return numbers
 
-    def _bad_cells(self, name: str, rows: NDArray[np.intp]) -> str:
+    def _bad_cells(self, name: str, rows: NDArray[np.intp], remedy: str) -> str:
         first = int(rows[0])
         cell = self.columns[name][first].as_py()
         more = f" {len(rows) - 1} more cells of this column are like it." if len(rows) > 1 else ""
         return (
             f"{self.source}, row {first + 1}, column {quoted(name)}: {_fault(cell)}.{more} "
-            f"Correct the cell, remove the row, or leave the column out with --ignore {name}."
+            f"Correct the cell or remove the row{remedy.format(shlex.quote(name))}."
         )
 
 
@@ -105,11 +110,8 @@ def _fault(cell: str) -> str:
         return "the cell is empty"
     if cell.strip().lower() in {"nan", "+nan", "-nan"}:
         return f"{quoted(cell)} stands for a missing value"
-    try:
-        float(cell.replace("_", "x"))
-    except ValueError:
-        return f"{quoted(cell)} is not a number"
-    return f"{quoted(cell)} is not a finite number"
+    finite = "" if re.fullmatch(_NUMBER_OR_INF, cell.strip(), re.IGNORECASE) is None else " finite"
+    return f"{quoted(cell)} is not a{finite} number"
 
 
 def parse_csv(content: bytes, source: str) -> Table:

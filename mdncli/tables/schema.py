@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.errors import DataError
+from mdncli.errors import DataError, UsageError
 from mdncli.words import quoted
 
 if TYPE_CHECKING:
@@ -120,11 +120,18 @@ def choose_roles(
 
     Raises:
         DataError: a named column is not there, or no feature or no target is left.
+        UsageError: a column would be both.
     """
     table.require([*(targets or []), *(features or []), *(ignore or [])])
     left = [name for name in table.names if name not in (ignore or [])]
     targets = targets or left[-1:]
     features = features or [name for name in left if name not in targets]
+    both = [name for name in targets if name in features]
+    if both:
+        raise UsageError(
+            f"{quoted(both[0])} would be a feature and the target (by default the last column). "
+            "Choose another target with -t, or leave it out of -x."
+        )
     if not features:
         raise DataError(
             f"{table.source}: no feature is left beside the target. A table needs at least two "

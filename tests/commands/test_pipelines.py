@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -212,8 +211,9 @@ def test_an_interrupt_keeps_the_best_model_so_far(fitted: Path, tmp_path: Path) 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    # Handlers stand once learning does; torch alone takes seconds to import on a busy machine.
-    time.sleep(8.0)
+    assert process.stderr is not None
+    while b"epoch 1/" not in process.stderr.readline():
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     output, said = process.communicate(timeout=60)
     assert process.returncode == 130, said

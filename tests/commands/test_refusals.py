@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,8 @@ def test_standard_input_is_named_in_refusals(run: Run) -> None:
         ("fit", "data.csv", "-k", "many"),
         ("fit", "data.csv", "-t", "y", "-x", "y"),
         ("fit", "data.csv", "-t", "y", "--ignore", "y"),
+        ("fit", "data.csv", "-x", "x,y"),
+        ("fit", "data.csv", "-x", ""),
         ("fit", "data.csv", "-o", "-", "--json"),
         ("fit", "data.csv", "--hidden", "64;64"),
         ("fit", "data.csv", "--activation", "sine"),
@@ -174,9 +178,58 @@ def test_fit_looks_whether_it_can_write_before_it_learns(run: Run, tmp_path: Pat
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
 def test_a_full_disk(run: Run, tmp_path: Path, fitted: Path) -> None:
     refused(run("generate", "spiral", "-o", "/dev/full"), 74, "no space left")
-    refused(run("plot", fitted / "model.pt", "-o", "-", "-q", "--along", "z"), 65)
     (tmp_path / "data.csv").write_bytes(GOOD)
     refused(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "/dev/full"), 74, "no space left")
+
+
+def limited(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run `mdn` where no file may grow beyond 4 kB, as on a disk that fills up."""
+    script = 'ulimit -f 4; exec "$0" -m mdncli "$@"'
+    return subprocess.run(
+        ["bash", "-c", script, sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_a_disk_that_fills_up_leaves_the_file_before(tmp_path: Path, fitted: Path) -> None:
+    for name in ("out.csv", "out.pt", "out.png"):
+        (tmp_path / name).write_bytes(b"as it was")
+    model, data = str(fitted / "model.pt"), str(fitted / "data.csv")
+    for command in (
+        ("generate", "spiral", "-o", "out.csv"),
+        ("fit", data, "--epochs", "1", "-q", "-o", "out.pt"),
+        ("plot", model, "-o", "out.png"),
+        ("sample", model, "-o", "out.csv"),
+    ):
+        refused(limited(tmp_path, *command), 74, "cannot be written")
+    assert sorted(os.listdir(tmp_path)) == ["out.csv", "out.png", "out.pt"]
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"as it was"}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("generate", "spiral"),
+        ("sample", "model.pt"),
+        ("fit", "data.csv", "--epochs", "1", "-q", "--json", "-o", "/dev/null"),
+    ],
+)
+def test_standard_output_on_a_full_disk(fitted: Path, arguments: tuple) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mdncli", *arguments],
+            cwd=fitted,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count(b"\n")) == (74, 1), done.stderr
+    assert b"standard output: cannot be written: no space left" in done.stderr
 
 
 def test_an_unwritable_folder(run: Run, tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def test_every_kind_with_several_features_and_targets(wide: Path, kind: str) -> 
     assert len(saved(figure)) > 10_000
     if kind != "training":
         # Only `a` moves the second target.
-        assert "v given a (b, c at the medians)" in texts(figure)
+        assert "v given a\n(b, c at the medians)" in texts(figure)
         along = kinds.draw(kind, density, x, y, along="c")
-        assert "u given c (a, b at the medians)" in texts(along)
+        assert "u given c\n(a, b at the medians)" in texts(along)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "comparison"])
@@ -102,6 +102,33 @@ def test_a_component_has_one_colour_in_every_panel(fitted: Path) -> None:
         from matplotlib.colors import to_rgb
 
         assert [to_rgb(colour) for colour in drawn] == [tuple(c) for c in panel_colours]
+
+
+def test_more_components_than_any_share_can_reach_are_drawn(fitted: Path) -> None:
+    from dataclasses import replace
+
+    density, x, y = opened(fitted)
+    weight, _ = density.network.layers[-1]
+    many = replace(density.architecture, mixtures=200)
+    head = np.zeros((many.head_width(1), weight.shape[1])), np.zeros(many.head_width(1))
+    network = replace(density.network, layers=[*density.network.layers[:-1], head])
+    figure = kinds.draw("overview", replace(density, architecture=many, network=network), x, y)
+    assert len(saved(figure)) > 10_000
+
+
+def test_the_title_stays_on_the_figure(wide: Path) -> None:
+    from dataclasses import replace
+
+    density, x, y = opened(wide)
+    longer = tuple(
+        replace(column, name=f"{column.name} " + "a long name of " * 5)
+        for column in density.schema.features
+    )
+    schema = replace(density.schema, features=longer)
+    figure = kinds.draw("parameters", replace(density, schema=schema), x, y)
+    with style.style():
+        figure.draw_without_rendering()
+        assert figure._suptitle.get_window_extent().x1 < figure.bbox.x1
 
 
 @pytest.mark.parametrize("name", ["$x_1$", "100% [bold] \\alpha", "tab\tand\u202eturn", "x" * 300])
