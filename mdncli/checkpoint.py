@@ -197,11 +197,8 @@ def _tensor(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> Array:
 def _unpickled(content: bytes, source: str) -> Any:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-        names = archive.namelist()
-        size = sum(entry.file_size for entry in archive.infolist())
-        if len(set(names)) < len(names) or size > len(content):
-            raise ModelFileError("the model file is damaged: its entries overlap.")
-        entries = {name.partition("/")[2]: archive.read(_stored(archive, name)) for name in names}
+        _check_entries(archive, len(content))
+        entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
         _check_opcodes(entries["data.pkl"])
         return _Reader(entries).load()
     except ModelFileError as error:
@@ -212,12 +209,14 @@ def _unpickled(content: bytes, source: str) -> Any:
         raise ModelFileError(f"{source}: this is not a model file{cut}.") from error
 
 
-def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    # torch.save does not compress; refusing compressed entries leaves no room for a zip bomb.
-    entry = archive.getinfo(name)
-    if entry.compress_type != zipfile.ZIP_STORED:
+def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse what could unpack to more than the file holds."""
+    entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ModelFileError("the file is compressed inside, as no model file is.")
-    return entry
+    distinct = {entry.filename for entry in entries}
+    if len(distinct) < len(entries) or sum(entry.file_size for entry in entries) > size:
+        raise ModelFileError("the model file is damaged: its entries overlap.")
 
 
 def _check_opcodes(pickled: bytes) -> None:
