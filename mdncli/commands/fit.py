@@ -10,7 +10,7 @@ import typer
 from mdncli.commands.console import error_console, say, warn
 from mdncli.commands.options import Quiet, named_columns, widths
 from mdncli.commands.progress import stop_on_interrupt, watch
-from mdncli.commands.streams import STANDARD, input_name, read_input, writing
+from mdncli.commands.streams import STANDARD, input_name, read_input, spare_inputs, writing
 from mdncli.errors import UsageError
 from mdncli.files import require_writable
 from mdncli.settings import Activation, Covariance, Device, Settings
@@ -193,6 +193,7 @@ def run(
 ) -> dict[str, Any]:
     """Read a table, learn its density, write the model file, and return what `--json` prints."""
     started = perf_counter()
+    spare_inputs(output, data)
     if output != STANDARD:
         require_writable(output)
     x, y, schema = _read(data, columns, quiet=quiet)

@@ -12,6 +12,7 @@ from mdncli.commands.streams import (
     input_name,
     only_one_from_standard_input,
     read_input,
+    spare_inputs,
     writing,
 )
 from mdncli.errors import DataError, UsageError
@@ -65,6 +66,7 @@ def plot(
     """
     file_format = _format(output)
     only_one_from_standard_input(MODEL=model, DATA=data)
+    spare_inputs(output, model, data)
     if kind == "comparison" and data is None:
         raise UsageError("--kind comparison shows the data: mdn plot MODEL DATA --kind comparison")
 

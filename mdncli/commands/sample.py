@@ -12,6 +12,7 @@ from mdncli.commands.streams import (
     input_name,
     only_one_from_standard_input,
     read_input,
+    spare_inputs,
     writing,
 )
 from mdncli.errors import UsageError
@@ -65,6 +66,7 @@ def sample(
     from mdncli.tables.writer import write_csv
 
     _check(model, n, rows, at, temperature, sigma_temperature)
+    spare_inputs(output, model, rows)
     density = checkpoint.load(read_input(model), input_name(model))
     points, columns, draws = _points(density, n, rows, at)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):

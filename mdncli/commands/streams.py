@@ -37,6 +37,18 @@ def input_name(path: str) -> str:
     return "standard input" if path == STANDARD else path
 
 
+def spare_inputs(output: str | None, *inputs: str | None) -> None:
+    """Check that the output would not replace one of the inputs.
+
+    Raises:
+        UsageError: it would.
+    """
+    for path in inputs:
+        both_there = output and path and os.path.isfile(output) and os.path.exists(path)
+        if both_there and os.path.samefile(str(output), str(path)):
+            raise UsageError(f"-o {output} would replace an input. Choose another name.")
+
+
 def only_one_from_standard_input(**paths: str | None) -> None:
     """Check that at most one of the inputs is standard input.
 
