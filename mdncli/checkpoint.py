@@ -31,15 +31,15 @@ from mdncli.tables.schema import Schema
 FORMAT = "mdncli.model"
 FORMAT_VERSION = 1
 
-# What torch.save writes, in the pickle protocol that it uses. Names are checked one by one later.
+# What torch.save needs, in whatever pickle protocol. Names are checked one by one later.
 _OPCODES = frozenset(
     """
     PROTO MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS
     APPEND APPENDS BINUNICODE BINFLOAT BININT BININT1 BININT2 LONG1 NONE NEWTRUE NEWFALSE
     BINPUT LONG_BINPUT BINGET LONG_BINGET BINPERSID REDUCE STOP
+    GLOBAL STACK_GLOBAL SHORT_BINUNICODE MEMOIZE FRAME
     """.split()
 )
-_NAMING = frozenset({"GLOBAL", "STACK_GLOBAL", "SHORT_BINUNICODE", "MEMOIZE", "FRAME"})
 _MOST_DIMENSIONS = 2
 
 _DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8"}
@@ -226,8 +226,6 @@ def _check_opcodes(pickled: bytes) -> None:
     the unpickler reserve memory by a number in the file.
     """
     for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name in _NAMING:
-            continue
         if opcode.name not in _OPCODES:
             raise ModelFileError(
                 f"refused: the file uses {opcode.name}, which no model file needs."

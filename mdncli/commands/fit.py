@@ -10,7 +10,7 @@ import typer
 from mdncli.commands.console import error_console, say, warn
 from mdncli.commands.options import Quiet, named_columns, widths
 from mdncli.commands.progress import stop_on_interrupt, watch
-from mdncli.commands.streams import STANDARD, input_name, read_input, spare_inputs, writing
+from mdncli.commands.streams import STANDARD, open_table, spare_inputs, writing
 from mdncli.errors import UsageError
 from mdncli.files import require_writable
 from mdncli.settings import Activation, Covariance, Device, Settings
@@ -232,12 +232,10 @@ def _read(
     data: str, columns: dict[str, list[str] | None], *, quiet: bool
 ) -> tuple["Array", "Array", "Schema"]:
     """Return the rows to learn from, x (N, F) and y (N, T), and their schema."""
-    from mdncli.tables.reader import parse_csv
     from mdncli.tables.schema import choose_roles, learnable
 
-    table = parse_csv(read_input(data), input_name(data))
+    table = open_table(data)
     targets, features, ignore = (named_columns(texts, table.names) for texts in columns.values())
-    _check_roles(targets, features, ignore)
     roles = choose_roles(table, targets=targets, features=features, ignore=ignore)
     x = table.numbers(roles.features, remedy=", or leave the column out with --ignore {}")
     y = table.numbers(roles.targets)
@@ -250,17 +248,6 @@ def _read(
     if len(y) < _FEW_ROWS:
         warn(f"with {len(y)} rows the validation NLL is unreliable.")
     return x[:, kept], y, schema
-
-
-def _check_roles(targets: list[str], features: list[str], ignore: list[str]) -> None:
-    for first, second, flags in (
-        (targets, features, "-t and -x"),
-        (targets, ignore, "-t and --ignore"),
-        (features, ignore, "-x and --ignore"),
-    ):
-        both = [name for name in first if name in second]
-        if both:
-            raise UsageError(f"{listed(both)} is named by both {flags}.")
 
 
 def _tell(density: "ConditionalDensity", seconds: float, output: str) -> None:

@@ -11,7 +11,8 @@ from mdncli.commands.streams import (
     STANDARD,
     input_name,
     only_one_from_standard_input,
-    read_input,
+    open_model,
+    open_table,
     spare_inputs,
     writing,
 )
@@ -70,9 +71,7 @@ def plot(
     if kind == "comparison" and data is None:
         raise UsageError("--kind comparison shows the data: mdn plot MODEL DATA --kind comparison")
 
-    from mdncli import checkpoint
-
-    density = checkpoint.load(read_input(model), input_name(model))
+    density = open_model(model)
     if kind == "comparison" and density.baseline is None:
         raise DataError(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
@@ -106,7 +105,5 @@ def _rows(density: "ConditionalDensity", data: str | None) -> tuple["Array", "Ar
     features, targets = density.schema.feature_names, density.schema.target_names
     if data is None:
         return np.empty((0, len(features))), np.empty((0, len(targets)))
-    from mdncli.tables.reader import parse_csv
-
-    table = parse_csv(read_input(data), input_name(data))
+    table = open_table(data)
     return table.numbers(features), table.numbers(targets)

@@ -9,9 +9,9 @@ import typer
 from mdncli.commands.console import say_written
 from mdncli.commands.options import Model, Output, Quiet, Seed, point
 from mdncli.commands.streams import (
-    input_name,
     only_one_from_standard_input,
-    read_input,
+    open_model,
+    open_table,
     spare_inputs,
     writing,
 )
@@ -61,13 +61,12 @@ def sample(
 
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
-    from mdncli import checkpoint
     from mdncli.density.model import generator_of_draws
     from mdncli.tables.writer import write_csv
 
     _check(model, n, rows, at, temperature, sigma_temperature)
     spare_inputs(output, model, rows)
-    density = checkpoint.load(read_input(model), input_name(model))
+    density = open_model(model)
     points, columns, draws = _points(density, n, rows, at)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):
         raise UsageError("--component: the model has a column of that name already.")
@@ -110,12 +109,10 @@ def _points(
     """Return the rows to draw for (N, F), their columns as written, and the draws of each."""
     import numpy as np
 
-    from mdncli.tables.reader import parse_csv
-
     features = density.schema.features
     names = density.schema.feature_names
     if rows is not None:
-        table = parse_csv(read_input(rows), input_name(rows))
+        table = open_table(rows)
         return table.numbers(names), {name: table.columns[name] for name in names}, n or 1
     if at:
         chosen = point(at, names)

@@ -4,10 +4,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from mdncli.errors import InputOutputError, UsageError
 from mdncli.files import read_bytes, reason, replacing
+
+if TYPE_CHECKING:
+    from mdncli.density.model import ConditionalDensity
+    from mdncli.tables.reader import Table
 
 STANDARD = "-"
 
@@ -30,6 +34,20 @@ def read_input(path: str) -> bytes:
         return sys.stdin.buffer.read()
     except OSError as error:
         raise InputOutputError(f"standard input: cannot be read: {reason(error)}.") from error
+
+
+def open_model(path: str) -> "ConditionalDensity":
+    """Return the model that a file, or standard input for `-`, holds."""
+    from mdncli import checkpoint
+
+    return checkpoint.load(read_input(path), input_name(path))
+
+
+def open_table(path: str) -> "Table":
+    """Return the table that a file, or standard input for `-`, holds."""
+    from mdncli.tables.reader import parse_csv
+
+    return parse_csv(read_input(path), input_name(path))
 
 
 def input_name(path: str) -> str:

@@ -40,9 +40,13 @@ class Architecture:
         """Return the number of inputs of the first layer."""
         return features * (1 + 2 * self.frequencies)
 
+    def head_sizes(self, targets: int) -> list[int]:
+        """Return how the outputs are laid out: K logits, K*T means, K or K*T log-scales."""
+        return [self.mixtures * each for each in (1, targets, self.sigmas(targets))]
+
     def head_width(self, targets: int) -> int:
-        """Return the number of outputs: K logits, K*T means and K or K*T log-scales."""
-        return self.mixtures * (1 + targets + self.sigmas(targets))
+        """Return the number of outputs."""
+        return sum(self.head_sizes(targets))
 
     def sigmas(self, targets: int) -> int:
         """Return the number of scales that a component has."""
@@ -107,7 +111,8 @@ def split_head(raw: Array, architecture: Architecture, targets: int) -> Gaussian
         targets: T.
     """
     rows, components = len(raw), architecture.mixtures
-    logits, mu, log_scale = np.split(raw, [components, components * (1 + targets)], axis=1)
+    ends = np.cumsum(architecture.head_sizes(targets))[:-1]
+    logits, mu, log_scale = np.split(raw, ends, axis=1)
     log_pi = logits - log_sum_exp(logits)[:, None]
     # A float64 overflows beyond exp(709); a scale that large is an extrapolation in any case.
     sigma = np.hypot(architecture.sigma_floor, np.exp(np.minimum(log_scale, 300.0)))

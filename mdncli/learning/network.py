@@ -76,9 +76,9 @@ class Perceptron:
             means = y[:, 0].sort().values[(levels * len(y)).long()]
         else:
             means = _distant_rows(y, components, generator)
-        bias = self.layers[-1][1]
-        bias[components : components * (1 + targets)] = means.reshape(-1)
-        bias[components * (1 + targets) :] = math.log(max(1.0 / components, _NARROWEST_START))
+        _, to_mu, to_scale = torch.split(self.layers[-1][1], self._architecture.head_sizes(targets))
+        to_mu.copy_(means.reshape(-1))
+        to_scale.fill_(math.log(max(1.0 / components, _NARROWEST_START)))
 
     def parameters(self) -> list[Tensor]:
         """Return every tensor that learns."""

@@ -43,11 +43,9 @@ def nll_and_gradient(
     """
     rows, targets = y.shape
     components, sigmas = architecture.mixtures, architecture.sigmas(targets)
-    gradient = torch.empty_like(raw)
-    sizes = [components, components * targets, components * sigmas]
+    gradient, sizes = torch.empty_like(raw), architecture.head_sizes(targets)
     logits, flat_mu, flat_scale = torch.split(raw, sizes)
     to_logits, to_mu, to_scale = torch.split(gradient, sizes)
-
     above_floor = torch.exp(2.0 * flat_scale).view(components, sigmas, rows)
     variance = above_floor + architecture.sigma_floor**2
     precision = torch.rsqrt(variance)

@@ -105,19 +105,24 @@ def scene(
         DataError: the model has no such feature or target.
     """
     schema = density.schema
-    medians = np.array([column.median for column in schema.features])
-    sweeps = []
-    for position, column in enumerate(schema.features):
-        points = np.tile(medians, (_POINTS, 1))
-        points[:, position] = np.linspace(column.lowest, column.highest, _POINTS)
-        sweeps.append(points)
     shown = 0 if target is None else _position("target", target, schema.target_names)
     if along is not None:
         chosen = _position("feature", along, schema.feature_names)
     else:
-        means = [density.condition(points).mean()[:, shown] for points in sweeps]
-        chosen = int(np.argmax([np.ptp(mean) for mean in means]))
-    return Scene(density, chosen, shown, sweeps[chosen], x, y)
+        effects = [
+            np.ptp(density.condition(_sweep(density, position)).mean()[:, shown])
+            for position in range(len(schema.features))
+        ]
+        chosen = int(np.argmax(effects))
+    return Scene(density, chosen, shown, _sweep(density, chosen), x, y)
+
+
+def _sweep(density: ConditionalDensity, position: int) -> Array:
+    """Return points (P, F) along one feature's training range, the others at their medians."""
+    columns = density.schema.features
+    points = np.tile([column.median for column in columns], (_POINTS, 1))
+    points[:, position] = np.linspace(columns[position].lowest, columns[position].highest, _POINTS)
+    return points
 
 
 def _position(kind: str, name: str, names: list[str]) -> int:

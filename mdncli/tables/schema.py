@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, UsageError
-from mdncli.words import quoted
+from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
     from mdncli.tables.reader import Table
@@ -122,16 +122,19 @@ def choose_roles(
         DataError: a named column is not there, or no feature or no target is left.
         UsageError: a column would be both.
     """
-    table.require([*(targets or []), *(features or []), *(ignore or [])])
-    left = [name for name in table.names if name not in (ignore or [])]
+    targets, features, ignore = targets or [], features or [], ignore or []
+    table.require([*targets, *features, *ignore])
+    left = [name for name in table.names if name not in ignore]
     targets = targets or left[-1:]
+    for first, second, flags in (
+        (targets, features, "the target (-t, by default the last column) and a feature (-x)"),
+        (targets, ignore, "the target (-t) and left out (--ignore)"),
+        (features, ignore, "a feature (-x) and left out (--ignore)"),
+    ):
+        both = [name for name in first if name in second]
+        if both:
+            raise UsageError(f"{listed(both)} would be both {flags}.")
     features = features or [name for name in left if name not in targets]
-    both = [name for name in targets if name in features]
-    if both:
-        raise UsageError(
-            f"{quoted(both[0])} would be a feature and the target (by default the last column). "
-            "Choose another target with -t, or leave it out of -x."
-        )
     if not features:
         raise DataError(
             f"{table.source}: no feature is left beside the target. A table needs at least two "
