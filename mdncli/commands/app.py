@@ -1,5 +1,7 @@
 """The app, and the boundary where every error becomes one line and an exit status."""
 
+import contextlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -65,7 +67,14 @@ def _options(
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
-    sys.exit(run())
+    status = run()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.flush()
+    # At an ordinary exit pyarrow now and then aborts the process, one time in some hundreds, when
+    # a thread of its pool is still ending. Everything is written: nothing is left to tidy.
+    os._exit(status)
 
 
 def run() -> int:
