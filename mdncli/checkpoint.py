@@ -1,9 +1,7 @@
 """The model file: written by PyTorch, read without it, and nothing in it is ever run.
 
-A model file is what `torch.save` makes of one dictionary: a zip archive of uncompressed entries,
-in it a pickle of plain values and, beside it, the raw bytes of each tensor. The reader accepts that
-and no more: the pickle may name a handful of things, all replaced by our own, and every value is
-checked before it becomes a model.
+A model file is what `torch.save` makes of one dictionary of plain values and tensors. When it is
+read, every value is checked before it becomes a model.
 
 Raising `FORMAT_VERSION`: write the new version only, have `load` turn a dictionary of the version
 before into the new one, and keep a small file of the old version with its answers in `tests/`.
@@ -12,37 +10,26 @@ before into the new one, and keep a small file of the old version with its answe
 import io
 import itertools
 import math
-import pickle
-import pickletools
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, BinaryIO, get_args
 
 import numpy as np
 
+from mdncli.archive import unpickled
+from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Baseline, ConditionalDensity, TrainingRecord
 from mdncli.density.network import Architecture, Array, Perceptron
+from mdncli.density.report import MemberReport
 from mdncli.errors import ModelFileError
 from mdncli.settings import Activation, Covariance
+from mdncli.tables.columns import Column, Feature, Target
 from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-# What torch.save needs, in whatever pickle protocol. Names are checked one by one later.
-_OPCODES = frozenset(
-    """
-    PROTO MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 SETITEM SETITEMS
-    APPEND APPENDS BINUNICODE BINFLOAT BININT BININT1 BININT2 LONG1 NONE NEWTRUE NEWFALSE
-    BINPUT LONG_BINPUT BINGET LONG_BINGET BINPERSID REDUCE STOP
-    GLOBAL STACK_GLOBAL SHORT_BINUNICODE MEMOIZE FRAME
-    """.split()
-)
-_MOST_DIMENSIONS = 2
-
-_DTYPES = {"FloatStorage": "<f4", "DoubleStorage": "<f8"}
+_REFERENCE = ("reference.log_pi", "reference.mu", "reference.sigma")
+_SPLITS = ("nll_train", "nll_valid")
 
 
 def save(model: ConditionalDensity, stream: BinaryIO) -> None:
@@ -63,7 +50,10 @@ def save(model: ConditionalDensity, stream: BinaryIO) -> None:
         "architecture": model.architecture.to_plain(),
         "settings": model.settings,
         "record": asdict(model.record),
+        "members": len(model.networks),
+        "reference": model.reference is not None,
         "baseline": model.baseline is not None,
+        "baseline_nll": model.baseline.nll if model.baseline else math.nan,
         "state_dict": tensors,
     }
     # Through a buffer: given a path, torch would write the file's name into the archive.
@@ -83,7 +73,7 @@ def load(content: bytes, source: str) -> ConditionalDensity:
         ModelFileError: not a model file, damaged, of a newer version, or naming anything that a
             model file has no use for.
     """
-    plain = _unpickled(content, source)
+    plain = unpickled(content, source)
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise ModelFileError(f"{source}: this is not a model file that mdn fit wrote.")
     version = plain.get("format_version")
@@ -93,14 +83,53 @@ def load(content: bytes, source: str) -> ConditionalDensity:
             f"{FORMAT_VERSION}. Upgrade mdn, or fit the model again."
         )
     try:
-        return _model(plain)
+        return _model(_from_version_1(plain) if version == 1 else plain)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelFileError(f"{source}: the model file is damaged: {error}.") from error
 
 
+def _from_version_1(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 2 would hold: one member, and features that are only standardized.
+
+    Version 1 had one floor of sigma for all targets, no unconditional mixture, and no report on the
+    components.
+    """
+    floor = plain["architecture"]["sigma_floor"]
+    schema = {
+        "features": [
+            {**column, "knots": [], "scores": []} for column in plain["schema"]["features"]
+        ],
+        "targets": [
+            {**column, "step": None, "min_sigma": floor * column["scale"]}
+            for column in plain["schema"]["targets"]
+        ],
+    }
+    architecture = {k: v for k, v in plain["architecture"].items() if k != "sigma_floor"}
+    record = {
+        **{key: value for key, value in plain["record"].items() if key != "best_epoch"},
+        "best_epochs": [plain["record"]["best_epoch"]],
+        "reference": {"nll_train": math.nan, "nll_valid": math.nan},
+        "components": [],
+        "tried": {},
+    }
+    state = {
+        name.replace("network.", "network.0.", 1): tensor
+        for name, tensor in plain["state_dict"].items()
+    }
+    return {
+        **plain,
+        **{"schema": schema, "architecture": architecture, "record": record},
+        **{"members": 1, "reference": False, "baseline_nll": math.nan, "state_dict": state},
+    }
+
+
 def _state(model: ConditionalDensity) -> dict[str, Array]:
     """Return every tensor of a model by the name it has in the file."""
-    named = _named("network", model.network)
+    named: dict[str, Array] = {}
+    for member, network in enumerate(model.networks):
+        named |= _named(f"network.{member}", network)
+    if model.reference is not None:
+        named |= dict(zip(_REFERENCE, model.reference.arrays(), strict=True))
     if model.baseline is not None:
         named |= _named("baseline", model.baseline.network)
         named["baseline.sigma"] = model.baseline.sigma
@@ -119,49 +148,81 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
     """Return the model that a dictionary describes; ValueError and the like if it does not."""
     schema = Schema.from_plain(plain["schema"])
     architecture = Architecture.from_plain(plain["architecture"])
-    record = TrainingRecord(**plain["record"])
-    _check_values(schema, architecture, record)
+    reports = [MemberReport(**member) for member in plain["record"]["components"]]
+    record = TrainingRecord(**{**plain["record"], "components": reports})
+    _expect(type(plain["members"]) is int and plain["members"] >= 1, "the number of members")
+    for column in (*schema.features, *schema.targets):
+        _check_column(column)
+    _check_architecture(architecture)
+    _check_record(record, plain["members"], architecture.mixtures)
     features, targets = len(schema.features), len(schema.targets)
     state = dict(plain["state_dict"])
     baseline = None
     if plain["baseline"]:
         network = _network(state, "baseline", architecture, features, targets)
-        baseline = Baseline(network, _tensor(state, "baseline.sigma", (targets,)))
+        _expect(isinstance(plain["baseline_nll"], float), "the baseline's NLL")
+        sigma = _tensor(state, "baseline.sigma", (targets,))
+        baseline = Baseline(network, sigma, plain["baseline_nll"])
     outputs = architecture.head_width(targets)
     return ConditionalDensity(
         schema=schema,
         architecture=architecture,
-        network=_network(state, "network", architecture, features, outputs),
+        networks=[
+            _network(state, f"network.{member}", architecture, features, outputs)
+            for member in range(plain["members"])
+        ],
         settings=dict(plain["settings"]),
         record=record,
+        reference=_reference(state, architecture, targets) if plain["reference"] else None,
         baseline=baseline,
     )
 
 
-def _check_values(schema: Schema, architecture: Architecture, record: TrainingRecord) -> None:
+def _reference(state: dict[str, Any], architecture: Architecture, targets: int) -> GaussianMixture:
+    components = architecture.mixtures
+    shapes = (1, components), (1, components, targets), (1, components, targets)
+    log_pi, mu, sigma = (
+        _tensor(state, name, shape) for name, shape in zip(_REFERENCE, shapes, strict=True)
+    )
+    _expect(bool((sigma > 0.0).all()), "the unconditional mixture")
+    return GaussianMixture(log_pi, mu, sigma)
+
+
+def _check_column(column: Column) -> None:
     """Check what the types alone do not: a file may say anything."""
-    for column in (*schema.features, *schema.targets):
-        numbers = (column.mean, column.scale, column.lowest, column.median, column.highest)
-        finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
-        _expect(isinstance(column.name, str) and finite and column.scale > 0.0, "a column")
+    numbers = [column.mean, column.scale, column.lowest, column.median, column.highest]
+    if isinstance(column, Feature):
+        numbers += [*column.knots, *column.scores]
+        _expect(len(column.knots) == len(column.scores), "a feature's scores")
+    if isinstance(column, Target):
+        numbers += [column.min_sigma, 1.0 if column.step is None else column.step]
+        _expect(min(numbers[-2:]) > 0.0, "a target's step or smallest sigma")
+    finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
+    _expect(isinstance(column.name, str) and finite and column.scale > 0.0, "a column")
+
+
+def _check_architecture(architecture: Architecture) -> None:
     widths = (architecture.mixtures, *architecture.hidden)
     _expect(all(type(width) is int and width >= 1 for width in widths), "the widths")
     _expect(type(architecture.frequencies) is int and architecture.frequencies >= 0, "frequencies")
     _expect(architecture.activation in get_args(Activation), "the activation")
     _expect(architecture.covariance in get_args(Covariance), "the covariance")
-    floor = architecture.sigma_floor
-    _expect(isinstance(floor, float) and 0.0 < floor < math.inf, "the floor of sigma")
-    counts = (
-        record.rows,
-        record.rows_valid,
-        record.epochs,
-        record.best_epoch,
-        record.faults,
-    )
+
+
+def _check_record(record: TrainingRecord, members: int, mixtures: int) -> None:
+    counts = [record.rows, record.rows_valid, record.epochs, record.faults, *record.best_epochs]
     _expect(all(type(count) is int and count >= 0 for count in counts), "the training record")
-    histories = [record.history[name] for name in ("nll_train", "nll_valid")]
+    _expect(len(record.best_epochs) == members, "the best epochs")
+    histories = [record.history[name] for name in _SPLITS]
     whole = all(len(history) == record.epochs for history in histories)
-    floats = (record.nll_train, record.nll_valid, *histories[0], *histories[1])
+    reference = [record.reference[name] for name in _SPLITS]
+    floats = [record.nll_train, record.nll_valid, *reference, *histories[0], *histories[1]]
+    floats += [*record.tried.values()]
+    _expect(all(type(count) is int for count in record.tried), "the numbers of components tried")
+    for report in record.components:
+        columns = [report.weight, report.leads, report.at_floor]
+        _expect(all(len(column) == mixtures for column in columns), "the report on components")
+        floats += [report.effective, *columns[0], *columns[1], *columns[2]]
     _expect(whole and all(isinstance(v, float) for v in floats), "the training history")
 
 
@@ -192,85 +253,3 @@ def _tensor(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> Array:
     if not np.isfinite(array).all():
         raise ValueError(f"the tensor {name} holds a value that is not finite")
     return array.astype(np.float64)
-
-
-def _unpickled(content: bytes, source: str) -> Any:
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-        _check_entries(archive, len(content))
-        entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-        _check_opcodes(entries["data.pkl"])
-        return _Reader(entries).load()
-    except ModelFileError as error:
-        raise ModelFileError(f"{source}: {error}") from error
-    except Exception as error:
-        # A damaged pickle can fail in any way; whatever it was, the file is not a model.
-        cut = " or was cut short" if content[:2] == b"PK" else ""
-        raise ModelFileError(f"{source}: this is not a model file{cut}.") from error
-
-
-def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse what could unpack to more than the file holds."""
-    entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ModelFileError("the file is compressed inside, as no model file is.")
-    distinct = {entry.filename for entry in entries}
-    if len(distinct) < len(entries) or sum(entry.file_size for entry in entries) > size:
-        raise ModelFileError("the model file is damaged: its entries overlap.")
-
-
-def _check_opcodes(pickled: bytes) -> None:
-    """Refuse a pickle that asks for more than dictionaries, lists, plain values and tensors.
-
-    An opcode outside torch.save's own few could change an object that a name stands for, or make
-    the unpickler reserve memory by a number in the file.
-    """
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name not in _OPCODES:
-            raise ModelFileError(
-                f"refused: the file uses {opcode.name}, which no model file needs."
-            )
-        if opcode.name == "LONG_BINPUT" and int(argument or 0) > len(pickled):
-            raise ModelFileError("the model file is damaged.")
-
-
-class _Reader(pickle.Unpickler):
-    """Unpickles plain values and tensors; anything else that a pickle names is refused."""
-
-    def __init__(self, entries: dict[str, bytes]) -> None:
-        super().__init__(io.BytesIO(entries["data.pkl"]))
-        self._entries = entries
-        self._little = entries.get("byteorder", b"little") == b"little"
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed: dict[str, Callable[..., Any] | str] = {
-            "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-            "collections.OrderedDict": OrderedDict,
-            **{f"torch.{storage}": storage for storage in _DTYPES},
-        }
-        if f"{module}.{name}" not in allowed:
-            raise ModelFileError(
-                f"refused: the file names {module}.{name}, which no model file needs. It could run "
-                "code of someone else's."
-            )
-        return allowed[f"{module}.{name}"]
-
-    def persistent_load(self, reference: Any) -> Array:
-        _, storage, key, _, _ = reference
-        stored = np.dtype(_DTYPES[storage])
-        if not self._little:
-            stored = stored.newbyteorder(">")
-        return np.frombuffer(self._entries[f"data/{key}"], dtype=stored).astype(np.float64)
-
-
-def _rebuild_tensor(
-    storage: Array, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> Array:
-    """Return a contiguous tensor out of its storage, with the bounds checked by NumPy."""
-    if len(size) > _MOST_DIMENSIONS:
-        raise ModelFileError("the model file is damaged: a tensor has too many dimensions.")
-    count = int(np.prod(size, dtype=object))
-    contiguous = tuple(int(np.prod(size[axis + 1 :], dtype=object)) for axis in range(len(size)))
-    if tuple(stride) != contiguous or offset < 0 or offset + count > storage.size:
-        raise ModelFileError("the model file is damaged: a tensor does not fit its data.")
-    return storage[offset : offset + count].reshape(size)

@@ -38,10 +38,11 @@ def test_torch_opens_it_as_a_dictionary_of_plain_values_and_tensors(content: byt
 def test_read_without_torch_it_holds_the_same_weights(content: bytes) -> None:
     state = torch.load(io.BytesIO(content), weights_only=True)["state_dict"]
     density = checkpoint.load(content, "model.pt")
-    np.testing.assert_array_equal(density.network.frequencies, state["network.frequencies"])
-    for index, (weight, bias) in enumerate(density.network.layers):
-        np.testing.assert_array_equal(weight, state[f"network.layers.{index}.weight"])
-        np.testing.assert_array_equal(bias, state[f"network.layers.{index}.bias"])
+    [network] = density.networks
+    np.testing.assert_array_equal(network.frequencies, state["network.0.frequencies"])
+    for index, (weight, bias) in enumerate(network.layers):
+        np.testing.assert_array_equal(weight, state[f"network.0.layers.{index}.weight"])
+        np.testing.assert_array_equal(bias, state[f"network.0.layers.{index}.bias"])
     assert density.baseline is not None
     np.testing.assert_array_equal(density.baseline.sigma, state["baseline.sigma"])
 
@@ -92,8 +93,8 @@ def test_another_file_of_torch_is_refused() -> None:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(content: bytes) -> None:
-    with pytest.raises(ModelFileError, match="format 2; this mdn reads up to format 1. Upgrade"):
-        checkpoint.load(rewritten(content, format_version=2), "model.pt")
+    with pytest.raises(ModelFileError, match="format 3; this mdn reads up to format 2. Upgrade"):
+        checkpoint.load(rewritten(content, format_version=3), "model.pt")
 
 
 class Code:
@@ -197,8 +198,12 @@ def changed(plain: dict, path: str, value: object) -> dict:
         ("architecture.hidden", "64"),
         ("architecture.activation", "exec"),
         ("architecture.covariance", "none"),
-        ("architecture.sigma_floor", 0.0),
-        ("architecture.sigma_floor", "small"),
+        ("schema.targets.0.min_sigma", 0.0),
+        ("schema.targets.0.step", "small"),
+        ("schema.features.0.knots", [1.0]),
+        ("record.best_epochs", [1, 2]),
+        ("record.components", [{"weight": [1.0]}]),
+        ("record.reference", {}),
         ("architecture.frequencies", None),
         ("schema.features.0.scale", 0.0),
         ("schema.features.0.mean", "zero"),
@@ -217,6 +222,21 @@ def test_values_that_make_no_model_are_refused(content: bytes, path: str, value:
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.full((64, 9), torch.nan), "zeros"])
 def test_tensors_that_do_not_fit_are_refused(content: bytes, tensor: object) -> None:
     plain = torch.load(io.BytesIO(content), weights_only=True)
-    plain["state_dict"]["network.layers.0.weight"] = tensor
+    plain["state_dict"]["network.0.layers.0.weight"] = tensor
     with pytest.raises(ModelFileError, match="damaged"):
         checkpoint.load(rewritten(content, state_dict=plain["state_dict"]), "model.pt")
+
+
+def test_a_file_of_version_1_still_gives_its_answers() -> None:
+    content = (Path(__file__).parent / "files" / "version1.pt").read_bytes()
+    density = checkpoint.load(content, "version1.pt")
+    x, y = np.array([[0.2], [0.5], [0.9]]), np.array([[0.1], [0.5], [0.7]])
+    expected = [-0.18656212, -0.50449893, 0.31692439]
+    np.testing.assert_allclose(-density.nll(x, y), expected, atol=1e-7)
+    means = density.condition_baseline(x).mean()[:, 0]
+    np.testing.assert_allclose(means, [0.49604561, 0.51481753, 0.55654698], atol=1e-7)
+    assert density.reference is None
+    stream = io.BytesIO()
+    checkpoint.save(density, stream)
+    again = checkpoint.load(stream.getvalue(), "again.pt")
+    np.testing.assert_allclose(-again.nll(x, y), expected, atol=1e-7)

@@ -13,7 +13,7 @@ PACKAGE = Path(mdncli.__file__).parent
 # A room may import those of its own line and of the lines before.
 FLOORS = [
     {"errors", "words", "__init__"},
-    {"files", "settings", "datasets", "tables"},
+    {"files", "settings", "datasets", "tables", "archive"},
     {"density"},
     {"checkpoint"},
     {"learning"},

@@ -1,30 +1,26 @@
 """`mdn fit`."""
 
-import json
-import math
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import error_console, say, warn
-from mdncli.commands.options import Quiet, named_columns, widths
-from mdncli.commands.progress import stop_on_interrupt, watch
-from mdncli.commands.streams import STANDARD, open_table, spare_inputs, writing
+from mdncli.commands.learn import Request, run
+from mdncli.commands.options import Quiet, components, noise, widths
+from mdncli.commands.streams import STANDARD, write_json
 from mdncli.errors import UsageError
-from mdncli.files import require_writable
-from mdncli.settings import Activation, Covariance, Device, Settings
-from mdncli.words import listed
-
-if TYPE_CHECKING:
-    from mdncli.density.model import ConditionalDensity
-    from mdncli.density.network import Array
-    from mdncli.tables.schema import Schema
+from mdncli.settings import Activation, Covariance, Device, Preset, Settings
 
 _DEFAULTS = Settings()
-_FEW_ROWS = 50
 _COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
 _EXIT_STATUS = {"faults": 1, "interrupted": 130}
+
+
+def _option(
+    panel: str, text: str, default: object = None, *names: str, metavar: str | None = None
+) -> Any:
+    """Return an option of a panel whose help ends with the default that presets start from."""
+    ending = "" if default is None else f" [default: {default}]"
+    return typer.Option(*names, help=text + ending, metavar=metavar, rich_help_panel=panel)
 
 
 def fit(
@@ -33,118 +29,213 @@ def fit(
     ],
     target: Annotated[
         list[str] | None,
-        typer.Option(
+        _option(
+            _COLUMNS,
+            "What to predict. By default the last column.",
+            None,
             "--target",
             "-t",
             metavar="COL,…",
-            help="What to predict. By default the last column.",
-            rich_help_panel=_COLUMNS,
         ),
     ] = None,
     feature: Annotated[
         list[str] | None,
-        typer.Option(
+        _option(
+            _COLUMNS,
+            "What to predict from. By default all others.",
+            None,
             "--feature",
             "-x",
             metavar="COL,…",
-            help="What to predict from. By default all others.",
-            rich_help_panel=_COLUMNS,
         ),
     ] = None,
     ignore: Annotated[
+        list[str] | None, _option(_COLUMNS, "Columns to leave out.", metavar="COL,…")
+    ] = None,
+    group: Annotated[
+        str | None,
+        _option(
+            _COLUMNS,
+            "Rows alike in this column are never split between learning and holding out; it is no "
+            "feature.",
+            metavar="COL",
+        ),
+    ] = None,
+    valid_file: Annotated[
+        str | None,
+        _option(
+            _COLUMNS,
+            "Rows of your own to hold out for early stopping: a CSV like DATA.",
+            metavar="FILE",
+        ),
+    ] = None,
+    min_sigma: Annotated[
         list[str] | None,
-        typer.Option(metavar="COL,…", help="Columns to leave out.", rich_help_panel=_COLUMNS),
+        _option(
+            _COLUMNS,
+            "The smallest σ, in the target's units; a=0.1,b=2 for several. By default step/√(2π) "
+            "for a target recorded in steps, else 1e-4 of its standard deviation.",
+            metavar="SIGMA",
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset, _option(_NETWORK, "A whole recipe; options given by hand override it.")
+    ] = "default",
+    members: Annotated[
+        int | None,
+        _option(
+            _NETWORK,
+            "Networks learned at once and averaged; each of several holds out 1/max(M, 5) of the "
+            "rows.",
+            _DEFAULTS.members,
+            metavar="M",
+        ),
     ] = None,
     mixtures: Annotated[
-        int, typer.Option("--mixtures", "-k", help="Components K.", rich_help_panel=_NETWORK)
-    ] = _DEFAULTS.mixtures,
+        str | None,
+        _option(
+            _NETWORK,
+            "Components K of each member; auto: as few as rows held out call for, found in at most "
+            "4.5 times the steps of one fit.",
+            _DEFAULTS.mixtures,
+            "--mixtures",
+            "-k",
+            metavar="K",
+        ),
+    ] = None,
     hidden: Annotated[
-        str, typer.Option(help="Widths of the hidden layers.", rich_help_panel=_NETWORK)
-    ] = ",".join(map(str, _DEFAULTS.hidden)),
+        str | None,
+        _option(
+            _NETWORK,
+            "Widths of the hidden layers.",
+            ",".join(map(str, _DEFAULTS.hidden)),
+            metavar="W,…",
+        ),
+    ] = None,
     activation: Annotated[
-        Activation, typer.Option(help="After each hidden layer.", rich_help_panel=_NETWORK)
-    ] = _DEFAULTS.activation,
+        Activation | None, _option(_NETWORK, "After each hidden layer.", _DEFAULTS.activation)
+    ] = None,
     frequencies: Annotated[
-        int,
-        typer.Option(
-            help="Sines and cosines of each feature beside it, for curves of many turns.",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = _DEFAULTS.frequencies,
-    covariance: Annotated[
-        Covariance,
-        typer.Option(
-            help="With several targets: a σ each, or one for all in standard deviations of each.",
-            rich_help_panel=_NETWORK,
-        ),
-    ] = _DEFAULTS.covariance,
-    valid: Annotated[
-        float,
-        typer.Option(help="Share of rows held out for early stopping.", rich_help_panel=_LEARNING),
-    ] = _DEFAULTS.valid,
-    epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Passes over the rows. By default as many as make 500 steps, or 6 √rows if more.",
-            rich_help_panel=_LEARNING,
+        _option(
+            _NETWORK,
+            "Sines and cosines of each feature beside it, for curves of many turns.",
+            _DEFAULTS.frequencies,
+            metavar="Q",
         ),
+    ] = None,
+    covariance: Annotated[
+        Covariance | None,
+        _option(
+            _NETWORK,
+            "With several targets: a σ each, or one for all in standard deviations of each.",
+            _DEFAULTS.covariance,
+        ),
+    ] = None,
+    valid: Annotated[
+        float | None,
+        _option(
+            _LEARNING,
+            "Share of rows held out for early stopping by a single member.",
+            _DEFAULTS.valid,
+            metavar="SHARE",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        _option(
+            _LEARNING,
+            "Steps of learning on up to 5000 rows; on more, √(rows/5000) times as many.",
+            _DEFAULTS.steps,
+            metavar="N",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, _option(_LEARNING, "Passes over the rows, instead of steps.", metavar="N")
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(
-            help="Stop after so many epochs without a better validation NLL. By default a third "
-            "of the epochs.",
-            rich_help_panel=_LEARNING,
+        _option(
+            _LEARNING,
+            "Stop after so many epochs without a better validation NLL. By default a third of all.",
+            metavar="N",
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(help="Rows a step.", rich_help_panel=_LEARNING)
-    ] = _DEFAULTS.batch_size,
+        int | None, _option(_LEARNING, "Rows a step.", _DEFAULTS.batch_size, metavar="N")
+    ] = None,
     lr: Annotated[
-        float, typer.Option(help="The learning rate's peak.", rich_help_panel=_LEARNING)
-    ] = _DEFAULTS.lr,
+        float | None, _option(_LEARNING, "The learning rate's peak.", _DEFAULTS.lr, metavar="RATE")
+    ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(
-            help="Decoupled weight decay. By default 300/rows, at most 0.2.",
-            rich_help_panel=_LEARNING,
+        _option(_LEARNING, "Decoupled weight decay.", _DEFAULTS.weight_decay, metavar="DECAY"),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        _option(
+            _LEARNING,
+            "The chance that a hidden unit is left out of a step.",
+            _DEFAULTS.dropout,
+            metavar="P",
+        ),
+    ] = None,
+    noise_x: Annotated[
+        str | None,
+        _option(
+            _LEARNING,
+            "Fresh noise on the standardized features at every step; auto: by rows and columns.",
+            _DEFAULTS.noise_x,
+            metavar="STD",
+        ),
+    ] = None,
+    noise_y: Annotated[
+        str | None,
+        _option(
+            _LEARNING, "Likewise on the standardized targets.", _DEFAULTS.noise_y, metavar="STD"
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        _option(
+            _LEARNING,
+            "End with the best model so far after so many seconds of learning.",
+            metavar="SECONDS",
         ),
     ] = None,
     seed: Annotated[
-        int,
-        typer.Option(
-            help="Of the split, the first weights and the order of rows.", rich_help_panel=_LEARNING
+        int | None,
+        _option(
+            _LEARNING, "Of the split, the first weights and the order of rows.", _DEFAULTS.seed
         ),
-    ] = _DEFAULTS.seed,
+    ] = None,
     threads: Annotated[
-        int, typer.Option(help="Processor threads.", rich_help_panel=_LEARNING)
-    ] = _DEFAULTS.threads,
+        int | None, _option(_LEARNING, "Processor threads.", _DEFAULTS.threads)
+    ] = None,
     device: Annotated[
-        Device,
-        typer.Option(help="auto: CUDA where there is one.", rich_help_panel=_LEARNING),
-    ] = _DEFAULTS.device,
+        Device | None, _option(_LEARNING, "auto: CUDA where there is one.", _DEFAULTS.device)
+    ] = None,
     baseline: Annotated[
         bool,
-        typer.Option(
+        _option(
+            _LEARNING,
+            "Also fit the same trunk by least squares, to compare with.",
+            None,
             "--baseline",
-            help="Also fit the same trunk by least squares, to compare with.",
-            rich_help_panel=_LEARNING,
         ),
     ] = False,
     output: Annotated[
         str,
-        typer.Option(
+        _option(
+            _RESULT,
+            "The model file; - for standard output.",
+            None,
             "--output",
             "-o",
             metavar="FILE",
-            help="The model file; - for standard output.",
-            rich_help_panel=_RESULT,
         ),
     ] = "model.pt",
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print the result as JSON.", rich_help_panel=_RESULT),
-    ] = False,
+    as_json: Annotated[bool, _option(_RESULT, "Print the result as JSON.", None, "--json")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Learn p(y | x) from a table and write it to a model file.
@@ -154,132 +245,36 @@ def fit(
 
     Example: mdn fit data.csv --mixtures 5
 
-    Example: mdn fit table.csv -t price --ignore id -o price.pt
+    Example: mdn fit table.csv -t price --ignore id --preset best -o price.pt
     """
     if output == STANDARD and as_json:
         raise UsageError("-o - and --json both want standard output. Write one of them to a file.")
-    settings = Settings(
-        mixtures=mixtures,
+    settings = Settings.of(
+        preset,
+        members=members,
+        mixtures=components(mixtures),
         hidden=widths(hidden),
         activation=activation,
         frequencies=frequencies,
         covariance=covariance,
         valid=valid,
+        steps=steps,
         epochs=epochs,
         patience=patience,
         batch_size=batch_size,
         lr=lr,
         weight_decay=weight_decay,
+        dropout=dropout,
+        noise_x=noise("--noise-x", noise_x),
+        noise_y=noise("--noise-y", noise_y),
+        time_limit=time_limit,
         seed=seed,
         threads=threads,
         device=device,
-        baseline=baseline,
+        baseline=baseline or None,
     )
-    columns = {"-t": target, "-x": feature, "--ignore": ignore}
-    result = run(data, columns, settings, output, quiet=quiet)
+    request = Request(data, target, feature, ignore, group, valid_file, min_sigma)
+    result = run(request, settings, output, quiet=quiet, valid_given=valid is not None)
     if as_json:
-        with writing(STANDARD) as stream:
-            stream.write(json.dumps(result, allow_nan=False).encode() + b"\n")
+        write_json(result)
     raise typer.Exit(_EXIT_STATUS.get(result["stopped"], 0))
-
-
-def run(
-    data: str,
-    columns: dict[str, list[str] | None],
-    settings: Settings,
-    output: str,
-    *,
-    quiet: bool,
-) -> dict[str, Any]:
-    """Read a table, learn its density, write the model file, and return what `--json` prints."""
-    started = perf_counter()
-    spare_inputs(output, data)
-    if output != STANDARD:
-        require_writable(output)
-    x, y, schema = _read(data, columns, quiet=quiet)
-    read = perf_counter() - started
-
-    from mdncli import checkpoint
-    from mdncli.learning.training import fit as learn
-
-    with stop_on_interrupt() as stop:
-        density, seconds = watch(learn(x, y, schema, settings, stop=stop), quiet=quiet)
-    with writing(output) as stream:
-        checkpoint.save(density, stream)
-    total = perf_counter() - started
-    if not quiet:
-        _tell(density, seconds, output)
-    if density.record.stopped == "faults":
-        warn("learning met NaN or inf three times; the best model before that was written.")
-    elif density.record.faults:
-        warn("an epoch met NaN or inf; it was undone and learning went on at a lower rate.")
-    return {
-        "model": output,
-        "features": schema.feature_names,
-        "target": schema.target_names,
-        "rows": density.record.rows,
-        "members": 1,
-        "mixtures": settings.mixtures,
-        "nll_train": _number(density.record.nll_train),
-        "nll_valid": _number(density.record.nll_valid),
-        "epochs": density.record.epochs,
-        "stopped": density.record.stopped,
-        "seconds": {"read": read, "train": seconds, "total": total},
-    }
-
-
-def _read(
-    data: str, columns: dict[str, list[str] | None], *, quiet: bool
-) -> tuple["Array", "Array", "Schema"]:
-    """Return the rows to learn from, x (N, F) and y (N, T), and their schema."""
-    from mdncli.tables.schema import choose_roles, learnable
-
-    table = open_table(data)
-    targets, features, ignore = (named_columns(texts, table.names) for texts in columns.values())
-    roles = choose_roles(table, targets=targets, features=features, ignore=ignore)
-    x = table.numbers(roles.features, remedy=", or leave the column out with --ignore {}")
-    y = table.numbers(roles.targets)
-    schema, kept = learnable(table.source, x, y, roles)
-    dropped = [name for name in roles.features if name not in schema.feature_names]
-    if dropped:
-        warn(f"left out, since constant: {listed(dropped)}.")
-    if not quiet:
-        say(f"target: {listed(schema.target_names)}; features: {listed(schema.feature_names)}.")
-    if len(y) < _FEW_ROWS:
-        warn(f"with {len(y)} rows the validation NLL is unreliable.")
-    return x[:, kept], y, schema
-
-
-def _tell(density: "ConditionalDensity", seconds: float, output: str) -> None:
-    """Write the small table at the end."""
-    from rich.table import Table
-
-    record = density.record
-    valid = "none held out" if math.isnan(record.nll_valid) else f"{record.nll_valid:.4f}"
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in (
-        ("rows", f"{record.rows}, {record.rows_valid} of them held out"),
-        ("target", listed(density.schema.target_names)),
-        ("features", listed(density.schema.feature_names)),
-        ("NLL, training", f"{record.nll_train:.4f} nats a row"),
-        ("NLL, validation", valid),
-        ("stopped", f"{_WHY[record.stopped]}; best epoch {record.best_epoch} of {record.epochs}"),
-        ("learning", f"{seconds:.2f} s"),
-        ("model", "standard output" if output == STANDARD else output),
-    ):
-        table.add_row(name, value)
-    error_console().print(table)
-    if min(record.nll_train, record.nll_valid) < 0.0:
-        say("A negative NLL is no mistake: the density exceeds 1 where y is known to within less.")
-
-
-_WHY = {
-    "epochs": "all epochs done",
-    "patience": "validation NLL no longer falls",
-    "interrupted": "interrupted",
-    "faults": "NaN or inf",
-}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

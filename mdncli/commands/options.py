@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mdncli.errors import DataError, UsageError
+from mdncli.settings import Mixtures, Noise
 from mdncli.words import listed, nearest, quoted
 
 Quiet = Annotated[
@@ -39,12 +40,14 @@ def named_columns(texts: list[str] | None, names: list[str]) -> list[str]:
     return chosen
 
 
-def widths(text: str) -> tuple[int, ...]:
-    """Return the whole numbers of a list such as `64,64`.
+def widths(text: str | None) -> tuple[int, ...] | None:
+    """Return the whole numbers of a list such as `64,64`; None for none given.
 
     Raises:
         UsageError: it is no such list.
     """
+    if text is None:
+        return None
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
@@ -60,6 +63,20 @@ def point(texts: list[str], names: list[str]) -> dict[str, float]:
         UsageError: a text has another form, or a feature is left out or named twice.
         DataError: a name is not a feature.
     """
+    values = named_numbers("--at", "feature", texts, names)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise UsageError(f"--at must name every feature: {listed(missing)} is missing.")
+    return values
+
+
+def named_numbers(flag: str, kind: str, texts: list[str], names: list[str]) -> dict[str, float]:
+    """Return the numbers of an option's texts, such as `a=1,b=2`, by name.
+
+    Raises:
+        UsageError: a text has another form, or names a column twice.
+        DataError: a name is not among `names`, the model's columns of this kind.
+    """
     values: dict[str, float] = {}
     for text in texts:
         whole = text.rpartition("=")[0] in names
@@ -67,26 +84,56 @@ def point(texts: list[str], names: list[str]) -> dict[str, float]:
             name, equals, number = part.rpartition("=")
             name = name.strip()
             if not equals:
-                raise UsageError(f"--at {quoted(part)}: write it as NAME=NUMBER.")
+                raise UsageError(f"{flag} {quoted(part)}: write it as NAME=NUMBER.")
             if name not in names:
                 raise DataError(
-                    f"--at: the model has no feature {quoted(name)}.{nearest(name, names)} "
-                    f"Its features are: {listed(names)}."
+                    f"{flag}: the model has no {kind} {quoted(name)}.{nearest(name, names)} "
+                    f"Its {kind}s are: {listed(names)}."
                 )
             if name in values:
-                raise UsageError(f"--at names {quoted(name)} twice.")
-            values[name] = _number(number, part)
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise UsageError(f"--at must name every feature: {listed(missing)} is missing.")
+                raise UsageError(f"{flag} names {quoted(name)} twice.")
+            values[name] = finite_number(f"{flag} {quoted(part)}", number)
     return values
 
 
-def _number(text: str, part: str) -> float:
+def finite_number(option: str, text: str) -> float:
+    """Return the number that a text is; `option` says in messages where it stands."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"--at {quoted(part)}: {quoted(text)} is not a finite number.")
+        raise UsageError(f"{option}: {quoted(text)} is not a finite number.")
     return value
+
+
+def smallest_sigmas(texts: list[str] | None, targets: list[str]) -> dict[str, float]:
+    """Return the smallest sigma of each target that `--min-sigma` names.
+
+    A single target need not be named: `0.1` will do.
+    """
+    if texts and len(texts) == len(targets) == 1 and "=" not in texts[0]:
+        values = {targets[0]: finite_number("--min-sigma", texts[0])}
+    else:
+        values = named_numbers("--min-sigma", "target", texts or [], targets)
+    for name, value in values.items():
+        if not value > 0.0:
+            raise UsageError(f"--min-sigma of {quoted(name)} is {value:g}: it must be positive.")
+    return values
+
+
+def components(text: str | None) -> Mixtures | None:
+    """Return the number of components that a text is, or `auto`."""
+    if text is None or text == "auto":
+        return None if text is None else "auto"
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"--mixtures is {quoted(text)}: give a number, or auto.") from error
+
+
+def noise(flag: str, text: str | None) -> Noise | None:
+    """Return the noise that a text is, or `auto`."""
+    if text is None or text == "auto":
+        return None if text is None else "auto"
+    return finite_number(flag, text)

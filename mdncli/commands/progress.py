@@ -11,7 +11,7 @@ from mdncli.commands.console import error_console, say
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity
-    from mdncli.learning.training import Epoch
+    from mdncli.learning.lesson import Epoch
 
 Draw = Callable[["Epoch"], None]
 
@@ -63,7 +63,10 @@ def _plain() -> Iterator[Draw]:
         tenth = max(1, epoch.epochs // 10)
         if epoch.epoch == 1 or epoch.epoch % tenth == 0:
             valid = "" if math.isnan(epoch.nll_valid) else f"  {epoch.nll_valid:.4f} valid"
-            say(f"{_at(epoch)}  NLL {epoch.nll_train:.4f} train{valid}")
+            say(
+                f"{_at(epoch)}  NLL {epoch.nll_train:.4f} train{valid}  "
+                f"({epoch.reference:.4f} without x)  {epoch.seconds:.1f} s"
+            )
 
     yield draw
 
@@ -76,14 +79,21 @@ def _live() -> Iterator[Draw]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("NLL {task.fields[train]:.4f} train {task.fields[valid]:.4f} valid"),
+        TextColumn(
+            "NLL {task.fields[train]:.4f} train {task.fields[valid]:.4f} valid "
+            "({task.fields[reference]:.4f} without x)"
+        ),
         TimeRemainingColumn(),
     )
     tasks: dict[str, Any] = {}
     with Progress(*columns, console=error_console(), transient=True) as progress:
 
         def draw(epoch: "Epoch") -> None:
-            figures: dict[str, Any] = {"train": epoch.nll_train, "valid": epoch.nll_valid}
+            figures: dict[str, Any] = {
+                "train": epoch.nll_train,
+                "valid": epoch.nll_valid,
+                "reference": epoch.reference,
+            }
             if epoch.stage not in tasks:
                 tasks[epoch.stage] = progress.add_task("", total=epoch.epochs, **figures)
             progress.update(
@@ -94,5 +104,4 @@ def _live() -> Iterator[Draw]:
 
 
 def _at(epoch: "Epoch") -> str:
-    stage = "" if epoch.stage == "mixture" else f"{epoch.stage} "
-    return f"{stage}epoch {epoch.epoch}/{epoch.epochs}"
+    return f"{epoch.stage}epoch {epoch.epoch}/{epoch.epochs}"

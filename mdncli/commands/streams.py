@@ -1,10 +1,12 @@
 """Standard streams and files behind one name: `-` is standard input or output."""
 
 import contextlib
+import json
+import math
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mdncli.errors import InputOutputError, UsageError
 from mdncli.files import read_bytes, reason, replacing
@@ -104,3 +106,17 @@ def abandon_standard_output() -> None:
     """Point standard output nowhere, so that Python's last flush meets no closed pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
+
+
+def write_json(value: dict[str, Any]) -> None:
+    """Write one object to standard output; not-a-number is null there."""
+    with writing(STANDARD) as stream:
+        stream.write(json.dumps(_without_nan(value), allow_nan=False).encode() + b"\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,6 @@
 """A Gaussian mixture for every row, and the closed forms of what can be asked of it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,27 @@ class GaussianMixture:
         """The weights, shape (N, K)."""
         return np.exp(self.log_pi)
 
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Return log_pi, mu and sigma."""
+        return self.log_pi, self.mu, self.sigma
+
     def log_prob(self, y: Array) -> Array:
         """Return log p(y) in nats, shape (N,), the joint density of all targets.
 
         Args:
             y: (N, T), one point for each mixture.
         """
-        z = (y[:, None, :] - self.mu) / self.sigma
-        log_component = -0.5 * (z * z + LOG_2PI).sum(axis=2) - np.log(self.sigma).sum(axis=2)
-        return log_sum_exp(self.log_pi + log_component)
+        return log_sum_exp(self.log_pi + self.log_components(y))
+
+    def log_components(self, y: Array) -> Array:
+        """Return log N(y; mu_k, sigma_k^2) of every component, nats, shape (N, K).
+
+        Args:
+            y: (N, T), one point for each mixture; N points for a single one.
+        """
+        z = (np.asarray(y)[:, None, :] - self.mu) / self.sigma
+        terms: Array = -0.5 * (z * z + LOG_2PI).sum(axis=2) - np.log(self.sigma).sum(axis=2)
+        return terms
 
     def mean(self) -> Array:
         """Return E[y] = sum_k pi_k mu_k, shape (N, T), in the units of y."""
@@ -98,6 +111,20 @@ class GaussianMixture:
         rows = np.arange(len(cumulated))[:, None]
         mu, sigma = self.mu[rows, component], self.sigma[rows, component]
         return mu + sigma * rng.standard_normal(mu.shape), component
+
+
+def pooled(members: list[GaussianMixture]) -> GaussianMixture:
+    """Return the mean of M densities, p(y) = 1/M sum_m p_m(y), as one mixture of their components.
+
+    Those of the first member come first, each with its weight divided by M.
+    """
+    if len(members) == 1:
+        return members[0]
+    log_pi, mu, sigma = (
+        np.concatenate(parts, axis=1)
+        for parts in zip(*(member.arrays() for member in members), strict=True)
+    )
+    return GaussianMixture(log_pi - math.log(len(members)), mu, sigma)
 
 
 def log_sum_exp(terms: Array) -> Array:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.density.mixture import GaussianMixture
+from mdncli.density.mixture import GaussianMixture, pooled
 from mdncli.density.network import Architecture, Array, Perceptron, split_head
+from mdncli.density.report import MemberReport
 from mdncli.tables.schema import Schema
 
 Samples = tuple[NDArray[np.int64], Array, NDArray[np.int64]]
@@ -34,10 +35,13 @@ class Baseline:
     Attributes:
         network: its output is the standardized mean, (N, T).
         sigma: (T,), the root mean squared error on the validation rows, standardized.
+        nll: on the validation rows, nats, in the units of the file; NaN in a model of the first
+            file format.
     """
 
     network: Perceptron
     sigma: Array
+    nll: float
 
 
 @dataclass(frozen=True)
@@ -45,46 +49,59 @@ class TrainingRecord:
     """How training went; NLLs are in nats a row, in the units of the file.
 
     Attributes:
-        rows: of the training table.
-        rows_valid: of them, held out for early stopping.
+        rows: that were learned from or held out.
+        rows_valid: of them, held out for early stopping, by whichever member.
         epochs: trained.
-        best_epoch: whose weights are the model's, from 1.
-        stopped: why training ended: `epochs`, `patience`, `interrupted` or `faults`.
-        faults: epochs that met NaN or inf and were undone.
+        best_epochs: of each member, the epoch whose weights it keeps, from 1.
+        stopped: why training ended: `epochs`, `patience`, `time`, `interrupted` or `faults`.
+        faults: times that NaN, inf or a blown-up loss was met and undone.
         nll_train: of the model on the rows that it learned from.
-        nll_valid: of the model on the rows held out.
+        nll_valid: on the rows held out, each by the member that held it out; of the model where
+            all members held out the same rows.
         history: `nll_train` and `nll_valid` by epoch, as they were measured during training.
+        reference: NLL of the unconditional mixture on the rows of `nll_train` and `nll_valid`.
+        components: the report on each member's components.
+        tried: with `-k auto`, the mean held-out NLL of each number of components.
     """
 
     rows: int
     rows_valid: int
     epochs: int
-    best_epoch: int
+    best_epochs: list[int]
     stopped: str
     faults: int
     nll_train: float
     nll_valid: float
     history: dict[str, list[float]]
+    reference: dict[str, float]
+    components: list[MemberReport]
+    tried: dict[int, float]
 
 
 @dataclass(frozen=True)
 class ConditionalDensity:
-    """p(y | x) as a mixture density network (Bishop 1994) over standardized columns.
+    """p(y | x) as mixture density networks (Bishop 1994) over standardized columns.
+
+    Several members are one density: the mean of theirs, which is again a mixture, of M*K
+    components (Lakshminarayanan et al. 2017, section 2.4).
 
     Attributes:
         schema: the columns, in the model's order.
-        architecture: the network's shape.
-        network: its output is what `split_head` reads.
+        architecture: of each member's network.
+        networks: M of them; the output of each is what `split_head` reads.
         settings: what `fit` was asked for, as plain values.
         record: how training went.
+        reference: one row, the mixture of as many components that knows nothing of x,
+            standardized; None in a model of the first file format.
         baseline: the least-squares fit, if one was asked for.
     """
 
     schema: Schema
     architecture: Architecture
-    network: Perceptron
+    networks: list[Perceptron]
     settings: dict[str, Any]
     record: TrainingRecord
+    reference: GaussianMixture | None = None
     baseline: Baseline | None = None
 
     def condition(self, x: Array) -> GaussianMixture:
@@ -96,9 +113,15 @@ class ConditionalDensity:
         Returns:
             N mixtures, in the units of the file.
         """
-        standardized = self.schema.standardize_features(x)
-        raw = self.network(standardized)
-        return self._in_user_units(split_head(raw, self.architecture, len(self.schema.targets)))
+        return pooled(self.condition_members(x))
+
+    def condition_members(self, x: Array) -> list[GaussianMixture]:
+        """Return each member's own answer to `condition`."""
+        standardized, floor = self.schema.standardize_features(x), self.schema.sigma_floor
+        return [
+            self._in_user_units(split_head(network(standardized), self.architecture, floor))
+            for network in self.networks
+        ]
 
     def nll(self, x: Array, y: Array) -> Array:
         """Return -log p(y | x), nats, shape (N,), for x (N, F) and y (N, T) as in the file."""
@@ -160,6 +183,17 @@ class ConditionalDensity:
         sigma = np.broadcast_to(self.baseline.sigma, mean.shape)
         one = GaussianMixture(np.zeros((len(mean), 1)), mean[:, None], sigma[:, None])
         return self._in_user_units(one)
+
+    def condition_reference(self, x: Array) -> GaussianMixture:
+        """Return the mixture that knows nothing of x, once for each row of x, shape (N, F).
+
+        Raises:
+            ValueError: the model holds none.
+        """
+        if self.reference is None:
+            raise ValueError("the model has no unconditional mixture")
+        rows = [np.repeat(part, len(x), axis=0) for part in self.reference.arrays()]
+        return self._in_user_units(GaussianMixture(*rows))
 
     def _in_user_units(self, standardized: GaussianMixture) -> GaussianMixture:
         location = np.array([column.mean for column in self.schema.targets])

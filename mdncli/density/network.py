@@ -25,7 +25,6 @@ class Architecture:
         hidden: the widths of the trunk's layers, from the input on.
         activation: after each of them.
         covariance: `diagonal`, one sigma a target, or `isotropic`, one for all (standardized).
-        sigma_floor: the smallest sigma, in standard deviations of the target.
         frequencies: sines, and as many cosines, of each feature that the trunk reads beside it.
     """
 
@@ -33,7 +32,6 @@ class Architecture:
     hidden: tuple[int, ...]
     activation: Activation
     covariance: Covariance
-    sigma_floor: float
     frequencies: int
 
     def trunk_width(self, features: int) -> int:
@@ -51,6 +49,10 @@ class Architecture:
     def sigmas(self, targets: int) -> int:
         """Return the number of scales that a component has."""
         return targets if self.covariance == "diagonal" else 1
+
+    def floor_of_sigmas(self, floor: Array) -> Array:
+        """Return the smallest value of each sigma, shape (S,), from those of the targets, (T,)."""
+        return floor if self.covariance == "diagonal" else floor.max(keepdims=True)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the architecture as plain values."""
@@ -99,7 +101,7 @@ class Perceptron:
         return hidden @ head_weight.T + head_bias
 
 
-def split_head(raw: Array, architecture: Architecture, targets: int) -> GaussianMixture:
+def split_head(raw: Array, architecture: Architecture, floor: Array) -> GaussianMixture:
     """Return the mixture that a network's output stands for, standardized.
 
     log pi = logits - log sum exp(logits), mu as it is, sigma^2 = floor^2 + exp(2 s): smooth, never
@@ -108,15 +110,15 @@ def split_head(raw: Array, architecture: Architecture, targets: int) -> Gaussian
     Args:
         raw: (N, O), K logits, K*T means, then K*T (diagonal) or K (isotropic) log-scales s.
         architecture: of the network.
-        targets: T.
+        floor: (T,), the smallest sigma of each target, standardized.
     """
-    rows, components = len(raw), architecture.mixtures
+    targets = len(floor)
+    rows, components, sigmas = len(raw), architecture.mixtures, architecture.sigmas(targets)
     ends = np.cumsum(architecture.head_sizes(targets))[:-1]
     logits, mu, log_scale = np.split(raw, ends, axis=1)
     log_pi = logits - log_sum_exp(logits)[:, None]
     # A float64 overflows beyond exp(709); a scale that large is an extrapolation in any case.
-    sigma = np.hypot(architecture.sigma_floor, np.exp(np.minimum(log_scale, 300.0)))
+    above_floor = np.exp(np.minimum(log_scale, 300.0)).reshape(rows, components, sigmas)
+    sigma = np.hypot(architecture.floor_of_sigmas(floor), above_floor)
     shape = (rows, components, targets)
-    sigma = sigma.reshape(rows, components, architecture.sigmas(targets))
-    spread = np.broadcast_to(sigma, shape)
-    return GaussianMixture(log_pi, mu.reshape(shape), spread)
+    return GaussianMixture(log_pi, mu.reshape(shape), np.broadcast_to(sigma, shape))

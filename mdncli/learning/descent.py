@@ -1,4 +1,4 @@
-"""One network led down one objective: the epochs, the learning rate, faults, and when to stop."""
+"""Networks led down an objective: the epochs, the learning rate, faults, and when to stop."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mdncli.density.network import Array
-from mdncli.learning.network import Perceptron
+from mdncli.learning.batches import Batches
+from mdncli.learning.network import Perceptrons
 from mdncli.learning.optimizer import AveragedAdam
 from mdncli.settings import Settings
 
@@ -16,89 +16,73 @@ _WARM_UP = 0.3
 _FIRST_RATE, _LAST_RATE = 0.04, 0.001
 _FAULTS_ALLOWED = 3
 _RATE_AFTER_FAULT = 0.3
+# Nats a row above the best so far. A target far off costs (y / floor)^2 / 2 at worst, and no table
+# that learns is ever this far from where it has been.
+_BLOWN_UP = 1e4
 _ROWS_AT_ONCE = 8192
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Standardized rows of one split: x (N, F) and y (N, T), float32."""
-
-    x: Tensor
-    y: Tensor
-
-    @classmethod
-    def of(cls, x: Array, y: Array, device: torch.device) -> "Rows":
-        """Return these rows on a device."""
-        return cls(*(torch.tensor(v, dtype=torch.float32, device=device) for v in (x, y)))
-
-    def __len__(self) -> int:
-        return len(self.y)
 
 
 @dataclass
 class Outcome:
     """How a descent ended; losses are means over rows, as the objective gives them.
 
-    `stopped` is `epochs`, `patience`, `interrupted` or `faults`; `best_epoch`, from 1, is the one
-    whose weights the network holds, or 0 when not one epoch ended with a finite loss.
+    `stopped` is `epochs`, `patience`, `time`, `interrupted` or `faults`; `best_epochs`, from 1, are
+    those whose weights each network holds, or 0 when not one epoch ended with a finite loss.
     """
 
-    stopped: str = "epochs"
-    best_epoch: int = 0
+    stopped: str
+    best_epochs: list[int]
     faults: int = 0
     train_losses: list[float] = field(default_factory=list)
     valid_losses: list[float] = field(default_factory=list)
 
 
 class Descent:
-    """Leads a network down an objective by mini-batches, with a one-cycle learning rate.
+    """Leads networks down an objective by mini-batches, with a one-cycle learning rate.
 
     The rate climbs to its peak and falls to almost nothing, both as half a cosine (Smith and Topin
-    2018). The network is judged by the running average of its weights.
+    2018). The networks are judged by the running average of their weights, each by its own rows.
     """
 
     def __init__(
         self,
-        network: Perceptron,
+        networks: Perceptrons,
         objective: Objective,
-        train: Rows,
-        valid: Rows,
+        batches: Batches,
         settings: Settings,
         generator: torch.Generator,
-        stop: Callable[[], bool],
+        stop: Callable[[], str],
     ) -> None:
-        self._network = network
-        self._objective = objective
-        self._train, self._valid = train, valid
-        self._generator = generator
-        self._stop = stop
-        self._batches = settings.steps_per_epoch(len(train))
-        self.epochs = settings.epochs_for(len(train))
-        self._patience = settings.patience_for(len(train))
+        rows = batches.longest
+        self._networks, self._objective, self._batches = networks, objective, batches
+        self._settings, self._generator, self._stop = settings, generator, stop
+        self._steps_per_epoch = settings.steps_per_epoch(rows)
+        self.epochs = settings.epochs_for(rows)
+        self._patience = settings.patience_for(rows)
         self._peak = settings.lr
         self._optimizer = AveragedAdam(
-            network, train.y.device, weight_decay=settings.weight_decay_for(len(train))
+            networks, batches.y.device, weight_decay=settings.weight_decay
         )
         self._steps = 0
-        self.outcome = Outcome()
+        self.outcome = Outcome("epochs", [0] * batches.members)
+        self._best_losses = torch.full((batches.members,), math.inf, dtype=torch.float64)
+        self._best_weights = self._optimizer.average.clone()
 
     def run(self) -> Iterator[tuple[int, float, float]]:
         """Yield (epoch, training loss, validation loss) after every epoch that ended well.
 
-        The validation loss is NaN when no rows are held out. At the end the network holds the
+        The validation loss is NaN when no rows are held out. At the end each network holds the
         averaged weights of its best epoch (of the last, when no rows are held out), and `outcome`
         says how it went.
         """
         outcome, optimizer = self.outcome, self._optimizer
-        best_loss, best_weights = math.inf, optimizer.average.clone()
         good = optimizer.state()
         for _ in range(self.epochs):
             train_loss = self._epoch()
-            valid_loss = self._loss_of_average(self._valid)
-            judged = valid_loss if len(self._valid) else train_loss
-            if not (math.isfinite(train_loss) and math.isfinite(judged)):
+            valid_losses = self._losses_of_average()
+            if not self._went_well(train_loss, valid_losses):
                 outcome.faults += 1
                 optimizer.put_back(good)
                 self._peak *= _RATE_AFTER_FAULT
@@ -108,40 +92,75 @@ class Descent:
                 continue
             good = optimizer.state()
             outcome.train_losses.append(train_loss)
-            outcome.valid_losses.append(valid_loss)
+            outcome.valid_losses.append(self._mean_over_rows(valid_losses))
             # An epoch that met a fault is not counted, so that numbers match the history.
             epoch = len(outcome.train_losses)
-            if judged < best_loss or not len(self._valid):
-                best_loss, best_weights, outcome.best_epoch = judged, good[1], epoch
-            yield epoch, train_loss, valid_loss
-            if self._stop():
-                outcome.stopped = "interrupted"
-                break
-            if epoch - outcome.best_epoch >= self._patience:
+            self._keep_the_best(epoch, valid_losses)
+            yield epoch, train_loss, outcome.valid_losses[-1]
+            outcome.stopped = self._stop() or outcome.stopped
+            if epoch - max(outcome.best_epochs) >= self._patience:
                 outcome.stopped = "patience"
+            if outcome.stopped != "epochs":
                 break
-        optimizer.weights.copy_(best_weights)
+        optimizer.weights.copy_(self._best_weights)
+
+    def _went_well(self, train_loss: float, valid_losses: Tensor) -> bool:
+        judged = valid_losses if self._batches.holds_out else torch.zeros(1)
+        finite = math.isfinite(train_loss) and bool(torch.isfinite(judged).all())
+        return finite and train_loss <= min(self.outcome.train_losses, default=math.inf) + _BLOWN_UP
+
+    def _keep_the_best(self, epoch: int, valid_losses: Tensor) -> None:
+        better = valid_losses < self._best_losses
+        if not self._batches.holds_out:
+            better = torch.ones_like(better)
+        self._best_losses = torch.where(better, valid_losses, self._best_losses)
+        for member in better.nonzero().flatten().tolist():
+            self._best_weights[member] = self._optimizer.average[member]
+            self.outcome.best_epochs[member] = epoch
+
+    def _mean_over_rows(self, valid_losses: Tensor) -> float:
+        """Return the mean over all rows held out, from each member's mean over its own."""
+        rows = self._batches.valid_share.sum(1).cpu()
+        return float((valid_losses * rows).sum() / rows.sum())
 
     def _epoch(self) -> float:
         """Take one pass over the training rows; return its mean loss, NaN if a step went wrong."""
-        train = self._train
-        order = torch.randperm(len(train), generator=self._generator).to(train.y.device)
-        total = torch.zeros((), dtype=torch.float64, device=train.y.device)
+        batches = self._batches
+        total = torch.zeros((), dtype=torch.float64, device=batches.y.device)
         seen = 0
-        for batch in order.tensor_split(self._batches):
-            raw = self._network(train.x.index_select(0, batch))
-            losses, gradient = self._objective(raw, train.y.index_select(0, batch))
+        order = batches.shuffled(self._generator)
+        for rows in order.tensor_split(self._steps_per_epoch, 1):
+            x, y = self._noisy(*batches.take(rows))
+            raw = self._networks(x, self._leave_out if self._settings.dropout else None)
+            losses, gradient = self._objective(raw, y)
             self._steps += 1
-            if not self._optimizer.step(raw, gradient / len(batch), self._rate()):
+            if not self._optimizer.step(raw, gradient / rows.shape[1], self._rate()):
                 return math.nan
             total += losses.sum()
-            seen += len(batch)
+            seen += losses.numel()
             if self._stop():
                 break
         return float(total) / seen
 
+    def _noisy(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows with fresh noise on them (Rothfuss et al. 2019, algorithm 1)."""
+        columns = x.shape[1] + y.shape[1]
+        on_x, on_y = self._settings.noise_for(self._batches.longest, columns)
+        return self._plus_noise(x, on_x), self._plus_noise(y, on_y)
+
+    def _plus_noise(self, values: Tensor, std: float) -> Tensor:
+        if not std:
+            return values
+        return values + std * torch.randn(values.shape, generator=self._generator).to(values)
+
+    def _leave_out(self, hidden: Tensor) -> Tensor:
+        """Return the hidden units with some at zero, the others larger (Srivastava et al. 2014)."""
+        keep = 1.0 - self._settings.dropout
+        kept = torch.empty(hidden.shape).bernoulli_(keep, generator=self._generator)
+        return hidden * kept.to(hidden).div_(keep)
+
     def _rate(self) -> float:
-        done = self._steps / (self.epochs * self._batches)
+        done = self._steps / (self.epochs * self._steps_per_epoch)
         if done < _WARM_UP:
             start, end, part = _FIRST_RATE, 1.0, done / _WARM_UP
         else:
@@ -149,13 +168,17 @@ class Descent:
         return self._peak * (end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * part)))
 
     @torch.no_grad()
-    def _loss_of_average(self, rows: Rows) -> float:
-        if not len(rows):
-            return math.nan
+    def _losses_of_average(self) -> Tensor:
+        """Return the mean loss of each member's averaged weights on the rows it holds out, (M,)."""
+        batches = self._batches
+        total = torch.zeros(batches.members, dtype=torch.float64, device=batches.y.device)
+        at_once = max(1, _ROWS_AT_ONCE // batches.members)
         with self._optimizer.averaged():
-            total = 0.0
-            for x, y in zip(
-                torch.split(rows.x, _ROWS_AT_ONCE), torch.split(rows.y, _ROWS_AT_ONCE), strict=True
+            for rows, share in zip(
+                torch.split(batches.valid, at_once, 1),
+                torch.split(batches.valid_share, at_once, 1),
+                strict=True,
             ):
-                total += float(self._objective(self._network(x), y)[0].sum())
-        return total / len(rows)
+                x, y = batches.take(rows)
+                total += (self._objective(self._networks(x), y)[0] * share).sum(1)
+        return (total / batches.valid_share.sum(1)).cpu()

@@ -1,6 +1,6 @@
-"""The network that learns: a multilayer perceptron whose outputs are read as π, μ and σ.
+"""The networks that learn: multilayer perceptrons whose outputs are read as π, μ and σ.
 
-Its twin in `mdncli.density.network` answers; a test holds the two together.
+Their twin in `mdncli.density.network` answers; a test holds the two together.
 """
 
 import math
@@ -21,47 +21,55 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 # Turns per standard deviation of a feature, roughly: enough for a curve of several turns over the
 # range of the data, and few enough that a smooth curve is not taken for one.
-_FREQUENCY_SCALE = 0.3
+_FREQUENCY_SCALE = 0.4
 _HEAD_GAIN = 0.3
 _NARROWEST_START = 0.3
 
 
-class Perceptron:
-    """A trunk of hidden layers and a linear head: standardized features in, numbers out.
+class Perceptrons:
+    """M networks at once, alike but for their weights: a trunk of hidden layers and a linear head.
 
     Attributes:
-        frequencies: (F, Q), of the sines and cosines that the first layer reads beside x.
-        layers: (weight, bias) pairs of shapes (out, in) and (out,).
+        frequencies: (M, F, Q), of the sines and cosines that the first layer reads beside x.
+        layers: (weight, bias) pairs of shapes (M, out, in) and (M, out).
     """
 
     def __init__(
-        self, features: int, architecture: Architecture, outputs: int, generator: torch.Generator
+        self,
+        members: int,
+        features: int,
+        architecture: Architecture,
+        outputs: int,
+        generator: torch.Generator,
     ) -> None:
         self._architecture = architecture
         # Quantiles of half a normal distribution cover the scale evenly from slow to fast.
         count = architecture.frequencies
         levels = (torch.arange(count) + 0.5) / max(1, count)
         scale = _FREQUENCY_SCALE * math.sqrt(2.0)
-        self.frequencies = (scale * torch.erfinv(levels)).repeat(features, 1)
+        self.frequencies = (scale * torch.erfinv(levels)).repeat(members, features, 1)
         self.layers: list[tuple[Tensor, Tensor]] = []
         inputs = architecture.trunk_width(features)
         for width in (*architecture.hidden, outputs):
             spread = 1.0 / math.sqrt(3.0 * inputs)
-            weight = torch.empty(width, inputs).normal_(0.0, spread, generator=generator)
-            self.layers.append((weight, torch.zeros(width)))
+            weight = torch.empty(members, width, inputs).normal_(0.0, spread, generator=generator)
+            self.layers.append((weight, torch.zeros(members, width)))
             inputs = width
         self.layers[-1][0].mul_(_HEAD_GAIN)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the outputs, shape (O, N), rows last, for x of shape (N, F)."""
+    def __call__(self, x: Tensor, leave_out: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the outputs, (M, O, N), rows last, for standardized features x, (M, F, N).
+
+        `leave_out` is applied to every hidden layer's outputs, for dropout.
+        """
         activation = ACTIVATIONS[self._architecture.activation]
-        x = x.T
-        angles = (2.0 * math.pi * self.frequencies[:, :, None] * x[:, None, :]).flatten(0, 1)
-        hidden = torch.cat([x, torch.sin(angles), torch.cos(angles)])
+        angles = (2.0 * math.pi * self.frequencies[..., None] * x[:, :, None]).flatten(1, 2)
+        hidden = torch.cat([x, torch.sin(angles), torch.cos(angles)], 1)
         *trunk, (head_weight, head_bias) = self.layers
         for weight, bias in trunk:
-            hidden = activation(torch.addmm(bias[:, None], weight, hidden))
-        return torch.addmm(head_bias[:, None], head_weight, hidden)
+            hidden = activation(torch.baddbmm(bias[..., None], weight, hidden))
+            hidden = leave_out(hidden) if leave_out else hidden
+        return torch.baddbmm(head_bias[..., None], head_weight, hidden)
 
     def spread_components(self, y: Tensor, generator: torch.Generator) -> None:
         """Start the components over the rows of y, shape (N, T), with equal weights.
@@ -71,31 +79,37 @@ class Perceptron:
         (Arthur and Vassilvitskii 2007), so that the components start apart.
         """
         components, targets = self._architecture.mixtures, y.shape[1]
-        if targets == 1:
-            levels = (torch.arange(components) + 0.5) / components
-            means = y[:, 0].sort().values[(levels * len(y)).long()]
-        else:
-            means = _distant_rows(y, components, generator)
-        _, to_mu, to_scale = torch.split(self.layers[-1][1], self._architecture.head_sizes(targets))
-        to_mu.copy_(means.reshape(-1))
-        to_scale.fill_(math.log(max(1.0 / components, _NARROWEST_START)))
+        bias = self.layers[-1][1]
+        for member in range(len(bias)):
+            if targets == 1:
+                levels = (torch.arange(components) + 0.5) / components
+                means = y[:, 0].sort().values[(levels * len(y)).long()]
+            else:
+                means = _distant_rows(y, components, generator)
+            sizes = self._architecture.head_sizes(targets)
+            _, to_mu, to_scale = torch.split(bias[member], sizes)
+            to_mu.copy_(means.reshape(-1))
+            to_scale.fill_(math.log(max(1.0 / components, _NARROWEST_START)))
 
     def parameters(self) -> list[Tensor]:
-        """Return every tensor that learns."""
+        """Return every tensor that learns; weights have three dimensions, biases two."""
         return [self.frequencies, *(tensor for layer in self.layers for tensor in layer)]
 
     def hold(self, parameters: list[Tensor]) -> None:
-        """Take these tensors, in the order of `parameters`, as the network's own."""
+        """Take these tensors, in the order of `parameters`, as the networks' own."""
         self.frequencies, *rest = parameters
         self.layers = list(zip(rest[::2], rest[1::2], strict=True))
 
-    def for_answers(self) -> answering.Perceptron:
-        """Return the network as the answers need it, in NumPy and float64."""
-        return answering.Perceptron(
-            self._architecture.activation,
-            _array(self.frequencies),
-            [(_array(weight), _array(bias)) for weight, bias in self.layers],
-        )
+    def for_answers(self) -> list[answering.Perceptron]:
+        """Return the networks as the answers need them, in NumPy and float64."""
+        return [
+            answering.Perceptron(
+                self._architecture.activation,
+                _array(self.frequencies[member]),
+                [(_array(weight[member]), _array(bias[member])) for weight, bias in self.layers],
+            )
+            for member in range(len(self.frequencies))
+        ]
 
 
 def _distant_rows(y: Tensor, count: int, generator: torch.Generator) -> Tensor:

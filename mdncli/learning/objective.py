@@ -1,8 +1,8 @@
 """The negative log-likelihood of a mixture density network, and its gradient in closed form.
 
 The gradient is written out, not left to automatic differentiation: it takes a third of the time, it
-is safe in float32 because nothing is ever divided by a density, and what reaches the means can be
-scaled on its way. Rows come last, (K, T, N), so that every operation runs along them.
+is safe in float32 because nothing is ever divided by a density. Members come first and rows last,
+(M, K, T, N), so that every operation runs along the rows.
 """
 
 import math
@@ -17,7 +17,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 @torch.no_grad()
 def nll_and_gradient(
-    raw: Tensor, y: Tensor, architecture: Architecture, *, scale_means: bool = False
+    raw: Tensor, y: Tensor, architecture: Architecture, floor: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return -log p(y | x) of every row and its gradient with respect to the network's output.
 
@@ -30,49 +30,50 @@ def nll_and_gradient(
     r are softmaxes, and log p is the difference of their normalizers.
 
     Args:
-        raw: (O, N), the rows of O laid out as `mdncli.density.network.split_head` reads them.
-        y: (N, T), standardized.
+        raw: (M, O, N), the rows of O laid out as `mdncli.density.network.split_head` reads them.
+        y: (M, T, N), standardized.
         architecture: of the network.
-        scale_means: multiply d/d mu_k by sigma_k, the square root of the scaling by the inverse
-            Fisher information of a mean: without it a component with a small sigma takes steps out
-            of all proportion to the others.
+        floor: (S,), the smallest value of each of a component's sigmas, standardized.
 
     Returns:
-        nll: (N,), nats, of the standardized targets.
-        gradient: (O, N), of each row's own nll.
+        nll: (M, N), nats, of the standardized targets; gradient: (M, O, N), of each row's own nll.
     """
-    rows, targets = y.shape
-    components, sigmas = architecture.mixtures, architecture.sigmas(targets)
+    members, targets, rows = y.shape
+    components, sigmas = architecture.mixtures, len(floor)
     gradient, sizes = torch.empty_like(raw), architecture.head_sizes(targets)
-    logits, flat_mu, flat_scale = torch.split(raw, sizes)
-    to_logits, to_mu, to_scale = torch.split(gradient, sizes)
-    above_floor = torch.exp(2.0 * flat_scale).view(components, sigmas, rows)
-    variance = above_floor + architecture.sigma_floor**2
+    logits, flat_mu, flat_scale = torch.split(raw, sizes, 1)
+    to_logits, to_mu, to_scale = torch.split(gradient, sizes, 1)
+    above_floor = torch.exp(2.0 * flat_scale).view(members, components, sigmas, rows)
+    variance = above_floor + (floor * floor)[:, None]
     precision = torch.rsqrt(variance)
-    z = (y.T.contiguous() - flat_mu.view(components, targets, rows)) * precision
+    z = (y[:, None] - flat_mu.view(members, components, targets, rows)) * precision
     # One sigma for all targets (isotropic) counts once for each of them.
     shared = targets // sigmas
-    log_joint = logits - 0.5 * (shared * torch.log(variance).sum(1) + (z * z).sum(1))
-    pi, responsibility = torch.softmax(logits, 0), torch.softmax(log_joint, 0)
+    log_joint = logits - 0.5 * (shared * torch.log(variance).sum(2) + (z * z).sum(2))
+    pi, responsibility = torch.softmax(logits, 1), torch.softmax(log_joint, 1)
 
     torch.sub(pi, responsibility, out=to_logits)
-    pull = responsibility[:, None] * z
-    slope = pull if scale_means else pull * precision
-    torch.neg(slope.view_as(to_mu), out=to_mu)
-    squares = (pull * z).view(components, sigmas, shared, rows).sum(2)
-    excess = (shared * responsibility[:, None] - squares) * (above_floor / variance)
-    to_scale.copy_(excess.view_as(to_scale))
+    pull = responsibility[:, :, None] * z
+    torch.neg((pull * precision).flatten(1, 2), out=to_mu)
+    squares = (pull * z).reshape(members, components, sigmas, shared, rows).sum(3)
+    excess = (shared * responsibility[:, :, None] - squares) * (above_floor / variance)
+    to_scale.copy_(excess.flatten(1, 2))
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     return 0.5 * targets * _LOG_2PI - log_density, gradient
 
 
 def _log_normalizer(logits: Tensor, softmax: Tensor) -> Tensor:
-    """Return log sum exp over the first axis, from a softmax already taken, at its largest term."""
-    return logits.amax(0) - torch.log(softmax.amax(0))
+    """Return log sum exp over components, from a softmax already taken, at its largest term."""
+    return logits.amax(1) - torch.log(softmax.amax(1))
 
 
 @torch.no_grad()
 def squares_and_gradient(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return half of every row's squared error, (N,), and its gradient at the output, (T, N)."""
-    error = raw - y.T
-    return 0.5 * (error * error).sum(0), error
+    """Return half of every row's squared error, (M, N), and its gradient at the output, (M, T, N).
+
+    Args:
+        raw: (M, T, N), the means.
+        y: (M, T, N).
+    """
+    error = raw - y
+    return 0.5 * (error * error).sum(1), error

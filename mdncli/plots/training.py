@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import Figure
 
 from mdncli.density.model import ConditionalDensity
-from mdncli.plots.style import COLOURS, canvas, plain
+from mdncli.plots.style import COLOURS, DATA, canvas, plain
 
 
 def draw(density: ConditionalDensity) -> Figure:
@@ -18,13 +18,11 @@ def draw(density: ConditionalDensity) -> Figure:
     axes.plot(epochs, train, color=COLOURS[1], linewidth=1.5, label="training rows")
     if record.rows_valid:
         axes.plot(epochs, valid, color=COLOURS[0], linewidth=1.5, label="validation rows")
-    axes.axvline(
-        record.best_epoch,
-        color="#555555",
-        linewidth=1.0,
-        linestyle=":",
-        label=f"weights kept: epoch {record.best_epoch}",
-    )
+    for member, epoch in enumerate(record.best_epochs):
+        many = f"s {min(record.best_epochs)} to {max(record.best_epochs)}"
+        which = many if len(record.best_epochs) > 1 else f" {epoch}"
+        label = None if member else f"weights kept: epoch{which}"
+        axes.axvline(epoch, color=DATA, linewidth=1.0, linestyle=":", label=label)
     # The first epochs can be far above the rest, and would flatten it.
     shown = [v for v in train[len(train) // 10 :] + valid[len(valid) // 10 :] if math.isfinite(v)]
     margin = 0.08 * (max(shown) - min(shown)) or 1.0

@@ -68,6 +68,17 @@ class Table:
             values[:, position] = self._column(name, remedy)
         return values
 
+    def codes(self, name: str) -> NDArray[np.int64]:
+        """Return a number for each distinct text of a column, from 0, shape (N,).
+
+        Raises:
+            DataError: there is no such column.
+        """
+        self.require([name])
+        distinct: dict[str, int] = {}
+        texts = self.columns[name].to_pylist()
+        return np.array([distinct.setdefault(text, len(distinct)) for text in texts])
+
     def _column(self, name: str, remedy: str) -> NDArray[np.float64]:
         text = self.columns[name]
         try:

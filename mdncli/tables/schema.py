@@ -1,5 +1,6 @@
 """The columns that a model reads and predicts: their roles, ranges and standardization."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -7,52 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, UsageError
+from mdncli.tables.columns import Column, Feature, Target
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
     from mdncli.tables.reader import Table
 
 FEWEST_ROWS = 10
-_FARTHEST = 1e6
-
-
-@dataclass(frozen=True)
-class Column:
-    """A number column as it was in training: every value in the units of the file."""
-
-    name: str
-    mean: float
-    scale: float
-    lowest: float
-    median: float
-    highest: float
-
-    @classmethod
-    def measure(cls, name: str, values: NDArray[np.float64]) -> "Column":
-        """Return the column of these values, shape (N,)."""
-        # Dividing by the largest magnitude first keeps the sums finite at the ends of float64.
-        unit = float(np.abs(values).max()) or 1.0
-        return cls(
-            name,
-            mean=float((values / unit).mean() * unit),
-            scale=float((values / unit).std() * unit),
-            lowest=float(values.min()),
-            median=float(np.median(values)),
-            highest=float(values.max()),
-        )
-
-    @property
-    def constant(self) -> bool:
-        """Whether the column holds one value, at the resolution of float64."""
-        return not self.lowest < self.highest or not self.scale > 0.0
+# In standard deviations of the target.
+_FINEST_SIGMA = 1e-6
 
 
 @dataclass(frozen=True)
 class Schema:
     """The features and the targets of a model, in its order."""
 
-    features: tuple[Column, ...]
-    targets: tuple[Column, ...]
+    features: tuple[Feature, ...]
+    targets: tuple[Target, ...]
 
     @property
     def feature_names(self) -> list[str]:
@@ -69,17 +41,28 @@ class Schema:
         """The targets' standard deviations in training, shape (T,)."""
         return np.array([column.scale for column in self.targets])
 
-    def standardize_features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return x, shape (N, F), in training standard deviations from the training mean.
+    @property
+    def sigma_floor(self) -> NDArray[np.float64]:
+        """The targets' smallest sigmas, standardized, shape (T,)."""
+        return np.array([target.min_sigma / target.scale for target in self.targets])
 
-        Cut at a million of them: beyond, no answer means anything, but it stays a number.
-        """
-        with np.errstate(over="ignore"):
-            return np.clip(_standardize(x, self.features), -_FARTHEST, _FARTHEST)
+    @property
+    def resolution(self) -> float | None:
+        """The sum of ln(step) over targets, in nats; None if one of them is continuous."""
+        steps = [target.step for target in self.targets]
+        return None if None in steps else sum(math.log(step) for step in steps if step)
+
+    def standardize_features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return x, shape (N, F), as the networks read it: see `Feature.standardize`."""
+        columns = np.asarray(x, dtype=np.float64).T
+        pairs = zip(self.features, columns, strict=True)
+        return np.column_stack([feature.standardize(values) for feature, values in pairs])
 
     def standardize_targets(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return y, shape (N, T), in training standard deviations from the training mean."""
-        return _standardize(y, self.targets)
+        mean = np.array([target.mean for target in self.targets])
+        standardized: NDArray[np.float64] = (y - mean) / self.target_scales
+        return standardized
 
     def to_plain(self) -> dict[str, Any]:
         """Return the schema as plain values."""
@@ -89,16 +72,9 @@ class Schema:
     def from_plain(cls, plain: dict[str, Any]) -> "Schema":
         """Return the schema that `to_plain` gave."""
         return cls(
-            tuple(Column(**column) for column in plain["features"]),
-            tuple(Column(**column) for column in plain["targets"]),
+            tuple(Feature(**column) for column in plain["features"]),
+            tuple(Target(**column) for column in plain["targets"]),
         )
-
-
-def _standardize(values: NDArray[np.float64], columns: tuple[Column, ...]) -> NDArray[np.float64]:
-    mean = np.array([column.mean for column in columns])
-    scale = np.array([column.scale for column in columns])
-    standardized: NDArray[np.float64] = (values - mean) / scale
-    return standardized
 
 
 @dataclass(frozen=True)
@@ -144,7 +120,12 @@ def choose_roles(
 
 
 def learnable(
-    source: str, x: NDArray[np.float64], y: NDArray[np.float64], roles: Roles
+    source: str,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    roles: Roles,
+    *,
+    min_sigma: dict[str, float] | None = None,
 ) -> tuple[Schema, list[int]]:
     """Return the schema of training rows and the positions of the features that are not constant.
 
@@ -153,9 +134,11 @@ def learnable(
         x: features in the order of `roles`, shape (N, F).
         y: targets in the order of `roles`, shape (N, T).
         roles: their names.
+        min_sigma: by target, in its units, instead of the floor that its values allow.
 
     Raises:
-        DataError: fewer than 10 rows, a constant target, or no feature that varies.
+        DataError: fewer than 10 rows, a constant target, no feature that varies, or a smallest
+            sigma beyond what single precision resolves.
     """
     if len(y) < FEWEST_ROWS:
         count = "1 row is" if len(y) == 1 else f"{len(y)} rows are"
@@ -171,4 +154,15 @@ def learnable(
     kept = [position for position, feature in enumerate(measured) if not feature.constant]
     if not kept:
         raise DataError(f"{source}: every feature is constant, so none can tell about the target.")
-    return Schema(tuple(measured[position] for position in kept), tuple(targets)), kept
+    given = min_sigma or {}
+    for target in targets:
+        if given.get(target.name, math.inf) < _FINEST_SIGMA * target.scale:
+            raise DataError(
+                f"--min-sigma of {quoted(target.name)} is {given[target.name]:g}: it must be at "
+                f"least {_FINEST_SIGMA * target.scale:.3g}, a millionth of its standard deviation."
+            )
+    columns = tuple(
+        Target.of(target, y[:, i], given.get(target.name)) for i, target in enumerate(targets)
+    )
+    features = tuple(Feature.of(measured[position], x[:, position]) for position in kept)
+    return Schema(features, columns), kept

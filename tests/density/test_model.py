@@ -9,22 +9,22 @@ import torch
 from mdncli import checkpoint
 from mdncli.density.model import ConditionalDensity, generator_of_draws
 from mdncli.density.network import ACTIVATIONS, Architecture, split_head
-from mdncli.learning.network import Perceptron
+from mdncli.learning.network import Perceptrons
 from mdncli.learning.objective import nll_and_gradient
+from mdncli.learning.splits import Examples
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
-from mdncli.tables.schema import Column, Schema
+from mdncli.tables.schema import Roles, learnable
 
-FEATURES, TARGETS, COMPONENTS, ROWS = 3, 2, 4, 50
+MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 3, 4, 2, 5, 50
+FLOOR = np.array([1e-4, 0.3])
 
 
 def taught(x: np.ndarray, y: np.ndarray, settings: Settings) -> ConditionalDensity:
     """Return the density that learning ends with."""
-    schema = Schema(
-        tuple(Column.measure(f"x{i}", x[:, i]) for i in range(x.shape[1])),
-        tuple(Column.measure(f"y{i}", y[:, i]) for i in range(y.shape[1])),
-    )
-    learning = fit(x, y, schema, settings)
+    roles = Roles([f"x{i}" for i in range(x.shape[1])], [f"y{i}" for i in range(y.shape[1])])
+    schema, _ = learnable("data.csv", x, y, roles)
+    learning = fit(Examples(x, y), schema, settings)
     while True:
         try:
             next(learning)
@@ -35,17 +35,20 @@ def taught(x: np.ndarray, y: np.ndarray, settings: Settings) -> ConditionalDensi
 @pytest.mark.parametrize("covariance", ["diagonal", "isotropic"])
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: str) -> None:
-    architecture = Architecture(COMPONENTS, (7, 5), activation, covariance, 1e-4, 2)
+    architecture = Architecture(COMPONENTS, (7, 5), activation, covariance, 2)
     outputs = architecture.head_width(TARGETS)
     generator = torch.Generator().manual_seed(1)
-    network = Perceptron(FEATURES, architecture, outputs, generator)
+    networks = Perceptrons(MEMBERS, FEATURES, architecture, outputs, generator)
     # Larger weights than a network starts with, so that every term matters.
-    network.hold([2.0 * p.double() for p in network.parameters()])
-    x = torch.randn(ROWS, FEATURES, dtype=torch.float64, generator=generator)
-    y = torch.randn(ROWS, TARGETS, dtype=torch.float64, generator=generator)
-    nll, _ = nll_and_gradient(network(x), y, architecture)
-    mixture = split_head(network.for_answers()(x.numpy()), architecture, TARGETS)
-    np.testing.assert_allclose(mixture.log_prob(y.numpy()), -nll.numpy(), rtol=0, atol=1e-9)
+    networks.hold([2.0 * p.double() for p in networks.parameters()])
+    x = torch.randn(MEMBERS, FEATURES, ROWS, dtype=torch.float64, generator=generator)
+    y = torch.randn(MEMBERS, TARGETS, ROWS, dtype=torch.float64, generator=generator)
+    floor = torch.tensor(architecture.floor_of_sigmas(FLOOR))
+    nll, _ = nll_and_gradient(networks(x), y, architecture, floor)
+    for member, network in enumerate(networks.for_answers()):
+        mixture = split_head(network(x[member].T.numpy()), architecture, FLOOR)
+        answer = mixture.log_prob(y[member].T.numpy())
+        np.testing.assert_allclose(answer, -nll[member].numpy(), rtol=0, atol=1e-9)
 
 
 def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -114,3 +117,26 @@ def test_a_model_without_a_baseline_says_so() -> None:
     density = taught(x, y, Settings(mixtures=1, epochs=1))
     with pytest.raises(ValueError, match="no baseline"):
         density.condition_baseline(x)
+
+
+def test_members_are_pooled_into_the_mean_of_their_densities() -> None:
+    x, y = table()
+    density = taught(x, y, Settings(mixtures=2, members=3, epochs=5))
+    assert len(density.networks) == 3
+    alone = [mixture.log_prob(y) for mixture in density.condition_members(x)]
+    together = density.condition(x)
+    assert together.mu.shape == (300, 6, 1)
+    np.testing.assert_allclose(together.pi.sum(axis=1), 1.0)
+    np.testing.assert_allclose(together.log_prob(y), np.log(np.exp(alone).mean(axis=0)))
+
+
+def test_the_unconditional_mixture_is_the_same_at_every_row() -> None:
+    x, y = table()
+    density = taught(x, y, Settings(mixtures=2, epochs=2))
+    mixture = density.condition_reference(x)
+    assert mixture.mu.shape == (300, 2, 1)
+    assert np.ptp(mixture.mu, axis=0).max() == 0.0
+    np.testing.assert_allclose(mixture.pi.sum(axis=1), 1.0)
+    # Close to the Gaussian that y is, and in its units.
+    gaussian = 0.5 * np.log(2.0 * np.pi * y.var()) + 0.5
+    assert -mixture.log_prob(y).mean() == pytest.approx(gaussian, abs=0.05)

@@ -3,30 +3,35 @@ import math
 import torch
 
 from mdncli.density.network import Architecture
-from mdncli.learning.network import Perceptron
+from mdncli.learning.network import Perceptrons
 from mdncli.learning.optimizer import AveragedAdam
 
-SHAPE = Architecture(2, (4,), "tanh", "diagonal", 1e-4, 1)
+SHAPE = Architecture(2, (4,), "tanh", "diagonal", 1)
+MEMBERS = 3
 CPU = torch.device("cpu")
 
 
-def network() -> Perceptron:
-    return Perceptron(3, SHAPE, 6, torch.Generator().manual_seed(0))
+def networks(members: int) -> Perceptrons:
+    return Perceptrons(members, 3, SHAPE, 6, torch.Generator().manual_seed(0))
+
+
+def gradients(generator: torch.Generator, members: int) -> torch.Tensor:
+    return torch.randn(members, 6, 8, generator=generator)
 
 
 def test_steps_agree_with_torch() -> None:
-    ours, theirs = network(), network()
+    ours, theirs = networks(1), networks(1)
     theirs.hold([p.requires_grad_() for p in theirs.parameters()])
     optimizer = AveragedAdam(ours, CPU, weight_decay=0.3)
-    decayed = [p for p in theirs.parameters() if p.ndim > 1]
-    rest = [p for p in theirs.parameters() if p.ndim == 1]
+    decayed = [p for p in theirs.parameters() if p.ndim > 2]
+    rest = [p for p in theirs.parameters() if p.ndim == 2]
     groups = [{"params": decayed, "weight_decay": 0.3}, {"params": rest, "weight_decay": 0.0}]
     reference = torch.optim.AdamW(groups, betas=(0.9, 0.99), eps=1e-8)
     generator = torch.Generator().manual_seed(1)
     for step in range(20):
         rate = 0.01 * (1.0 + math.sin(step))
-        x = torch.randn(8, 3, generator=generator)
-        gradient = torch.randn(6, 8, generator=generator)
+        x = torch.randn(1, 3, 8, generator=generator)
+        gradient = gradients(generator, 1)
         assert optimizer.step(ours(x), gradient, rate)
         reference.zero_grad()
         theirs(x).backward(gradient)
@@ -39,25 +44,41 @@ def test_steps_agree_with_torch() -> None:
 
 
 def test_a_step_with_nan_changes_nothing() -> None:
-    ours = network()
+    ours = networks(MEMBERS)
     optimizer = AveragedAdam(ours, CPU, weight_decay=0.1)
     before = optimizer.state()
     for bad in (math.nan, math.inf):
-        assert not optimizer.step(ours(torch.ones(8, 3)), torch.full((6, 8), bad), 0.01)
+        gradient = torch.ones(MEMBERS, 6, 8)
+        gradient[1, 2, 3] = bad
+        assert not optimizer.step(ours(torch.ones(MEMBERS, 3, 8)), gradient, 0.01)
     for now, then in zip(optimizer.state(), before, strict=True):
         torch.testing.assert_close(now, then, rtol=0, atol=0)
 
 
 def test_the_network_holds_the_average_only_inside_the_block() -> None:
-    ours = network()
+    ours = networks(MEMBERS)
     optimizer = AveragedAdam(ours, CPU, weight_decay=0.0)
     generator = torch.Generator().manual_seed(2)
     for _ in range(40):
-        x = torch.randn(8, 3, generator=generator)
-        optimizer.step(ours(x), torch.randn(6, 8, generator=generator), 0.01)
+        x = torch.randn(MEMBERS, 3, 8, generator=generator)
+        optimizer.step(ours(x), gradients(generator, MEMBERS), 0.01)
     current, average = optimizer.state()
     assert not torch.equal(current, average)
     with optimizer.averaged():
-        inside = torch.cat([p.detach().reshape(-1) for p in ours.parameters()])
+        inside = torch.cat([p.detach().flatten(1) for p in ours.parameters()], 1)
     torch.testing.assert_close(inside, average, rtol=0, atol=0)
     torch.testing.assert_close(optimizer.weights, current, rtol=0, atol=0)
+
+
+def test_members_learn_as_they_would_alone() -> None:
+    together, alone = networks(MEMBERS), networks(MEMBERS)
+    alone.hold([p[1:2].clone() for p in alone.parameters()])
+    optimizers = [AveragedAdam(each, CPU, weight_decay=0.1) for each in (together, alone)]
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(10):
+        x, gradient = torch.randn(MEMBERS, 3, 8, generator=generator), gradients(generator, MEMBERS)
+        # One member's steep gradient is cut without touching the others.
+        gradient[0] *= 1e3
+        optimizers[0].step(together(x), gradient, 0.01)
+        optimizers[1].step(alone(x[1:2]), gradient[1:2], 0.01)
+    torch.testing.assert_close(optimizers[0].weights[1:2], optimizers[1].weights)

@@ -108,11 +108,12 @@ def test_more_components_than_any_share_can_reach_are_drawn(fitted: Path) -> Non
     from dataclasses import replace
 
     density, x, y = opened(fitted)
-    weight, _ = density.network.layers[-1]
+    [network] = density.networks
+    weight, _ = network.layers[-1]
     many = replace(density.architecture, mixtures=200)
     head = np.zeros((many.head_width(1), weight.shape[1])), np.zeros(many.head_width(1))
-    network = replace(density.network, layers=[*density.network.layers[:-1], head])
-    figure = kinds.draw("overview", replace(density, architecture=many, network=network), x, y)
+    wider = replace(network, layers=[*network.layers[:-1], head])
+    figure = kinds.draw("overview", replace(density, architecture=many, networks=[wider]), x, y)
     assert len(saved(figure)) > 10_000
 
 

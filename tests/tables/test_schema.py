@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 from mdncli.errors import DataError
+from mdncli.tables.columns import Column, Feature
 from mdncli.tables.reader import parse_csv
-from mdncli.tables.schema import Column, Roles, Schema, choose_roles, learnable
+from mdncli.tables.schema import Roles, Schema, choose_roles, learnable
 
 TABLE = parse_csv(b"a,b,c,d\n1,2,3,4\n", "data.csv")
 
@@ -62,9 +64,41 @@ def test_a_column_is_measured_at_any_scale(scale: float) -> None:
 
 
 def test_a_schema_goes_through_plain_values() -> None:
-    column = Column.measure("a", np.arange(5.0))
-    schema = Schema((column,), (column, column))
+    x, y = np.arange(20.0)[:, None] ** 3, np.arange(20.0)[:, None]
+    schema, _ = learnable("data.csv", x, np.hstack([y, y]), Roles(["a"], ["b", "c"]))
     assert Schema.from_plain(schema.to_plain()) == schema
-    standardized = schema.standardize_features(np.arange(5.0)[:, None])
-    assert standardized.mean() == pytest.approx(0.0)
-    assert standardized.std() == pytest.approx(1.0)
+    assert schema.standardize_targets(np.hstack([y, y])).std() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("rows", [30, 3000])
+def test_a_skewed_feature_is_spread_evenly_and_goes_on_beyond_its_range(rows: int) -> None:
+    values = np.exp(2.0 * np.random.default_rng(0).normal(size=rows))
+    feature = Feature.of(Column.measure("a", values), values)
+    standard = feature.standardize(values)
+    assert abs(standard.mean()) < 0.05
+    order = np.argsort(values)
+    assert (np.diff(standard[order]) > 0.0).all()
+    scores = np.interp(values, feature.knots, feature.scores)
+    normal = scipy.stats.norm.ppf((scipy.stats.rankdata(values) - 0.5) / rows)
+    np.testing.assert_allclose(scores, normal, atol=0.1)
+    beyond = feature.standardize(np.array([2.0, 3.0]) * values.max())
+    assert beyond[1] - beyond[0] == pytest.approx(0.5 * values.max() / values.std())
+
+
+def test_sigma_is_floored_by_the_step_or_as_given() -> None:
+    rng = np.random.default_rng(0)
+    x, continuous = rng.normal(size=(300, 1)), rng.normal(size=300)
+    y = np.column_stack([np.round(continuous, 1), continuous])
+    roles = Roles(["a"], ["stepped", "free"])
+    schema, _ = learnable("data.csv", x, y, roles)
+    stepped, free = schema.targets
+    assert stepped.step == 0.1
+    assert stepped.min_sigma == pytest.approx(0.1 / np.sqrt(2.0 * np.pi))
+    assert free.step is None
+    assert free.min_sigma == pytest.approx(1e-4 * continuous.std())
+    assert schema.resolution is None
+    given, _ = learnable("data.csv", x, y, roles, min_sigma={"free": 0.2})
+    assert given.targets[1].min_sigma == 0.2
+    assert given.targets[0] == stepped
+    with pytest.raises(DataError, match="--min-sigma of 'free' is 1e-08: it must be at least"):
+        learnable("data.csv", x, y, roles, min_sigma={"free": 1e-8})

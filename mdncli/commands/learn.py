@@ -1,0 +1,186 @@
+"""What `mdn fit` does: read the table, learn, write the model file, and tell how it went."""
+
+import math
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from mdncli.commands.console import say, warn
+from mdncli.commands.options import named_columns, smallest_sigmas
+from mdncli.commands.progress import stop_on_interrupt, watch
+from mdncli.commands.streams import (
+    STANDARD,
+    only_one_from_standard_input,
+    open_table,
+    spare_inputs,
+    writing,
+)
+from mdncli.commands.telling import tell, warn_of_the_result
+from mdncli.errors import UsageError
+from mdncli.files import require_writable
+from mdncli.settings import Settings
+from mdncli.words import listed, quoted
+
+if TYPE_CHECKING:
+    from mdncli.density.model import ConditionalDensity
+    from mdncli.density.network import Array
+    from mdncli.learning.splits import Examples
+    from mdncli.tables.reader import Table
+    from mdncli.tables.schema import Roles, Schema
+
+_FEW_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Request:
+    """The table to learn from and the columns that the command line names, as it names them."""
+
+    data: str
+    target: list[str] | None = None
+    feature: list[str] | None = None
+    ignore: list[str] | None = None
+    group: str | None = None
+    valid_file: str | None = None
+    min_sigma: list[str] | None = None
+
+
+def run(
+    request: Request, settings: Settings, output: str, *, quiet: bool, valid_given: bool
+) -> dict[str, Any]:
+    """Learn as asked, write the model file, and return what `--json` prints."""
+    started = perf_counter()
+    _check(request, settings, output, valid_given)
+    examples, schema = _read(request, quiet=quiet)
+    read = perf_counter() - started
+
+    from mdncli import checkpoint
+    from mdncli.learning.training import fit
+
+    with stop_on_interrupt() as stop:
+        density, seconds = watch(fit(examples, schema, settings, stop=stop), quiet=quiet)
+    with writing(output) as stream:
+        checkpoint.save(density, stream)
+    total = perf_counter() - started
+    if not quiet:
+        tell(density, seconds, output)
+    warn_of_the_result(density)
+    return _result(density, output, {"read": read, "train": seconds, "total": total})
+
+
+def _check(request: Request, settings: Settings, output: str, valid_given: bool) -> None:
+    """Refuse, before anything is read, what the command line alone shows to be wrong."""
+    if request.group and request.valid_file:
+        raise UsageError(
+            "--group and --valid-file exclude each other: your own rows are not split."
+        )
+    inputs = {"DATA": request.data, "--valid-file": request.valid_file}
+    only_one_from_standard_input(**inputs)
+    spare_inputs(output, *inputs.values())
+    if output != STANDARD:
+        require_writable(output)
+    if valid_given and (settings.members > 1 or request.valid_file):
+        why = "--valid-file gives them" if request.valid_file else "several hold out equal parts"
+        warn(f"--valid is for the rows that one member holds out; here {why}.")
+
+
+def _read(request: Request, *, quiet: bool) -> tuple["Examples", "Schema"]:
+    """Return the rows to learn from and their schema."""
+    from mdncli.learning.splits import Examples
+    from mdncli.tables.schema import learnable
+
+    table = open_table(request.data)
+    roles = _roles(request, table)
+    x, y = _numbers(table, roles)
+    floors = smallest_sigmas(request.min_sigma, roles.targets)
+    schema, kept = learnable(table.source, x, y, roles, min_sigma=floors)
+    groups = table.codes(request.group) if request.group else None
+    own_x = own_y = None
+    if request.valid_file:
+        own_x, own_y = _numbers(open_table(request.valid_file), roles)
+        own_x = own_x[:, kept]
+    examples = Examples(x[:, kept], y, groups, own_x, own_y)
+    _say_what_was_read(examples, schema, roles, quiet=quiet)
+    return examples, schema
+
+
+def _roles(request: Request, table: "Table") -> "Roles":
+    from mdncli.tables.schema import choose_roles
+
+    targets, features, ignore = (
+        named_columns(texts, table.names)
+        for texts in (request.target, request.feature, request.ignore)
+    )
+    if request.group:
+        table.require([request.group])
+        if request.group in (*targets, *features):
+            raise UsageError(
+                f"{quoted(request.group)} is the --group, so no target and no feature."
+            )
+        ignore = [*ignore, request.group]
+    return choose_roles(table, targets=targets, features=features, ignore=ignore)
+
+
+def _numbers(table: "Table", roles: "Roles") -> tuple["Array", "Array"]:
+    x = table.numbers(roles.features, remedy=", or leave the column out with --ignore {}")
+    return x, table.numbers(roles.targets)
+
+
+def _say_what_was_read(
+    examples: "Examples", schema: "Schema", roles: "Roles", *, quiet: bool
+) -> None:
+    """Say which columns are which, and what about them a reader should know."""
+    from mdncli.tables.steps import pile_of
+    from mdncli.tables.suspicions import near_targets
+
+    dropped = [name for name in roles.features if name not in schema.feature_names]
+    if dropped:
+        warn(f"left out, since constant: {listed(dropped)}.")
+    if not quiet:
+        say(f"target: {listed(schema.target_names)}; features: {listed(schema.feature_names)}.")
+    for position, target in enumerate(schema.targets):
+        values = examples.y[:, position]
+        if target.step is not None and not quiet:
+            say(
+                f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
+                f"{target.min_sigma:.3g} (step/√(2π), unless --min-sigma says otherwise)."
+            )
+        pile = pile_of(values) if target.step is None else None
+        if pile:
+            warn(
+                f"{pile[1]:.0%} of the rows have {quoted(target.name)} at {pile[0]:g} exactly. A "
+                "mixture can only put a narrow component there; consider a model without them."
+            )
+        for name in near_targets(examples.x, values, schema.feature_names):
+            warn(
+                f"{quoted(name)} is nearly the target {quoted(target.name)} itself. Is it known "
+                "before the target is? If not, leave it out with --ignore."
+            )
+    if len(examples.y) < _FEW_ROWS:
+        warn(f"with {len(examples.y)} rows the validation NLL is unreliable.")
+
+
+def _result(
+    density: "ConditionalDensity", output: str, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    record = density.record
+    resolution = density.schema.resolution
+    return {
+        "model": output,
+        "features": density.schema.feature_names,
+        "target": density.schema.target_names,
+        "rows": record.rows,
+        "members": len(density.networks),
+        "mixtures": density.architecture.mixtures,
+        "nll_train": record.nll_train,
+        "nll_valid": record.nll_valid,
+        "nll_unconditional": record.reference["nll_valid"],
+        "nll_baseline": density.baseline.nll if density.baseline else math.nan,
+        "resolution": math.nan if resolution is None else resolution,
+        "epochs": record.epochs,
+        "stopped": record.stopped,
+        "faults": record.faults,
+        "tried": {str(candidate): nll for candidate, nll in record.tried.items()},
+        "components": [vars(member) for member in record.components],
+        "seconds": seconds,
+    }

@@ -1,0 +1,151 @@
+"""What `mdn fit` says at the end: the small table, the report on the components, and warnings."""
+
+import math
+from typing import TYPE_CHECKING
+
+from mdncli.commands.console import error_console, say, warn
+from mdncli.commands.streams import STANDARD
+from mdncli.words import listed, quoted
+
+if TYPE_CHECKING:
+    from mdncli.density.model import ConditionalDensity
+    from mdncli.density.report import MemberReport
+
+_WHY = {
+    "epochs": "all epochs done",
+    "patience": "validation NLL no longer falls",
+    "time": "the time limit",
+    "interrupted": "interrupted",
+    "faults": "NaN, inf or a blown-up loss",
+}
+# Shares of a member's weight: above these, components are collapsed.
+_ALONE = 0.999
+_MUCH_AT_FLOOR = 0.5
+_MOST_COMPONENTS_SHOWN = 12
+
+
+def tell(density: "ConditionalDensity", seconds: float, output: str) -> None:
+    """Write the small table and the report on the components."""
+    from rich.table import Table
+
+    record, schema = density.record, density.schema
+    table = Table(show_header=False, box=None, pad_edge=False)
+    rows = [
+        ("rows", f"{record.rows}, {record.rows_valid} of them held out{_by_whom(density)}"),
+        ("target", listed(schema.target_names)),
+        ("features", listed(schema.feature_names)),
+        ("members, components", f"{len(density.networks)} of {density.architecture.mixtures}"),
+        *((f"tried K = {tried}", _nats(nll)) for tried, nll in record.tried.items()),
+        ("NLL, training", _nats(record.nll_train)),
+        ("NLL, validation", _nats(record.nll_valid)),
+        ("NLL without x", _nats(record.reference["nll_valid"], record.reference["nll_train"])),
+    ]
+    if density.baseline:
+        rows.append(("NLL, least squares", _nats(density.baseline.nll)))
+    best = sorted(set(record.best_epochs))
+    kept = f"{best[0]}" if len(best) == 1 else f"{best[0]} to {best[-1]}"
+    rows += [
+        ("stopped", f"{_WHY[record.stopped]}; best epoch {kept} of {record.epochs}"),
+        ("learning", f"{seconds:.2f} s"),
+        ("model", "standard output" if output == STANDARD else output),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    error_console().print(table)
+    _tell_components(record.components)
+    if min(record.nll_train, record.nll_valid) < 0.0:
+        say("A negative NLL is no mistake: the density exceeds 1 where y is known to within less.")
+
+
+def _by_whom(density: "ConditionalDensity") -> str:
+    return ", each by one member" if len(density.networks) > 1 else ""
+
+
+def _nats(value: float, instead: float = math.nan) -> str:
+    value = instead if math.isnan(value) else value
+    return "none held out" if math.isnan(value) else f"{value:.4f} nats a row"
+
+
+def _tell_components(members: list["MemberReport"]) -> None:
+    """Write how each component is used: a row each for one member, a row a member for several."""
+    if len(members) > 1:
+        _tell_members(members)
+        return
+    [member] = members
+    shares = list(zip(member.weight, member.leads, member.at_floor, strict=True))
+    heaviest = sorted(range(len(shares)), key=lambda k: -shares[k][0])[:_MOST_COMPONENTS_SHOWN]
+    _table(
+        ["component", "mean weight", "leads on", "σ at its floor on"],
+        [[str(k + 1), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)],
+    )
+    say(
+        f"effective components: {member.effective:.1f} of {len(shares)}; "
+        f"duplicates: {member.duplicates}"
+    )
+
+
+def _tell_members(members: list["MemberReport"]) -> None:
+    figures = [_figures(member) for member in members]
+    mean = [sum(each) / len(members) for each in zip(*figures, strict=True)]
+    names = [*map(str, range(1, len(members) + 1)), "mean"]
+    _table(
+        ["member", "heaviest", "lightest", "effective", "duplicates", "weight at σ's floor"],
+        [[name, *_formatted(each)] for name, each in zip(names, [*figures, mean], strict=True)],
+    )
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    error_console().print(table)
+
+
+def _figures(member: "MemberReport") -> list[float]:
+    return [
+        max(member.weight),
+        min(member.weight),
+        member.effective,
+        float(member.duplicates),
+        member.weight_at_floor,
+    ]
+
+
+def _formatted(figures: list[float]) -> list[str]:
+    heaviest, lightest, effective, duplicates, at_floor = figures
+    shares = f"{heaviest:.1%}", f"{lightest:.1%}"
+    return [*shares, f"{effective:.1f}", f"{duplicates:g}", f"{at_floor:.1%}"]
+
+
+def warn_of_the_result(density: "ConditionalDensity") -> None:
+    """Warn of what makes the model less than it seems."""
+    record, mixtures = density.record, density.architecture.mixtures
+    if record.stopped == "faults":
+        warn("learning went wrong three times; the best model before that was written.")
+    elif record.faults:
+        warn(
+            f"{record.faults} times an epoch met NaN, inf or a blown-up loss; it was undone and "
+            "learning went on at a lower rate."
+        )
+    resolution = density.schema.resolution
+    lowest = min(v for v in (record.nll_train, record.nll_valid, math.inf) if not math.isnan(v))
+    if resolution is not None and lowest < resolution:
+        warn(
+            f"an NLL of {lowest:.4f} claims more than was recorded: steps as fine as the target's "
+            f"allow {resolution:.4f} at best. Give a larger --min-sigma, or none."
+        )
+    members = record.components
+    if mixtures > 1 and any(max(member.weight) > _ALONE for member in members):
+        warn(f"one of the {mixtures} components does all the work; -k 1 would do, or -k auto.")
+    elif any(member.duplicates >= max(1, mixtures - 1) for member in members):
+        warn(f"all {mixtures} components do the same; -k 1 would do, or -k auto.")
+    continuous = [target.name for target in density.schema.targets if target.step is None]
+    if continuous and any(member.weight_at_floor > _MUCH_AT_FLOOR for member in members):
+        warn(
+            f"σ is at its floor over most of the weight: {quoted(continuous[0])} seems to be known "
+            "almost exactly from the features, or rows are repeated."
+        )

@@ -1,0 +1,248 @@
+"""One lesson: networks taught on the same rows from one seed, and what they learned."""
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mdncli.density.model import Baseline, ConditionalDensity, TrainingRecord
+from mdncli.density.network import Architecture, Array
+from mdncli.density.report import MemberReport, report
+from mdncli.errors import DataError, UsageError
+from mdncli.learning.batches import Batches
+from mdncli.learning.descent import Descent, Objective, Outcome
+from mdncli.learning.network import Perceptrons
+from mdncli.learning.objective import nll_and_gradient, squares_and_gradient
+from mdncli.learning.splits import Examples, Split, divided
+from mdncli.learning.unconditional import unconditional_mixture
+from mdncli.settings import Settings
+from mdncli.tables.schema import Schema
+
+_ROWS_TO_REPORT = 5000
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch ended with.
+
+    Attributes:
+        stage: what is being learned, if not the mixture itself: the least-squares baseline, or a
+            trial of `-k auto`.
+        epoch: from 1.
+        epochs: at most.
+        nll_train: nats a row in the units of the file, measured while the weights moved.
+        nll_valid: likewise on the rows held out, of the averaged weights; NaN if there are none.
+        reference: NLL of the unconditional mixture on the rows held out, or on the training rows
+            if there are none.
+        seconds: of learning so far.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    nll_train: float
+    nll_valid: float
+    reference: float
+    seconds: float
+
+
+class Lesson:
+    """The networks of one fit, taught on the same rows from one seed."""
+
+    def __init__(
+        self, examples: Examples, schema: Schema, settings: Settings, until: Callable[[], str]
+    ) -> None:
+        """Take the rows; `until` is asked after every step for a reason to end, if there is one."""
+        self._started = perf_counter()
+        self._schema, self._settings, self._until = schema, settings, until
+        self._architecture = _architecture(settings)
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        rng = np.random.default_rng(settings.seed)
+        self._x, self._y, self._split = divided(examples, settings.members, settings.valid, rng)
+        self._standard_y = schema.standardize_targets(self._y)
+        self._device = _device(settings.device)
+        self._batches = self._taken(self._split)
+        # All rows that some member learns from: with several, those are all of the table.
+        self._learned = np.unique(np.concatenate(self._split.train))
+        self._reference = unconditional_mixture(
+            self._standard_y[self._learned], self._architecture.mixtures, schema.sigma_floor, rng
+        )
+        # The change from standardized targets to the units of the file: a constant, in nats.
+        self._log_units = float(np.log(schema.target_scales).sum())
+        held_out = np.concatenate(self._split.valid)
+        self._reference_nll = {
+            "nll_train": self._nll_of_reference(self._learned),
+            "nll_valid": self._nll_of_reference(held_out),
+        }
+
+    def mixture(self, stage: str = "") -> Generator[Epoch, None, tuple[Perceptrons, Outcome]]:
+        """Teach the mixture density networks, called `stage` in the records."""
+        targets = len(self._schema.targets)
+        networks = self._networks(self._architecture.head_width(targets), self._settings.members)
+        networks.spread_components(self._batches.y[self._learned].cpu(), self._generator)
+        floor = self._architecture.floor_of_sigmas(self._schema.sigma_floor)
+        objective = partial(
+            nll_and_gradient,
+            architecture=self._architecture,
+            floor=self._batches.y.new_tensor(floor),
+        )
+        outcome = yield from self._teach(
+            stage, networks, objective, self._batches, self._mixture_nll
+        )
+        if not all(outcome.best_epochs):
+            raise DataError(
+                "Learning met NaN or inf in every epoch and nothing is written. "
+                "Look for extreme values with a plot, or lower --lr."
+            )
+        return networks, outcome
+
+    def least_squares(self) -> Generator[Epoch, None, Baseline]:
+        """Teach the same trunk by least squares, on the rows of the first member."""
+        networks = self._networks(len(self._schema.targets), 1)
+        batches = self._taken(Split(self._split.train[:1], self._split.valid[:1]))
+        outcome = yield from self._teach(
+            "baseline ", networks, squares_and_gradient, batches, self._least_squares_nll
+        )
+        if not all(outcome.best_epochs):
+            raise DataError("The least-squares baseline met NaN or inf; fit without --baseline.")
+        [network] = networks.for_answers()
+        [judged] = self._split.valid[:1] if len(self._split.valid[0]) else self._split.train[:1]
+        mean = network(self._schema.standardize_features(self._x[judged]))
+        errors = mean - self._standard_y[judged]
+        # A single row held out can be hit exactly; the floor keeps the Gaussian a density.
+        sigma = np.maximum(np.sqrt((errors**2).mean(axis=0)), self._schema.sigma_floor)
+        loss = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1).mean()
+        return Baseline(network, sigma, self._mixture_nll(float(loss)))
+
+    def density(
+        self, networks: Perceptrons, outcome: Outcome, baseline: Baseline | None = None
+    ) -> ConditionalDensity:
+        """Return what was learned, with the record of how it went."""
+        density = ConditionalDensity(
+            self._schema,
+            self._architecture,
+            networks.for_answers(),
+            self._settings.to_plain(),
+            self._record(outcome),
+            self._reference,
+            baseline,
+        )
+        record = replace(
+            density.record,
+            nll_train=density.mean_nll(self._x[self._learned], self._y[self._learned]),
+            nll_valid=self._nll_held_out(density),
+            components=self._report(density),
+        )
+        return replace(density, record=record)
+
+    def held_out(self) -> tuple[Array, Array]:
+        """Return the rows that the first member holds out, x (V, F) and y (V, T)."""
+        [rows] = self._split.valid[:1]
+        return self._x[rows], self._y[rows]
+
+    def _record(self, outcome: Outcome) -> TrainingRecord:
+        return TrainingRecord(
+            rows=len(self._y),
+            rows_valid=len(np.unique(np.concatenate(self._split.valid))),
+            epochs=len(outcome.train_losses),
+            best_epochs=outcome.best_epochs,
+            stopped=outcome.stopped,
+            faults=outcome.faults,
+            nll_train=math.nan,
+            nll_valid=math.nan,
+            history={
+                "nll_train": [self._mixture_nll(loss) for loss in outcome.train_losses],
+                "nll_valid": [self._mixture_nll(loss) for loss in outcome.valid_losses],
+            },
+            reference=self._reference_nll,
+            components=[],
+            tried={},
+        )
+
+    def _nll_held_out(self, density: ConditionalDensity) -> float:
+        """Return the mean NLL over the rows held out, each by the member that held it out."""
+        if self._split.shared:
+            return density.mean_nll(*self.held_out())
+        total = 0.0
+        for network, rows in zip(density.networks, self._split.valid, strict=True):
+            alone = replace(density, networks=[network])
+            total += len(rows) * alone.mean_nll(self._x[rows], self._y[rows])
+        return total / sum(len(rows) for rows in self._split.valid)
+
+    def _report(self, density: ConditionalDensity) -> list[MemberReport]:
+        some = self._learned[:: max(1, len(self._learned) // _ROWS_TO_REPORT)]
+        floor = self._architecture.floor_of_sigmas(self._schema.sigma_floor)
+        return [
+            report(mixture, floor * self._schema.target_scales)
+            for mixture in density.condition_members(self._x[some])
+        ]
+
+    def _nll_of_reference(self, rows: NDArray[np.int64]) -> float:
+        if not len(rows):
+            return math.nan
+        log_density = self._reference.log_prob(self._standard_y[rows])
+        return self._mixture_nll(-float(log_density.mean()))
+
+    def _taken(self, split: Split) -> Batches:
+        x = self._schema.standardize_features(self._x)
+        return Batches(x, self._standard_y, split, self._device)
+
+    def _networks(self, outputs: int, members: int) -> Perceptrons:
+        features = len(self._schema.features)
+        return Perceptrons(members, features, self._architecture, outputs, self._generator)
+
+    def _teach(
+        self,
+        stage: str,
+        networks: Perceptrons,
+        objective: Objective,
+        batches: Batches,
+        to_nll: Callable[[float], float],
+    ) -> Generator[Epoch, None, Outcome]:
+        descent = Descent(
+            networks, objective, batches, self._settings, self._generator, self._until
+        )
+        yardstick = self._reference_nll["nll_valid" if batches.holds_out else "nll_train"]
+        for epoch, loss_train, loss_valid in descent.run():
+            yield Epoch(
+                stage,
+                epoch,
+                descent.epochs,
+                to_nll(loss_train),
+                to_nll(loss_valid),
+                yardstick,
+                perf_counter() - self._started,
+            )
+        return descent.outcome
+
+    def _mixture_nll(self, loss: float) -> float:
+        return loss + self._log_units
+
+    def _least_squares_nll(self, loss: float) -> float:
+        """Return the NLL of a Gaussian whose variance is the mean squared error."""
+        targets = len(self._schema.targets)
+        variance = max(2.0 * loss / targets, float(self._schema.sigma_floor.min()) ** 2)
+        return 0.5 * targets * (math.log(2.0 * math.pi * variance) + 1.0) + self._log_units
+
+
+def _architecture(settings: Settings) -> Architecture:
+    return Architecture(
+        mixtures=int(settings.mixtures),
+        hidden=settings.hidden,
+        activation=settings.activation,
+        covariance=settings.covariance,
+        frequencies=settings.frequencies,
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here. Use --device cpu.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

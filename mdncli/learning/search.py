@@ -1,0 +1,82 @@
+"""The number of components, chosen by the density of rows held out."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mdncli.density.model import ConditionalDensity
+from mdncli.density.network import Array
+from mdncli.learning.lesson import Epoch, Lesson
+from mdncli.learning.splits import Examples
+from mdncli.settings import Settings
+from mdncli.tables.schema import Schema
+
+CANDIDATES = (1, 2, 3, 5, 8, 12, 20)
+# Of the steps of one fit. With all candidates and the fit itself: at most 4.5 times one fit.
+_STEPS_EACH = 0.5
+_HELD_OUT = 0.2
+# Candidates in a row that are no better than those before, after which no larger one is tried.
+_ENOUGH = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the search found.
+
+    Attributes:
+        mixtures: K.
+        tried: mean NLL of each candidate on the rows held out, nats.
+    """
+
+    mixtures: int
+    tried: dict[int, float]
+
+
+def choose_mixtures(
+    examples: Examples, schema: Schema, settings: Settings, until: Callable[[], str]
+) -> Generator[Epoch, None, Choice]:
+    """Return the fewest components whose held-out NLL is the lowest within its noise.
+
+    Each candidate K is one member that learns half as long as the fit will and holds out a fifth
+    of the rows, the same for all. Of those whose mean NLL exceeds the lowest by no more than the
+    standard error of the difference, row by row, the smallest is chosen (the one-standard-error
+    rule: Breiman et al. 1984, section 3.4.3, on paired differences).
+
+    Args:
+        examples: the rows.
+        schema: of these rows.
+        settings: of the fit to come.
+        until: asked after every step; once it gives a reason to end, the best so far is chosen.
+    """
+    losses: dict[int, Array] = {}
+    worse = 0
+    for candidate in CANDIDATES:
+        lesson = Lesson(examples, schema, _trial(settings, candidate, len(examples.y)), until)
+        networks, outcome = yield from lesson.mixture(f"trying K = {candidate}: ")
+        losses[candidate] = _held_out_nll(lesson, lesson.density(networks, outcome))
+        worse = worse + 1 if _chosen(losses) < candidate else 0
+        if worse == _ENOUGH or until():
+            break
+    return Choice(_chosen(losses), {k: float(nll.mean()) for k, nll in losses.items()})
+
+
+def _trial(settings: Settings, candidate: int, rows: int) -> Settings:
+    held_out = max(settings.valid, _HELD_OUT)
+    epochs = max(2, round(_STEPS_EACH * settings.epochs_for(round((1.0 - held_out) * rows))))
+    return replace(settings, mixtures=candidate, members=1, valid=held_out, epochs=epochs)
+
+
+def _held_out_nll(lesson: Lesson, density: ConditionalDensity) -> Array:
+    x, y = lesson.held_out()
+    return density.nll(x, y)
+
+
+def _chosen(losses: dict[int, Array]) -> int:
+    best = min(losses.values(), key=lambda nll: float(nll.mean()))
+    for candidate, nll in losses.items():
+        difference = nll - best
+        noise = float(difference.std()) / np.sqrt(len(difference))
+        if float(difference.mean()) <= noise:
+            return candidate
+    raise AssertionError("the best is within its own noise")

@@ -1,0 +1,130 @@
+"""Which rows each member learns from, and which it holds out to know when to stop."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdncli.errors import DataError
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+_FEWEST_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The rows to learn from, in the units of the file.
+
+    Attributes:
+        x: (N, F), finite, the columns of the schema's features.
+        y: (N, T), finite, likewise of its targets.
+        groups: (N,), the group of each row from 0, if groups are not to be split.
+        own_x, own_y: rows of one's own to hold out, instead of some of these.
+    """
+
+    x: Array
+    y: Array
+    groups: Rows | None = None
+    own_x: Array | None = None
+    own_y: Array | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of rows in the table: for each of M members those to learn from and those held out.
+
+    Either all members hold out the same rows, or no two of them share one.
+    """
+
+    train: list[Rows]
+    valid: list[Rows]
+
+    @property
+    def shared(self) -> bool:
+        """Whether all members hold out the same rows."""
+        return len(self.valid) == 1 or np.array_equal(self.valid[0], self.valid[1])
+
+
+def divided(
+    examples: Examples, members: int, share: float, rng: np.random.Generator
+) -> tuple[Array, Array, Split]:
+    """Return all rows, x (N, F) and y (N, T), and which of them each member holds out."""
+    rows = len(examples.y)
+    if examples.own_x is None or examples.own_y is None:
+        parts = split(rows, members, share, rng, examples.groups)
+        return examples.x, examples.y, parts
+    x, y = (np.concatenate(v) for v in ((examples.x, examples.own_x), (examples.y, examples.own_y)))
+    return x, y, own_rows(rows, len(examples.own_y), members)
+
+
+def own_rows(rows: int, held_out: int, members: int) -> Split:
+    """Return the split where the last `held_out` rows, after the first `rows`, are for everyone."""
+    train, valid = np.arange(rows), np.arange(rows, rows + held_out)
+    return Split([train] * members, [valid] * members)
+
+
+def split(
+    rows: int,
+    members: int,
+    share: float,
+    rng: np.random.Generator,
+    groups: NDArray[np.int64] | None = None,
+) -> Split:
+    """Return a random split.
+
+    One member holds out the given share of the rows. Of several, each holds out another of
+    max(M, 5) parts.
+
+    Args:
+        rows: N.
+        members: M.
+        share: of the rows, for one member; 0 holds out none.
+        rng: the source of randomness.
+        groups: (N,), the group of each row, from 0; rows of one group stay together.
+
+    Raises:
+        DataError: there are too few groups.
+    """
+    if members == 1 and share == 0.0:
+        return Split([rng.permutation(rows)], [np.empty(0, dtype=np.int64)])
+    count = 2 if members == 1 else max(members, _FEWEST_FOLDS)
+    if members == 1:
+        goals = np.array([min(rows - 1, max(1, round(share * rows)))])
+        goals = np.append(goals, rows - goals)
+    else:
+        goals = np.full(count, rows / count)
+    if groups is None:
+        ends = np.round(np.cumsum(goals)[:-1]).astype(int)
+        parts = np.split(rng.permutation(rows), ends)
+    else:
+        parts = _whole_groups(groups, goals, rng)
+    held_out = range(members)
+    train = [np.concatenate([part for j, part in enumerate(parts) if j != i]) for i in held_out]
+    return Split(train, [parts[i] for i in held_out])
+
+
+def _whole_groups(
+    groups: NDArray[np.int64], goals: NDArray[np.float64], rng: np.random.Generator
+) -> list[Rows]:
+    """Return parts of about as many rows as each goal says, no group in two of them.
+
+    The groups go one by one, the largest first, to the part that lacks the largest share of its
+    goal.
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < len(goals):
+        raise DataError(
+            f"--group: {len(sizes)} groups are too few to hold some out: {len(goals)} are needed."
+        )
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    part_of = np.empty(len(sizes), dtype=np.int64)
+    filled = np.zeros(len(goals))
+    for group in order:
+        part = int(np.argmin(filled / goals))
+        part_of[group] = part
+        filled[part] += sizes[group]
+    assigned = part_of[groups]
+    return [rng.permutation(np.flatnonzero(assigned == part)) for part in range(len(goals))]

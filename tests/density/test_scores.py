@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from mdncli.density.mixture import GaussianMixture
+from mdncli.density.scores import cdf, coverage, crps
+
+ROWS, COMPONENTS, TARGETS = 7, 4, 3
+
+
+def mixture(seed: int = 0) -> tuple[GaussianMixture, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    pi = rng.dirichlet(np.ones(COMPONENTS), ROWS)
+    shape = (ROWS, COMPONENTS, TARGETS)
+    sigma = rng.uniform(0.1, 2.0, shape)
+    return GaussianMixture(np.log(pi), rng.normal(size=shape), sigma), rng.normal(
+        size=(ROWS, TARGETS)
+    )
+
+
+def test_cdf_is_that_of_scipys_normals() -> None:
+    density, y = mixture()
+    parts = scipy.stats.norm(density.mu, density.sigma).cdf(y[:, None])
+    np.testing.assert_allclose(cdf(density, y), (density.pi[:, :, None] * parts).sum(axis=1))
+
+
+@pytest.mark.parametrize(("row", "target"), [(0, 0), (3, 1), (6, 2)])
+def test_crps_is_the_integral_of_the_squared_difference(row: int, target: int) -> None:
+    density, y = mixture()
+    pi, mu, sigma = density.pi[row], density.mu[row, :, target], density.sigma[row, :, target]
+    value = y[row, target]
+
+    def difference(at: float) -> float:
+        return (float((pi * scipy.stats.norm(mu, sigma).cdf(at)).sum()) - (at >= value)) ** 2
+
+    below = scipy.integrate.quad(difference, -15.0, value, epsabs=1e-12, limit=400)[0]
+    above = scipy.integrate.quad(difference, value, 15.0, epsabs=1e-12, limit=400)[0]
+    assert crps(density, y)[row, target] == pytest.approx(below + above, abs=1e-9)
+
+
+def test_pieces_of_rows_give_the_same_scores(monkeypatch) -> None:
+    density, y = mixture()
+    whole = crps(density, y)
+    monkeypatch.setattr("mdncli.density.scores._PAIRS_AT_ONCE", 40)
+    np.testing.assert_allclose(crps(density, y), whole, rtol=1e-12)
+
+
+def test_coverage_of_draws_is_the_level() -> None:
+    rng = np.random.default_rng(1)
+    many = GaussianMixture(
+        np.tile(np.log([0.3, 0.7]), (20_000, 1)),
+        np.tile([[[-1.0], [2.0]]], (20_000, 1, 1)),
+        np.tile([[[0.5], [1.0]]], (20_000, 1, 1)),
+    )
+    y, _ = many.sample(1, rng)
+    for level in (0.5, 0.9):
+        assert coverage(many, y[:, 0], level) == pytest.approx(level, abs=0.01)
