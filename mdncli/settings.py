@@ -150,7 +150,7 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 250},
     "default": {},
-    "best": {"members": 20, "mixtures": 10, "steps": 1000, "dropout": 0.0, "threads": 2},
+    "best": {"members": 20, "mixtures": 6, "steps": 1200, "dropout": 0.0, "threads": 2},
 }
 
 _CHOICES = {"activation": Activation, "covariance": Covariance, "device": Device}

@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 # Turns per standard deviation of a feature, roughly: enough for a curve of several turns over the
 # range of the data, and few enough that a smooth curve is not taken for one.
-_FREQUENCY_SCALE = 0.4
+_FREQUENCY_SCALE = 0.3
 _HEAD_GAIN = 0.3
 _NARROWEST_START = 0.3
 
