@@ -57,7 +57,7 @@ def _silent() -> Iterator[Draw]:
 
 @contextmanager
 def _plain() -> Iterator[Draw]:
-    """Yield a function that writes about ten lines a stage, for a log."""
+    """Yield a function that writes about ten lines, for a log."""
 
     def draw(epoch: "Epoch") -> None:
         tenth = max(1, epoch.epochs // 10)

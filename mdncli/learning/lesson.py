@@ -51,15 +51,36 @@ class Epoch:
     seconds: float
 
 
+class Watch:
+    """Knows how long learning has taken, and whether it is to end now.
+
+    Args:
+        stop: says True once learning is to end.
+        limit: seconds after which it is to end in any case, if there is a limit.
+    """
+
+    def __init__(self, stop: Callable[[], bool], limit: float | None) -> None:
+        self._stop, self._limit = stop, limit
+        self._started = perf_counter()
+
+    def seconds(self) -> float:
+        """Return the seconds since learning began."""
+        return perf_counter() - self._started
+
+    def reason_to_end(self) -> str:
+        """Return why learning is to end now, `interrupted` or `time`, or nothing."""
+        if self._stop():
+            return "interrupted"
+        return "time" if self._limit and self.seconds() > self._limit else ""
+
+
 class Lesson:
     """The networks of one fit, taught on the same rows from one seed."""
 
     def __init__(
-        self, examples: Examples, schema: Schema, settings: Settings, until: Callable[[], str]
+        self, examples: Examples, schema: Schema, settings: Settings, watch: Watch
     ) -> None:
-        """Take the rows; `until` is asked after every step for a reason to end, if there is one."""
-        self._started = perf_counter()
-        self._schema, self._settings, self._until = schema, settings, until
+        self._schema, self._settings, self._watch = schema, settings, watch
         self._architecture = _architecture(settings)
         self._generator = torch.Generator().manual_seed(settings.seed)
         rng = np.random.default_rng(settings.seed)
@@ -205,7 +226,7 @@ class Lesson:
         to_nll: Callable[[float], float],
     ) -> Generator[Epoch, None, Outcome]:
         descent = Descent(
-            networks, objective, batches, self._settings, self._generator, self._until
+            networks, objective, batches, self._settings, self._generator, self._watch.reason_to_end
         )
         yardstick = self._reference_nll["nll_valid" if batches.holds_out else "nll_train"]
         for epoch, loss_train, loss_valid in descent.run():
@@ -216,7 +237,7 @@ class Lesson:
                 to_nll(loss_train),
                 to_nll(loss_valid),
                 yardstick,
-                perf_counter() - self._started,
+                self._watch.seconds(),
             )
         return descent.outcome
 

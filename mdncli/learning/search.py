@@ -1,13 +1,13 @@
 """The number of components, chosen by the density of rows held out."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
-from mdncli.learning.lesson import Epoch, Lesson
+from mdncli.learning.lesson import Epoch, Lesson, Watch
 from mdncli.learning.splits import Examples
 from mdncli.settings import Settings
 from mdncli.tables.schema import Schema
@@ -27,14 +27,16 @@ class Choice:
     Attributes:
         mixtures: K.
         tried: mean NLL of each candidate on the rows held out, nats.
+        density: of the trial with K components, for when there is no time left to learn longer.
     """
 
     mixtures: int
     tried: dict[int, float]
+    density: ConditionalDensity
 
 
 def choose_mixtures(
-    examples: Examples, schema: Schema, settings: Settings, until: Callable[[], str]
+    examples: Examples, schema: Schema, settings: Settings, watch: Watch
 ) -> Generator[Epoch, None, Choice]:
     """Return the fewest components whose held-out NLL is the lowest within its noise.
 
@@ -47,29 +49,28 @@ def choose_mixtures(
         examples: the rows.
         schema: of these rows.
         settings: of the fit to come.
-        until: asked after every step; once it gives a reason to end, the best so far is chosen.
+        watch: asked after every step; once it has a reason to end, the best so far is chosen.
     """
     losses: dict[int, Array] = {}
+    densities: dict[int, ConditionalDensity] = {}
     worse = 0
     for candidate in CANDIDATES:
-        lesson = Lesson(examples, schema, _trial(settings, candidate, len(examples.y)), until)
+        lesson = Lesson(examples, schema, _trial(settings, candidate, len(examples.y)), watch)
         networks, outcome = yield from lesson.mixture(f"trying K = {candidate}: ")
-        losses[candidate] = _held_out_nll(lesson, lesson.density(networks, outcome))
+        densities[candidate] = lesson.density(networks, outcome)
+        losses[candidate] = densities[candidate].nll(*lesson.held_out())
         worse = worse + 1 if _chosen(losses) < candidate else 0
-        if worse == _ENOUGH or until():
+        if worse == _ENOUGH or watch.reason_to_end():
             break
-    return Choice(_chosen(losses), {k: float(nll.mean()) for k, nll in losses.items()})
+    chosen = _chosen(losses)
+    tried = {candidate: float(nll.mean()) for candidate, nll in losses.items()}
+    return Choice(chosen, tried, densities[chosen])
 
 
 def _trial(settings: Settings, candidate: int, rows: int) -> Settings:
     held_out = max(settings.valid, _HELD_OUT)
     epochs = max(2, round(_STEPS_EACH * settings.epochs_for(round((1.0 - held_out) * rows))))
     return replace(settings, mixtures=candidate, members=1, valid=held_out, epochs=epochs)
-
-
-def _held_out_nll(lesson: Lesson, density: ConditionalDensity) -> Array:
-    x, y = lesson.held_out()
-    return density.nll(x, y)
 
 
 def _chosen(losses: dict[int, Array]) -> int:

@@ -3,12 +3,11 @@
 import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from time import perf_counter
 
 import torch
 
 from mdncli.density.model import ConditionalDensity
-from mdncli.learning.lesson import Epoch, Lesson
+from mdncli.learning.lesson import Epoch, Lesson, Watch
 from mdncli.learning.search import choose_mixtures
 from mdncli.learning.splits import Examples
 from mdncli.settings import Settings
@@ -34,26 +33,22 @@ def fit(
         UsageError: CUDA was asked for and there is none.
         DataError: not one epoch ended with a finite loss, or there are too few groups.
     """
-    started, limit = perf_counter(), settings.time_limit
-
-    def until() -> str:
-        """Return why learning is to end now, or nothing."""
-        if stop():
-            return "interrupted"
-        return "time" if limit and perf_counter() - started > limit else ""
-
+    watch = Watch(stop, settings.time_limit)
     with _threads(settings.threads):
         tried = {}
         if settings.mixtures == "auto":
-            choice = yield from choose_mixtures(examples, schema, settings, until)
+            choice = yield from choose_mixtures(examples, schema, settings, watch)
             settings, tried = replace(settings, mixtures=choice.mixtures), choice.tried
-        lesson = Lesson(examples, schema, settings, until)
+            if watch.reason_to_end():
+                record = replace(choice.density.record, stopped=watch.reason_to_end(), tried=tried)
+                return replace(choice.density, record=record)
+        lesson = Lesson(examples, schema, settings, watch)
         networks, outcome = yield from lesson.mixture()
         baseline = None
-        if settings.baseline and not until():
+        if settings.baseline and not watch.reason_to_end():
             baseline = yield from lesson.least_squares()
-            if until():
-                outcome.stopped, baseline = until(), None
+            if watch.reason_to_end():
+                outcome.stopped, baseline = watch.reason_to_end(), None
         density = lesson.density(networks, outcome, baseline)
         return replace(density, record=replace(density.record, tried=tried))
 

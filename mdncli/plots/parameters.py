@@ -40,7 +40,9 @@ def draw_weights(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
     colours = component_colours(mixture)
     for k in grey_first(colours):
         axes.plot(scene.grid, mixture.pi[:, k], color=colours[k], linewidth=1.8)
-    axes.set_ylim(-0.02, 1.02)
+    # The components of many members share a weight of 1 among so many that each is small.
+    top = min(1.0, 2.0 * float(mixture.pi.max()))
+    axes.set_ylim(-0.02 * top, 1.02 * top)
     axes.set_title("weights π")
     axes.set_ylabel("π")
 

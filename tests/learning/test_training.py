@@ -193,3 +193,64 @@ def test_threads_are_put_back() -> None:
     before = torch.get_num_threads()
     learn(*two_branches(50), Settings(epochs=1, threads=2))
     assert torch.get_num_threads() == before
+
+
+def test_a_blown_up_loss_is_undone(monkeypatch) -> None:
+    step, calls = descent.AveragedAdam.step, []
+
+    def sometimes_far_off(self, raw, gradient, rate):
+        calls.append(rate)
+        taken = step(self, raw, gradient, rate)
+        if len(calls) == 10:
+            self.weights.mul_(1e6)
+        return taken
+
+    monkeypatch.setattr(descent.AveragedAdam, "step", sometimes_far_off)
+    density, _ = learn(*two_branches(), Settings(epochs=20, patience=20))
+    assert density.record.faults == 1
+    assert density.record.epochs == 19
+    assert density.record.nll_valid < 1.5
+    # The rate is lower after it.
+    assert max(calls[30:]) < 0.31 * Settings().lr
+
+
+@pytest.mark.parametrize("tail", ["features", "targets"])
+def test_heavy_tails_are_learned(tail: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 2))
+    y = x[:, :1] + 0.3 * rng.normal(size=(600, 1))
+    if tail == "features":
+        x = np.sinh(4.0 * x)
+    else:
+        y += 0.1 * rng.standard_cauchy(size=(600, 1))
+    density, _ = learn(x, y, Settings())
+    assert density.record.faults == 0
+    assert density.record.nll_valid < density.record.reference["nll_valid"] - 0.5
+
+
+def test_more_features_than_most_tables_have() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 200))
+    y = x[:, :1] + 0.3 * rng.normal(size=(400, 1))
+    density, _ = learn(x, y, Settings())
+    assert density.record.nll_valid < density.record.reference["nll_valid"] + 0.1
+
+
+def test_the_time_limit_ends_the_search_for_k_with_a_model() -> None:
+    settings = Settings(mixtures="auto", steps=100_000, patience=100_000, time_limit=0.5)
+    density, _ = learn(*two_branches(), settings)
+    assert density.record.stopped == "time"
+    assert density.record.tried
+    assert math.isfinite(density.record.nll_valid)
+
+
+def test_members_stop_each_at_its_own_best_epoch() -> None:
+    density, epochs = learn(*two_branches(120), Settings(members=3, steps=400, lr=0.05))
+    record = density.record
+    assert len(record.best_epochs) == 3
+    assert len(set(record.best_epochs)) > 1
+    assert record.rows_valid == 72
+    assert record.epochs == len(epochs)
+    assert [epoch.nll_valid for epoch in epochs] == record.history["nll_valid"]
+    # What each member reached at its best is what is reported for the rows that it held out.
+    assert record.nll_valid <= min(record.history["nll_valid"]) + 1e-4
