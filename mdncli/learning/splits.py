@@ -35,7 +35,7 @@ class Examples:
 class Split:
     """Positions of rows in the table: for each of M members those to learn from and those held out.
 
-    Either all members hold out the same rows, or no two of them share one.
+    Either all members hold out the same rows, or each another part.
     """
 
     train: list[Rows]
@@ -75,34 +75,36 @@ def split(
     """Return a random split.
 
     One member holds out the given share of the rows. Of several, each holds out another of
-    max(M, 5) parts.
+    max(M, 5) parts, or the same as another where there are fewer rows or groups than that.
 
     Args:
         rows: N.
         members: M.
         share: of the rows, for one member; 0 holds out none.
         rng: the source of randomness.
-        groups: (N,), the group of each row, from 0; rows of one group stay together.
+        groups: (N,), the group of each row, all numbers from 0 on; its rows stay together.
 
     Raises:
-        DataError: there are too few groups.
+        DataError: all rows are of one group.
     """
     if members == 1 and share == 0.0:
         return Split([rng.permutation(rows)], [np.empty(0, dtype=np.int64)])
-    count = 2 if members == 1 else max(members, _FEWEST_FOLDS)
+    if groups is not None and not groups.any():
+        raise DataError("--group: the column holds one group alone, so none can be held out.")
     if members == 1:
-        goals = np.array([min(rows - 1, max(1, round(share * rows)))])
-        goals = np.append(goals, rows - goals)
+        held_out = min(rows - 1, max(1, round(share * rows)))
+        goals = np.array([held_out, rows - held_out])
     else:
-        goals = np.full(count, rows / count)
+        most = rows if groups is None else int(groups.max()) + 1
+        folds = min(max(members, _FEWEST_FOLDS), most)
+        goals = np.full(folds, rows / folds)
     if groups is None:
-        ends = np.round(np.cumsum(goals)[:-1]).astype(int)
-        parts = np.split(rng.permutation(rows), ends)
+        parts = np.split(rng.permutation(rows), np.round(goals.cumsum()[:-1]).astype(int))
     else:
         parts = _whole_groups(groups, goals, rng)
-    held_out = range(members)
-    train = [np.concatenate([part for j, part in enumerate(parts) if j != i]) for i in held_out]
-    return Split(train, [parts[i] for i in held_out])
+    mine = [0] if members == 1 else [member % len(parts) for member in range(members)]
+    train = [np.concatenate([part for j, part in enumerate(parts) if j != i]) for i in mine]
+    return Split(train, [parts[i] for i in mine])
 
 
 def _whole_groups(
@@ -114,10 +116,6 @@ def _whole_groups(
     goal.
     """
     sizes = np.bincount(groups)
-    if len(sizes) < len(goals):
-        raise DataError(
-            f"--group: {len(sizes)} groups are too few to hold some out: {len(goals)} are needed."
-        )
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     part_of = np.empty(len(sizes), dtype=np.int64)

@@ -31,7 +31,7 @@ def fit(
 
     Raises:
         UsageError: CUDA was asked for and there is none.
-        DataError: not one epoch ended with a finite loss, or there are too few groups.
+        DataError: not one epoch ended with a finite loss, or all rows are of one group.
     """
     watch = Watch(stop, settings.time_limit)
     with _threads(settings.threads):

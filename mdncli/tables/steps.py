@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _SHARED = 0.01
 # and if the step is larger than this many standard deviations: a smaller one tells nothing.
 _SMALLEST = 1e-6
-_PILE = 0.05
+_PILE, _FEWEST_IN_PILE = 0.05, 3
 
 
 def step_of(values: NDArray[np.float64]) -> float | None:
@@ -45,7 +45,8 @@ def pile_of(values: NDArray[np.float64]) -> tuple[float, float] | None:
     distinct, counts = np.unique(values, return_counts=True)
     most = int(counts.argmax())
     share = float(counts[most] / len(values))
-    return (float(distinct[most]), share) if share > _PILE else None
+    many = counts[most] >= _FEWEST_IN_PILE and share > _PILE
+    return (float(distinct[most]), share) if many else None
 
 
 def _largest(values: NDArray[np.float64]) -> float:

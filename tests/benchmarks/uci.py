@@ -107,7 +107,9 @@ def skpro(loss: str) -> Method:
             np.asarray(v, dtype=float).reshape(len(x), -1)
             for v in (answer.pi, answer.mu, answer.sigma)
         )
-        return gaussians(np.log(weights), mu * y_std + y_mean, sigma * y_std), seconds
+        with np.errstate(divide="ignore"):
+            log_pi = np.log(weights)
+        return gaussians(log_pi, mu * y_std + y_mean, sigma * y_std), seconds
 
     return learn
 

@@ -39,10 +39,20 @@ def test_a_group_is_never_split(members: int) -> None:
         assert len(valid) == pytest.approx(40, abs=12)
 
 
-def test_too_few_groups_are_refused() -> None:
-    groups = np.repeat([0, 1, 2], 20)
-    with pytest.raises(DataError, match="3 groups are too few to hold some out: 5 are needed"):
-        split(60, 4, 0.1, np.random.default_rng(0), groups)
+def test_one_group_alone_is_refused() -> None:
+    with pytest.raises(DataError, match="one group alone"):
+        split(60, 4, 0.1, np.random.default_rng(0), np.zeros(60, dtype=int))
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat([0, 1, 2], [2, 4, 6])])
+def test_more_members_than_rows_or_groups_take_the_parts_in_turn(groups) -> None:
+    parts = split(12, 20, 0.1, np.random.default_rng(0), groups)
+    assert len(parts.train) == 20
+    count = 12 if groups is None else 3
+    np.testing.assert_array_equal(parts.valid[0], parts.valid[count])
+    for train, valid in zip(parts.train, parts.valid, strict=True):
+        assert len(valid) > 0
+        assert sorted([*train, *valid]) == list(range(12))
 
 
 def test_own_rows_are_held_out_by_every_member() -> None:

@@ -48,3 +48,4 @@ def test_a_value_that_many_rows_hold_is_named() -> None:
     assert pile_of(values) is None
     values[:60] = 2.5
     assert pile_of(values) == (2.5, 0.06)
+    assert pile_of(values[995:]) is None
