@@ -18,9 +18,11 @@ _EXIT_STATUS = {"faults": 1, "interrupted": 130}
 def _option(
     panel: str, text: str, default: object = None, *names: str, metavar: str | None = None
 ) -> Any:
-    """Return an option of a panel whose help ends with the default that presets start from."""
-    ending = "" if default is None else f" [default: {default}]"
-    return typer.Option(*names, help=text + ending, metavar=metavar, rich_help_panel=panel)
+    """Return an option of a panel, its default told in its help: a preset may have another."""
+    ending = "" if default is None else f" By default {default}."
+    return typer.Option(
+        *names, help=text + ending, metavar=metavar, rich_help_panel=panel, show_default=False
+    )
 
 
 def fit(
@@ -169,13 +171,19 @@ def fit(
     ] = None,
     weight_decay: Annotated[
         float | None,
-        _option(_LEARNING, "Decoupled weight decay.", _DEFAULTS.weight_decay, metavar="DECAY"),
+        _option(
+            _LEARNING,
+            "Decoupled weight decay. Between 0 and 0.2 it hardly matters.",
+            _DEFAULTS.weight_decay,
+            metavar="DECAY",
+        ),
     ] = None,
     dropout: Annotated[
         float | None,
         _option(
             _LEARNING,
-            "The chance that a hidden unit is left out of a step.",
+            "The chance that a hidden unit is left out of a step. It pays for one member; where σ "
+            "must become small, and for ensembles, it does not.",
             _DEFAULTS.dropout,
             metavar="P",
         ),
@@ -184,7 +192,8 @@ def fit(
         str | None,
         _option(
             _LEARNING,
-            "Fresh noise on the standardized features at every step; auto: by rows and columns.",
+            "Fresh noise on the standardized features at every step; auto: 0.1 rows^(-1/(4 + "
+            "columns)). It broadens the density; it paid on no table tried.",
             _DEFAULTS.noise_x,
             metavar="STD",
         ),
@@ -228,7 +237,7 @@ def fit(
         str,
         _option(
             _RESULT,
-            "The model file; - for standard output.",
+            "The model file, by default model.pt; - for standard output.",
             None,
             "--output",
             "-o",

@@ -60,11 +60,11 @@ def run(
         density, seconds = watch(fit(examples, schema, settings, stop=stop), quiet=quiet)
     with writing(output) as stream:
         checkpoint.save(density, stream)
-    total = perf_counter() - started
+    times = {"read": read, "train": seconds, "total": perf_counter() - started}
     if not quiet:
-        tell(density, seconds, output)
+        tell(density, times, output)
     warn_of_the_result(density)
-    return _result(density, output, {"read": read, "train": seconds, "total": total})
+    return _result(density, output, times)
 
 
 def _check(request: Request, settings: Settings, output: str, valid_given: bool) -> None:

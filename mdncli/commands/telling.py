@@ -24,8 +24,8 @@ _MUCH_AT_FLOOR = 0.5
 _MOST_COMPONENTS_SHOWN = 12
 
 
-def tell(density: "ConditionalDensity", seconds: float, output: str) -> None:
-    """Write the small table and the report on the components."""
+def tell(density: "ConditionalDensity", seconds: dict[str, float], output: str) -> None:
+    """Write the small table, with the seconds of each part, and the report on the components."""
     from rich.table import Table
 
     record, schema = density.record, density.schema
@@ -46,7 +46,7 @@ def tell(density: "ConditionalDensity", seconds: float, output: str) -> None:
     kept = f"{best[0]}" if len(best) == 1 else f"{best[0]} to {best[-1]}"
     rows += [
         ("stopped", f"{_WHY[record.stopped]}; best epoch {kept} of {record.epochs}"),
-        ("learning", f"{seconds:.2f} s"),
+        ("time", _time(seconds)),
         ("model", "standard output" if output == STANDARD else output),
     ]
     for name, value in rows:
@@ -55,6 +55,14 @@ def tell(density: "ConditionalDensity", seconds: float, output: str) -> None:
     _tell_components(record.components)
     if min(record.nll_train, record.nll_valid) < 0.0:
         say("A negative NLL is no mistake: the density exceeds 1 where y is known to within less.")
+
+
+def _time(seconds: dict[str, float]) -> str:
+    rest = seconds["total"] - seconds["read"] - seconds["train"]
+    return (
+        f"{seconds['read']:.2f} s reading, {seconds['train']:.2f} s learning, "
+        f"{rest:.2f} s importing and writing"
+    )
 
 
 def _by_whom(density: "ConditionalDensity") -> str:
