@@ -150,6 +150,7 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
     architecture = Architecture.from_plain(plain["architecture"])
     reports = [MemberReport(**member) for member in plain["record"]["components"]]
     record = TrainingRecord(**{**plain["record"], "components": reports})
+    _expect(bool(schema.features and schema.targets), "the number of columns")
     _expect(type(plain["members"]) is int and plain["members"] >= 1, "the number of members")
     for column in (*schema.features, *schema.targets):
         _check_column(column)
@@ -162,6 +163,7 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
         network = _network(state, "baseline", architecture, features, targets)
         _expect(isinstance(plain["baseline_nll"], float), "the baseline's NLL")
         sigma = _tensor(state, "baseline.sigma", (targets,))
+        _expect(bool((sigma > 0.0).all()), "the baseline's sigma")
         baseline = Baseline(network, sigma, plain["baseline_nll"])
     outputs = architecture.head_width(targets)
     return ConditionalDensity(
@@ -193,7 +195,8 @@ def _check_column(column: Column) -> None:
     numbers = [column.mean, column.scale, column.lowest, column.median, column.highest]
     if isinstance(column, Feature):
         numbers += [*column.knots, *column.scores]
-        _expect(len(column.knots) == len(column.scores), "a feature's scores")
+        rising = all(one < other for one, other in itertools.pairwise(column.knots))
+        _expect(rising and len(column.knots) == len(column.scores), "a feature's scores")
     if isinstance(column, Target):
         numbers += [column.min_sigma, 1.0 if column.step is None else column.step]
         _expect(min(numbers[-2:]) > 0.0, "a target's step or smallest sigma")

@@ -97,8 +97,8 @@ def fit(
         str | None,
         _option(
             _NETWORK,
-            "Components K of each member; auto: as few as rows held out call for, found in at most "
-            "4.5 times the steps of one fit.",
+            "Components K of each member; auto: as few as rows held out call for, found in about "
+            "4.5 times the steps of one fit at most.",
             _DEFAULTS.mixtures,
             "--mixtures",
             "-k",

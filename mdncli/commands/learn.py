@@ -16,7 +16,7 @@ from mdncli.commands.streams import (
     writing,
 )
 from mdncli.commands.telling import tell, warn_of_the_result
-from mdncli.errors import UsageError
+from mdncli.errors import DataError, UsageError
 from mdncli.files import require_writable
 from mdncli.settings import Settings
 from mdncli.words import listed, quoted
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from mdncli.tables.schema import Roles, Schema
 
 _FEW_ROWS = 50
+# A step of less than this many standard deviations leaves a target as good as continuous.
+_FINE = 0.01
+_WIDE_FLOOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def run(
     started = perf_counter()
     _check(request, settings, output, valid_given)
     examples, schema = _read(request, quiet=quiet)
+    _warn_of_a_shared_floor(schema, settings)
     read = perf_counter() - started
 
     from mdncli import checkpoint
@@ -97,6 +101,8 @@ def _read(request: Request, *, quiet: bool) -> tuple["Examples", "Schema"]:
     own_x = own_y = None
     if request.valid_file:
         own_x, own_y = _numbers(open_table(request.valid_file), roles)
+        if not len(own_y):
+            raise DataError(f"{request.valid_file}: there are no rows to hold out.")
         own_x = own_x[:, kept]
     examples = Examples(x[:, kept], y, groups, own_x, own_y)
     _say_what_was_read(examples, schema, roles, quiet=quiet)
@@ -144,7 +150,8 @@ def _say_what_was_read(
                 f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
                 f"{target.min_sigma:.3g} (step/√(2π), unless --min-sigma says otherwise)."
             )
-        pile = pile_of(values) if target.step is None else None
+        fine = target.step is None or target.step < _FINE * target.scale
+        pile = pile_of(values) if fine else None
         if pile:
             warn(
                 f"{pile[1]:.0%} of the rows have {quoted(target.name)} at {pile[0]:g} exactly. A "
@@ -157,6 +164,17 @@ def _say_what_was_read(
             )
     if len(examples.y) < _FEW_ROWS:
         warn(f"with {len(examples.y)} rows the validation NLL is unreliable.")
+
+
+def _warn_of_a_shared_floor(schema: "Schema", settings: Settings) -> None:
+    """Warn where the steps of one target keep the sigmas of the others wide."""
+    floors = schema.sigma_floor
+    widest = int(floors.argmax())
+    if settings.covariance == "isotropic" and len(floors) > 1 and floors[widest] > _WIDE_FLOOR:
+        warn(
+            f"with --covariance isotropic no σ is below {floors[widest]:.2g} standard deviations "
+            f"of any target, since {quoted(schema.target_names[widest])} was recorded so coarsely."
+        )
 
 
 def _result(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mdncli.commands.console import error_console, say, warn
 from mdncli.commands.streams import STANDARD
-from mdncli.words import listed, quoted
+from mdncli.words import listed
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity
@@ -31,7 +31,7 @@ def tell(density: "ConditionalDensity", seconds: dict[str, float], output: str) 
     record, schema = density.record, density.schema
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = [
-        ("rows", f"{record.rows}, {record.rows_valid} of them held out{_by_whom(density)}"),
+        ("rows", f"{record.rows}, {_held_out(record.rows, record.rows_valid)}"),
         ("target", listed(schema.target_names)),
         ("features", listed(schema.feature_names)),
         ("members, components", f"{len(density.networks)} of {density.architecture.mixtures}"),
@@ -65,8 +65,10 @@ def _time(seconds: dict[str, float]) -> str:
     )
 
 
-def _by_whom(density: "ConditionalDensity") -> str:
-    return ", each by one member" if len(density.networks) > 1 else ""
+def _held_out(rows: int, held_out: int) -> str:
+    if held_out == rows:
+        return "each held out by a member"
+    return f"{held_out} of them held out"
 
 
 def _nats(value: float, instead: float = math.nan) -> str:
@@ -151,9 +153,9 @@ def warn_of_the_result(density: "ConditionalDensity") -> None:
         warn(f"one of the {mixtures} components does all the work; -k 1 would do, or -k auto.")
     elif any(member.duplicates >= max(1, mixtures - 1) for member in members):
         warn(f"all {mixtures} components do the same; -k 1 would do, or -k auto.")
-    continuous = [target.name for target in density.schema.targets if target.step is None]
+    continuous = all(target.step is None for target in density.schema.targets)
     if continuous and any(member.weight_at_floor > _MUCH_AT_FLOOR for member in members):
         warn(
-            f"σ is at its floor over most of the weight: {quoted(continuous[0])} seems to be known "
-            "almost exactly from the features, or rows are repeated."
+            f"σ is at its floor over most of the weight: {listed(density.schema.target_names)} "
+            "seems to be known almost exactly from the features, or rows are repeated."
         )

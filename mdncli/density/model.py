@@ -89,7 +89,7 @@ class ConditionalDensity:
         schema: the columns, in the model's order.
         architecture: of each member's network.
         networks: M of them; the output of each is what `split_head` reads.
-        settings: what `fit` was asked for, as plain values.
+        settings: what it was learned with, as plain values; after `-k auto`, the chosen K.
         record: how training went.
         reference: one row, the mixture of as many components that knows nothing of x,
             standardized; None in a model of the first file format.

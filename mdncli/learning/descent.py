@@ -98,7 +98,7 @@ class Descent:
             self._keep_the_best(epoch, valid_losses)
             yield epoch, train_loss, outcome.valid_losses[-1]
             outcome.stopped = self._stop() or outcome.stopped
-            if epoch - max(outcome.best_epochs) >= self._patience:
+            if outcome.stopped == "epochs" and epoch - max(outcome.best_epochs) >= self._patience:
                 outcome.stopped = "patience"
             if outcome.stopped != "epochs":
                 break

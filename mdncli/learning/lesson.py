@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Baseline, ConditionalDensity, TrainingRecord
 from mdncli.density.network import Architecture, Array
 from mdncli.density.report import MemberReport, report
@@ -24,6 +25,11 @@ from mdncli.settings import Settings
 from mdncli.tables.schema import Schema
 
 _ROWS_TO_REPORT = 5000
+_ROWS_AT_ONCE = 8192
+# Enough to know a yardstick by.
+_FOLDS_WITHOUT_X = 5
+
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -90,15 +96,12 @@ class Lesson:
         self._batches = self._taken(self._split)
         # All rows that some member learns from: with several, those are all of the table.
         self._learned = np.unique(np.concatenate(self._split.train))
-        self._reference = unconditional_mixture(
-            self._standard_y[self._learned], self._architecture.mixtures, schema.sigma_floor, rng
-        )
+        self._reference = self._without_x(self._learned, rng)
         # The change from standardized targets to the units of the file: a constant, in nats.
         self._log_units = float(np.log(schema.target_scales).sum())
-        held_out = np.concatenate(self._split.valid)
         self._reference_nll = {
-            "nll_train": self._nll_of_reference(self._learned),
-            "nll_valid": self._nll_of_reference(held_out),
+            "nll_train": self._nll_without_x(self._reference, self._learned),
+            "nll_valid": self._nll_without_x_held_out(rng),
         }
 
     def mixture(self, stage: str = "") -> Generator[Epoch, None, tuple[Perceptrons, Outcome]]:
@@ -133,8 +136,9 @@ class Lesson:
             raise DataError("The least-squares baseline met NaN or inf; fit without --baseline.")
         [network] = networks.for_answers()
         [judged] = self._split.valid[:1] if len(self._split.valid[0]) else self._split.train[:1]
-        mean = network(self._schema.standardize_features(self._x[judged]))
-        errors = mean - self._standard_y[judged]
+        parts = np.split(judged, range(_ROWS_AT_ONCE, len(judged), _ROWS_AT_ONCE))
+        means = [network(self._schema.standardize_features(self._x[part])) for part in parts]
+        errors = np.concatenate(means) - self._standard_y[judged]
         # A single row held out can be hit exactly; the floor keeps the Gaussian a density.
         sigma = np.maximum(np.sqrt((errors**2).mean(axis=0)), self._schema.sigma_floor)
         loss = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1).mean()
@@ -203,11 +207,26 @@ class Lesson:
             for mixture in density.condition_members(self._x[some])
         ]
 
-    def _nll_of_reference(self, rows: NDArray[np.int64]) -> float:
+    def _without_x(self, rows: Positions, rng: np.random.Generator) -> GaussianMixture:
+        """Return the mixture that knows nothing of x, fitted on these rows."""
+        floor, components = self._schema.sigma_floor, self._architecture.mixtures
+        return unconditional_mixture(self._standard_y[rows], components, floor, rng)
+
+    def _nll_without_x(self, mixture: GaussianMixture, rows: Positions) -> float:
         if not len(rows):
             return math.nan
-        log_density = self._reference.log_prob(self._standard_y[rows])
-        return self._mixture_nll(-float(log_density.mean()))
+        parts = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
+        total = sum(float(mixture.log_prob(self._standard_y[part]).sum()) for part in parts)
+        return self._mixture_nll(-total / len(rows))
+
+    def _nll_without_x_held_out(self, rng: np.random.Generator) -> float:
+        """Return the NLL on rows held out, of mixtures that did not see them."""
+        split = self._split
+        if split.shared:
+            return self._nll_without_x(self._reference, split.valid[0])
+        some = list(zip(split.train, split.valid, strict=True))[:_FOLDS_WITHOUT_X]
+        nlls = [self._nll_without_x(self._without_x(train, rng), valid) for train, valid in some]
+        return float(np.average(nlls, weights=[len(valid) for _, valid in some]))
 
     def _taken(self, split: Split) -> Batches:
         x = self._schema.standardize_features(self._x)

@@ -1,19 +1,20 @@
 """The number of components, chosen by the density of rows held out."""
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
+from mdncli.errors import DataError
 from mdncli.learning.lesson import Epoch, Lesson, Watch
 from mdncli.learning.splits import Examples
 from mdncli.settings import Settings
 from mdncli.tables.schema import Schema
 
 CANDIDATES = (1, 2, 3, 5, 8, 12, 20)
-# Of the steps of one fit. With all candidates and the fit itself: at most 4.5 times one fit.
+# Of the steps of one fit. With all candidates and the fit itself: 4.5 times one fit at most, but
+# for epochs that cannot be halved.
 _STEPS_EACH = 0.5
 _HELD_OUT = 0.2
 # Candidates in a row that are no better than those before, after which no larger one is tried.
@@ -41,9 +42,9 @@ def choose_mixtures(
     """Return the fewest components whose held-out NLL is the lowest within its noise.
 
     Each candidate K is one member that learns half as long as the fit will and holds out a fifth
-    of the rows, the same for all. Of those whose mean NLL exceeds the lowest by no more than the
-    standard error of the difference, row by row, the smallest is chosen (the one-standard-error
-    rule: Breiman et al. 1984, section 3.4.3, on paired differences).
+    of the rows, or one's own, the same for all. Of those whose mean NLL exceeds the lowest by no
+    more than the standard error of the difference, row by row, the smallest is chosen (the
+    one-standard-error rule: Breiman et al. 1984, section 3.4.3, on paired differences).
 
     Args:
         examples: the rows.
@@ -55,8 +56,14 @@ def choose_mixtures(
     densities: dict[int, ConditionalDensity] = {}
     worse = 0
     for candidate in CANDIDATES:
-        lesson = Lesson(examples, schema, _trial(settings, candidate, len(examples.y)), watch)
-        networks, outcome = yield from lesson.mixture(f"trying K = {candidate}: ")
+        lesson = Lesson(examples, schema, _trial(settings, candidate, examples), watch)
+        try:
+            networks, outcome = yield from lesson.mixture(f"trying K = {candidate}: ")
+        except DataError:
+            # Learning failed for so many components; fewer may still do.
+            if not losses:
+                raise
+            break
         densities[candidate] = lesson.density(networks, outcome)
         losses[candidate] = densities[candidate].nll(*lesson.held_out())
         worse = worse + 1 if _chosen(losses) < candidate else 0
@@ -67,9 +74,11 @@ def choose_mixtures(
     return Choice(chosen, tried, densities[chosen])
 
 
-def _trial(settings: Settings, candidate: int, rows: int) -> Settings:
+def _trial(settings: Settings, candidate: int, examples: Examples) -> Settings:
     held_out = max(settings.valid, _HELD_OUT)
-    epochs = max(2, round(_STEPS_EACH * settings.epochs_for(round((1.0 - held_out) * rows))))
+    learned = 1.0 if examples.own_y is not None else 1.0 - held_out
+    rows = round(learned * len(examples.y))
+    epochs = max(1, round(_STEPS_EACH * settings.epochs_for(rows)))
     return replace(settings, mixtures=candidate, members=1, valid=held_out, epochs=epochs)
 
 
@@ -77,7 +86,8 @@ def _chosen(losses: dict[int, Array]) -> int:
     best = min(losses.values(), key=lambda nll: float(nll.mean()))
     for candidate, nll in losses.items():
         difference = nll - best
-        noise = float(difference.std()) / np.sqrt(len(difference))
+        count = len(difference)
+        noise = float(difference.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
         if float(difference.mean()) <= noise:
             return candidate
     raise AssertionError("the best is within its own noise")

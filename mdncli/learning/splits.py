@@ -112,17 +112,18 @@ def _whole_groups(
 ) -> list[Rows]:
     """Return parts of about as many rows as each goal says, no group in two of them.
 
-    The groups go one by one, the largest first, to the part that lacks the largest share of its
-    goal.
+    The groups go one by one, the largest first, to the part that lacks most rows of its goal.
     """
     sizes = np.bincount(groups)
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
     part_of = np.empty(len(sizes), dtype=np.int64)
-    filled = np.zeros(len(goals))
+    lacking = goals.astype(float)
     for group in order:
-        part = int(np.argmin(filled / goals))
-        part_of[group] = part
-        filled[part] += sizes[group]
+        part_of[group] = int(np.argmax(lacking))
+        lacking[part_of[group]] -= sizes[group]
+    if not (part_of == 0).any():
+        # The rows to hold out are fewer than any group: the smallest has to do.
+        part_of[order[-1]] = 0
     assigned = part_of[groups]
     return [rng.permutation(np.flatnonzero(assigned == part)) for part in range(len(goals))]

@@ -45,8 +45,9 @@ def fit(
         lesson = Lesson(examples, schema, settings, watch)
         networks, outcome = yield from lesson.mixture()
         baseline = None
-        if settings.baseline and not watch.reason_to_end():
-            baseline = yield from lesson.least_squares()
+        if settings.baseline:
+            if not watch.reason_to_end():
+                baseline = yield from lesson.least_squares()
             if watch.reason_to_end():
                 outcome.stopped, baseline = watch.reason_to_end(), None
         density = lesson.density(networks, outcome, baseline)

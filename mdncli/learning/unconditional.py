@@ -56,7 +56,7 @@ def unconditional_mixture(
 
 def _improved(responsibility: Array, y: Array, floor: Array) -> GaussianMixture:
     # A component that no row belongs to keeps a trace of weight, so that nothing divides by zero.
-    total = responsibility.sum(axis=0) + _LIGHTEST
+    total = np.maximum(responsibility.sum(axis=0), _LIGHTEST)
     mu = (responsibility.T @ y) / total[:, None]
     squares = (responsibility.T @ (y * y)) / total[:, None] - mu * mu
     sigma = np.sqrt(np.maximum(squares, floor * floor))

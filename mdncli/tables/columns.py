@@ -72,7 +72,8 @@ class Feature(Column):
             # Evenly spaced in score: the tails, where scores change fastest, get their share.
             ends = _NORMAL.inv_cdf(ranks[0]), _NORMAL.inv_cdf(ranks[-1])
             levels = [_NORMAL.cdf(score) for score in np.linspace(*ends, _KNOTS)]
-            chosen = np.unique(np.searchsorted(ranks, levels).clip(max=len(distinct) - 1))
+            ends_too = [0, *np.searchsorted(ranks, levels), len(distinct) - 1]
+            chosen = np.unique(np.clip(ends_too, 0, len(distinct) - 1))
         scores = np.array([_NORMAL.inv_cdf(rank) for rank in ranks[chosen]])
         everywhere = np.interp(distinct, distinct[chosen], scores)
         center = float(np.average(everywhere, weights=counts))

@@ -154,15 +154,21 @@ def learnable(
     kept = [position for position, feature in enumerate(measured) if not feature.constant]
     if not kept:
         raise DataError(f"{source}: every feature is constant, so none can tell about the target.")
-    given = min_sigma or {}
-    for target in targets:
-        if given.get(target.name, math.inf) < _FINEST_SIGMA * target.scale:
-            raise DataError(
-                f"--min-sigma of {quoted(target.name)} is {given[target.name]:g}: it must be at "
-                f"least {_FINEST_SIGMA * target.scale:.3g}, a millionth of its standard deviation."
-            )
-    columns = tuple(
-        Target.of(target, y[:, i], given.get(target.name)) for i, target in enumerate(targets)
-    )
+    columns = _with_floors(targets, y, min_sigma or {})
     features = tuple(Feature.of(measured[position], x[:, position]) for position in kept)
     return Schema(features, columns), kept
+
+
+def _with_floors(
+    targets: list[Column], y: NDArray[np.float64], given: dict[str, float]
+) -> tuple[Target, ...]:
+    for target in targets:
+        least = _FINEST_SIGMA * target.scale
+        if given.get(target.name, math.inf) < least:
+            raise DataError(
+                f"--min-sigma of {quoted(target.name)} is {given[target.name]:g}: it must be at "
+                f"least {least:.3g}, a millionth of its standard deviation."
+            )
+    return tuple(
+        Target.of(target, y[:, i], given.get(target.name)) for i, target in enumerate(targets)
+    )

@@ -35,7 +35,7 @@ def test_members_are_one_mixture_for_everything_downstream(run: Run, plain: Path
     result, said = fitted(run, plain, "--members", "3", "-k", "2", "--epochs", "30")
     assert (result["members"], result["mixtures"]) == (3, 2)
     assert len(result["components"]) == 3
-    assert "each by one member" in said
+    assert "120 of them held out" in said
     samples = run("sample", "model.pt", "--n", "500", "--component").stdout.decode().splitlines()
     assert {line.split(",")[0] for line in samples[1:]} <= set("123456")
     assert run("plot", "model.pt", plain).returncode == 0
@@ -164,6 +164,8 @@ def test_groups_stay_together_and_are_no_feature(run: Run, tmp_path: Path) -> No
         (("--group", "y", "--valid-file", "plain.csv"), 2, "exclude each other"),
         (("--valid-file", "none.csv"), 66, "none.csv"),
         (("--valid-file", "other.csv"), 65, "no column 'y'"),
+        (("--valid-file", "header.csv"), 65, "no rows to hold out"),
+        (("-k", "auto", "--valid-file", "header.csv"), 65, "no rows to hold out"),
         (("--min-sigma", "small"), 2, "'small' is not a finite number"),
         (("-k", "many"), 2, "--mixtures is 'many'"),
         (("-k", "0"), 2, "--mixtures is 0"),
@@ -179,6 +181,7 @@ def test_groups_stay_together_and_are_no_feature(run: Run, tmp_path: Path) -> No
 )
 def test_refusals(run: Run, plain: Path, options: tuple, status: int, word: str) -> None:
     write(plain.parent / "other.csv", "x,z", np.arange(20), np.arange(20))
+    (plain.parent / "header.csv").write_text("x,y\n", encoding="utf-8")
     done = run("fit", plain, *options)
     assert done.returncode == status, done.stderr
     assert word in done.stderr.decode()
@@ -267,3 +270,14 @@ def test_components_that_do_nothing_are_told(run: Run, plain: Path) -> None:
     assert f"effective components: {member['effective']:.1f} of 3" in said
     assert sum(member["weight"]) == pytest.approx(1.0)
     assert sum(member["leads"]) == pytest.approx(1.0)
+
+
+def test_a_shared_sigma_that_one_target_keeps_wide_is_warned_of(run: Run, tmp_path: Path) -> None:
+    x = RNG.normal(size=100)
+    columns = x, x + 0.1 * RNG.normal(size=100), (x > 0.0).astype(int)
+    data = write(tmp_path / "mixed.csv", "x,a,b", *columns)
+    options = ("-t", "a,b", "--epochs", "2")
+    _, said = fitted(run, data, *options, "--covariance", "isotropic")
+    assert "since 'b' was recorded so coarsely" in said
+    _, said = fitted(run, data, *options)
+    assert "isotropic" not in said

@@ -39,6 +39,15 @@ def test_a_group_is_never_split(members: int) -> None:
         assert len(valid) == pytest.approx(40, abs=12)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "held_out"), [([90, 5, 5], 10), ([500, 300, 100, 100], 100), ([50, 50], 50)]
+)
+def test_groups_of_unlike_sizes_hold_out_about_the_share(sizes: list, held_out: int) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    parts = split(len(groups), 1, 0.1, np.random.default_rng(0), groups)
+    assert len(parts.valid[0]) == held_out
+
+
 def test_one_group_alone_is_refused() -> None:
     with pytest.raises(DataError, match="one group alone"):
         split(60, 4, 0.1, np.random.default_rng(0), np.zeros(60, dtype=int))
