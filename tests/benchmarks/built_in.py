@@ -2,8 +2,8 @@
 
     python tests/benchmarks/built_in.py [--presets default,best] [--mixtures 5]
 
-For seeds 0 to 4: a table and a fit of that seed, judged on 20,000 fresh rows by the exact density of
-the problem. Figures are medians over the seeds, in nats.
+For seeds 0 to 4: a table and a fit of that seed, judged on 20,000 fresh rows by the exact density
+of the problem. Figures are medians over the seeds, in nats.
 """
 
 import argparse

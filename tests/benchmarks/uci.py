@@ -183,6 +183,8 @@ def contest(
     row = "  {:<24}{:>18}{:>12}{:>10}{:>10}".format
     print(row("", "NLL", "CRPS", "90% cov.", "seconds"))
     for method, each in scores.items():
+        if not each:
+            continue
         nll = np.array([score.nll for score in each])
         error = nll.std(ddof=1) / math.sqrt(len(nll)) if len(nll) > 1 else math.nan
         others = [np.mean([s.crps for s in each]), np.mean([s.coverage for s in each])]
@@ -205,7 +207,9 @@ def verdict(results: dict[str, dict[str, list[Score]]]) -> bool:
 
     print("\nasked")
     mean = {
-        name: {method: float(np.mean([s.nll for s in each])) for method, each in scores.items()}
+        name: {
+            method: float(np.mean([s.nll for s in each])) for method, each in scores.items() if each
+        }
         for name, scores in results.items()
     }
     for name, most in ASKED.items():
@@ -251,7 +255,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--sets", help="names of sets, with commas; all of DIR if not given")
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--skpro-splits", type=int, help="fewer for skpro, the slowest")
+    parser.add_argument("--skpro-splits", type=int, help="fewer for skpro, the slowest; 0: none")
     parser.add_argument("--threads", type=int, help="of the presets; their own if not given")
     options = parser.parse_args()
     chosen = methods(options.threads)
@@ -262,8 +266,8 @@ def main() -> int:
     for path in paths:
         data = read(path)
         if data is not None:
-            skpro_count = options.skpro_splits or options.splits
-            results[path.stem] = contest(path.stem, data, chosen, options.splits, skpro_count)
+            skpro = options.splits if options.skpro_splits is None else options.skpro_splits
+            results[path.stem] = contest(path.stem, data, chosen, options.splits, skpro)
     return 0 if verdict(results) else 1
 
 
