@@ -256,7 +256,7 @@ def test_rows_that_are_repeated_bring_sigma_to_its_floor_with_a_warning(
 ) -> None:
     x, y = np.random.default_rng(3).normal(size=(2, 12)).repeat(20, axis=1)
     data = write(tmp_path / "repeated.csv", "x,y", x, y)
-    options = ("--epochs", "3000", "--patience", "3000", "--min-sigma", "0.05", "--dropout", "0")
+    options = ("-k", "1", "--steps", "3000", "--min-sigma", "0.1", "--dropout", "0", "--valid", "0")
     result, said = fitted(run, data, *options)
     [member] = result["components"]
     assert set(member) == {"weight", "leads", "at_floor", "effective", "duplicates"}
