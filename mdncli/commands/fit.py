@@ -81,7 +81,13 @@ def fit(
         ),
     ] = None,
     preset: Annotated[
-        Preset, _option(_NETWORK, "A whole recipe; options given by hand override it.")
+        Preset,
+        _option(
+            _NETWORK,
+            "A whole recipe; options given by hand override it. On real tables of some hundred "
+            "rows, fast takes 0.4 of the time of default, for an NLL up to 0.7 nats higher; best, "
+            "20 networks of 6 components, 5 to 12 times as long, for one 0.3 to 0.5 nats lower.",
+        ),
     ] = "default",
     members: Annotated[
         int | None,
