@@ -182,7 +182,7 @@ def test_samples_at_a_point_follow_the_density(fitted: Path, run: Run) -> None:
 def test_temperatures(fitted: Path, run: Run) -> None:
     model = fitted / "model.pt"
     options = ("--at", "x=0", "--n", "2000", "--component")
-    cold = run("sample", model, *options, "--temperature", "0.01", "--sigma-temperature", "0")
+    cold = run("sample", model, *options, "--temperature", "1e-6", "--sigma-temperature", "0")
     rows = table(cold.stdout).numbers(["component", "y"])
     assert len(np.unique(rows[:, 0])) == 1
     assert len(np.unique(rows[:, 1])) == 1
