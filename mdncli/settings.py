@@ -68,7 +68,7 @@ class Settings:
     frequencies: int = 8
     covariance: Covariance = "diagonal"
     valid: float = 0.1
-    steps: int = 700
+    steps: int = 500
     epochs: int | None = None
     patience: int | None = None
     batch_size: int = 256
