@@ -61,7 +61,7 @@ def sample(
 
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
-    from mdncli.density.model import generator_of_draws
+    from mdncli.density.mixture import generator_of_draws
     from mdncli.tables.writer import write_csv
 
     _check(model, n, rows, at, temperature, sigma_temperature)

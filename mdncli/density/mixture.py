@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class GaussianMixture:
     mu: Array
     sigma: Array
 
-    @property
+    @cached_property
     def pi(self) -> Array:
         """The weights, shape (N, K)."""
         return np.exp(self.log_pi)
@@ -56,7 +57,7 @@ class GaussianMixture:
 
     def mean(self) -> Array:
         """Return E[y] = sum_k pi_k mu_k, shape (N, T), in the units of y."""
-        mean: Array = np.einsum("nk,nkt->nt", self.pi, self.mu)
+        mean: Array = (self.pi[:, :, None] * self.mu).sum(axis=1)
         return mean
 
     def variance(self) -> Array:
@@ -66,7 +67,8 @@ class GaussianMixture:
         E[y^2] - E[y]^2.
         """
         deviation = self.mu - self.mean()[:, None, :]
-        variance: Array = np.einsum("nk,nkt->nt", self.pi, self.sigma**2 + deviation**2)
+        squares = self.sigma * self.sigma + deviation * deviation
+        variance: Array = (self.pi[:, :, None] * squares).sum(axis=1)
         return variance
 
     def component_mean(self) -> Array:
@@ -125,6 +127,15 @@ def pooled(members: list[GaussianMixture]) -> GaussianMixture:
         for parts in zip(*(member.arrays() for member in members), strict=True)
     )
     return GaussianMixture(log_pi - math.log(len(members)), mu, sigma)
+
+
+def generator_of_draws(seed: int) -> np.random.Generator:
+    """Return a stream of random numbers for draws, apart from NumPy's own stream of that seed.
+
+    A table drawn by `default_rng(seed)` and samples at its rows from the same stream would share
+    their random numbers row by row, and the samples would follow the data.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
 
 
 def log_sum_exp(terms: Array) -> Array:

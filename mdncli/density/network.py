@@ -3,6 +3,7 @@
 Its twin in `mdncli.learning.network` learns the weights; a test holds the two together.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,10 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.density.mixture import GaussianMixture, log_sum_exp
+from mdncli.density.mixture import GaussianMixture
 from mdncli.settings import Activation, Covariance
 
 Array = NDArray[np.float64]
+# Of either precision.
+Numbers = NDArray[Any]
+
+
+# Rows of one matrix product.
+_PANEL = 16
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,45 @@ class Architecture:
         return cls(**{**plain, "hidden": tuple(plain["hidden"])})
 
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": np.tanh,
-    "relu": lambda x: np.maximum(x, 0.0),
-    "silu": lambda x: x / (1.0 + np.exp(-np.maximum(x, -700.0))),
-    "leaky-relu": lambda x: np.where(x > 0.0, x, 0.01 * x),
+class _Buffers(threading.local):
+    """Memory that a thread uses again and again: asking the system for more each time is slow."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], Numbers] = {}
+
+    def take(self, purpose: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Numbers:
+        """Return an array of any content; the next one for this purpose may be the same."""
+        key = (purpose, shape, dtype)
+        if key not in self._kept:
+            # Of another shape than before: the old one is not needed any more.
+            self._kept = {k: v for k, v in self._kept.items() if k[0] != purpose}
+            self._kept[key] = np.empty(shape, dtype)
+        return self._kept[key]
+
+
+_buffers = _Buffers()
+
+
+def _silu(x: Numbers, spare: Numbers) -> None:
+    np.negative(x, out=spare)
+    # Where exp overflows the answer is 0, as it should be.
+    with np.errstate(over="ignore"):
+        np.exp(spare, out=spare)
+    spare += 1.0
+    np.divide(x, spare, out=x)
+
+
+def _leaky_relu(x: Numbers, spare: Numbers) -> None:
+    np.multiply(x, 0.01, out=spare)
+    np.maximum(x, spare, out=x)
+
+
+# Each changes x in place and may use as much memory beside it.
+ACTIVATIONS: dict[str, Callable[[Numbers, Numbers], object]] = {
+    "tanh": lambda x, spare: np.tanh(x, out=x),
+    "relu": lambda x, spare: np.maximum(x, 0.0, out=x),
+    "silu": _silu,
+    "leaky-relu": _leaky_relu,
 }
 
 
@@ -86,19 +127,51 @@ class Perceptron:
     frequencies: Array
     layers: list[tuple[Array, Array]]
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *, precision: Any = np.float64) -> Array:
         """Return the outputs, shape (N, O), for standardized features x (N, F).
 
         The first layer reads x, sin 2 pi c x and cos 2 pi c x, c the frequencies: the periodic
         embedding of Gorishniy et al. (2022, section 3.3), with x kept beside it.
+
+        Rows go in panels of 16, columns first: how a matrix product is rounded depends on its
+        shape and on the place in it, and so in single precision a row's answer would else visibly
+        depend on the rows around it.
+
+        Args:
+            x: standardized features.
+            precision: of all that is computed; the weights are kept in single.
         """
-        turns = x[:, :, None] * self.frequencies
-        angles = 2.0 * np.pi * turns.reshape(len(x), self.frequencies.size)
-        hidden = np.concatenate([x, np.sin(angles), np.cos(angles)], axis=1)
-        *trunk, (head_weight, head_bias) = self.layers
-        for weight, bias in trunk:
-            hidden = ACTIVATIONS[self.activation](hidden @ weight.T + bias)
-        return hidden @ head_weight.T + head_bias
+        panels = -(-len(x) // _PANEL)
+        padded = np.zeros((panels * _PANEL, x.shape[1]), precision)
+        padded[: len(x)] = x
+        columns = self._embedded(padded.reshape(panels, _PANEL, -1).transpose(0, 2, 1))
+        for position, (weight, bias) in enumerate(self.layers):
+            outputs = _buffers.take(
+                f"layer {position % 2}", (panels, len(weight), _PANEL), precision
+            )
+            np.matmul(weight.astype(precision), columns, out=outputs)
+            outputs += bias.astype(precision)[:, None]
+            if position < len(self.layers) - 1:
+                spare = _buffers.take("spare", outputs.shape, precision)
+                ACTIVATIONS[self.activation](outputs, spare)
+            columns = outputs
+        rows_last = columns.transpose(1, 0, 2).reshape(-1, panels * _PANEL)[:, : len(x)]
+        # A copy in any case: the next call will use the memory.
+        return np.array(rows_last, dtype=np.float64).T
+
+    def _embedded(self, x: Numbers) -> Numbers:
+        """Return what the first layer reads, (P, F + 2 F Q, 16), for x of shape (P, F, 16)."""
+        panels, features, _ = x.shape
+        waves = self.frequencies.size
+        columns = _buffers.take("inputs", (panels, features + 2 * waves, _PANEL), x.dtype)
+        columns[:, :features] = x
+        rates = (2.0 * np.pi * self.frequencies).astype(x.dtype)
+        angles = _buffers.take("angles", (panels, *rates.shape, _PANEL), x.dtype)
+        np.multiply(x[:, :, None], rates[:, :, None], out=angles)
+        flat = angles.reshape(panels, waves, _PANEL)
+        columns[:, features : features + waves] = np.sin(flat)
+        columns[:, features + waves :] = np.cos(flat)
+        return columns
 
 
 def split_head(raw: Array, architecture: Architecture, floor: Array) -> GaussianMixture:
@@ -112,13 +185,18 @@ def split_head(raw: Array, architecture: Architecture, floor: Array) -> Gaussian
         architecture: of the network.
         floor: (T,), the smallest sigma of each target, standardized.
     """
-    targets = len(floor)
-    rows, components, sigmas = len(raw), architecture.mixtures, architecture.sigmas(targets)
+    targets, rows = len(floor), len(raw)
+    components, sigmas = architecture.mixtures, architecture.sigmas(targets)
     ends = np.cumsum(architecture.head_sizes(targets))[:-1]
-    logits, mu, log_scale = np.split(raw, ends, axis=1)
-    log_pi = logits - log_sum_exp(logits)[:, None]
+    # Rows last in memory, as the network leaves them: sums over components are fast so.
+    logits, mu, log_scale = np.split(np.ascontiguousarray(raw.T), ends)
+    logits = logits - logits.max(axis=0)
+    logits -= np.log(np.exp(logits).sum(axis=0))
     # A float64 overflows beyond exp(709); a scale that large is an extrapolation in any case.
-    above_floor = np.exp(np.minimum(log_scale, 300.0)).reshape(rows, components, sigmas)
-    sigma = np.hypot(architecture.floor_of_sigmas(floor), above_floor)
-    shape = (rows, components, targets)
-    return GaussianMixture(log_pi, mu.reshape(shape), np.broadcast_to(sigma, shape))
+    above_floor = np.exp(np.minimum(log_scale, 300.0)).reshape(components, sigmas, rows)
+    above_floor *= above_floor
+    above_floor += architecture.floor_of_sigmas(floor)[:, None] ** 2
+    sigma = np.sqrt(above_floor, out=above_floor)
+    shape = (components, targets, rows)
+    mu, sigma = mu.reshape(shape), np.broadcast_to(sigma, shape)
+    return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma.transpose(2, 0, 1))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdncli.density.mixture import GaussianMixture
-from mdncli.density.model import ConditionalDensity, generator_of_draws
+from mdncli.density.mixture import GaussianMixture, generator_of_draws
+from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
 from mdncli.words import listed, nearest, quoted
@@ -68,7 +68,7 @@ class Scene:
 
     def mixture(self) -> GaussianMixture:
         """Return the shown target's mixtures at the points of the grid: P of one target."""
-        whole = self.density.condition(self.points)
+        whole = self.density.mixture(self.points)
         only = slice(self.target, self.target + 1)
         return GaussianMixture(whole.log_pi, whole.mu[:, :, only], whole.sigma[:, :, only])
 
@@ -110,7 +110,7 @@ def scene(
         chosen = _position("feature", along, schema.feature_names)
     else:
         effects = [
-            np.ptp(density.condition(_sweep(density, position)).mean()[:, shown])
+            np.ptp(density.mixture(_sweep(density, position)).mean()[:, shown])
             for position in range(len(schema.features))
         ]
         chosen = int(np.argmax(effects))

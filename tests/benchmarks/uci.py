@@ -69,7 +69,7 @@ def ours(preset: str, threads: int | None) -> Method:
             try:
                 seconds = next(learning).seconds
             except StopIteration as ended:
-                return ended.value.condition(x[:, kept]), seconds
+                return ended.value.mixture(x[:, kept]), seconds
 
     return learn
 

@@ -168,7 +168,7 @@ def test_names_with_commas_quotes_and_brackets(run: Run, tmp_path: Path) -> None
 
 def test_samples_at_a_point_follow_the_density(fitted: Path, run: Run) -> None:
     model = fitted / "model.pt"
-    density = checkpoint.load(model.read_bytes(), "model.pt").condition(np.array([[2.5]]))
+    density = checkpoint.load(model.read_bytes(), "model.pt").mixture(np.array([[2.5]]))
     done = run("sample", model, "--at", "x=2.5", "--n", "20000", "--component")
     rows = table(done.stdout).numbers(["component", "x", "y"])
     assert rows.shape == (20000, 3)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mdncli import checkpoint
-from mdncli.density.model import ConditionalDensity, generator_of_draws
+from mdncli.density.mixture import generator_of_draws
+from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import ACTIVATIONS, Architecture, split_head
 from mdncli.learning.network import Perceptrons
 from mdncli.learning.objective import nll_and_gradient
@@ -84,7 +85,7 @@ def test_a_row_does_not_depend_on_the_rows_around_it(wide: Path) -> None:
 
 def test_far_outside_the_training_range_the_answer_is_finite(wide: Path) -> None:
     density = checkpoint.load((wide / "model.pt").read_bytes(), "model.pt")
-    mixture = density.condition(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e308]]))
+    mixture = density.mixture(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e308]]))
     for values in (mixture.pi, mixture.mu, mixture.sigma):
         assert np.isfinite(values).all()
 
@@ -124,7 +125,7 @@ def test_members_are_pooled_into_the_mean_of_their_densities() -> None:
     density = taught(x, y, Settings(mixtures=2, members=3, epochs=5))
     assert len(density.networks) == 3
     alone = [mixture.log_prob(y) for mixture in density.condition_members(x)]
-    together = density.condition(x)
+    together = density.mixture(x)
     assert together.mu.shape == (300, 6, 1)
     np.testing.assert_allclose(together.pi.sum(axis=1), 1.0)
     np.testing.assert_allclose(together.log_prob(y), np.log(np.exp(alone).mean(axis=0)))

@@ -41,7 +41,7 @@ def test_learns_two_branches_nearly_as_well_as_possible() -> None:
     x, y = two_branches(5000, seed=1)
     best = math.log(2.0) + math.log(0.1) + 0.5 * math.log(2.0 * math.pi) + 0.5
     assert density.mean_nll(x, y) < best + 0.06
-    mixture = density.condition(np.array([[2.0]]))
+    mixture = density.mixture(np.array([[2.0]]))
     np.testing.assert_allclose(np.sort(mixture.mu[0, :, 0]), [-2.0, 2.0], atol=0.1)
     np.testing.assert_allclose(mixture.pi[0], 0.5, atol=0.15)
     np.testing.assert_allclose(mixture.sigma[0, :, 0], 0.1, atol=0.03)
@@ -137,7 +137,7 @@ def test_several_targets(covariance: str) -> None:
     both = np.concatenate([y, 100.0 * y + 7.0], axis=1)
     settings = Settings(mixtures=3, covariance=covariance, epochs=60)
     density, _ = learn(x, both, settings)
-    mixture = density.condition(x[:5])
+    mixture = density.mixture(x[:5])
     assert mixture.sigma.shape == (5, 3, 2)
     ratio = mixture.sigma[:, :, 1] / mixture.sigma[:, :, 0]
     if covariance == "isotropic":

@@ -1,0 +1,245 @@
+"""What a model answers for rows: the distribution of y at each of them, and all that it tells."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mdncli.density import scores
+from mdncli.density.mixture import GaussianMixture, generator_of_draws
+from mdncli.density.modes import joint_modes, modes
+from mdncli.density.pieces import by_pieces
+from mdncli.density.quantiles import quantiles
+from mdncli.density.regions import highest_density_regions
+from mdncli.density.univariate import Univariate
+
+Array = NDArray[np.float64]
+
+# Rows whose terms stay in the processor's cache: of sums over components, and of searches, which
+# hold a few times as much.
+_TERMS_AT_ONCE = 1 << 16
+_SEARCHED_AT_ONCE = 1 << 15
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The distributions of N rows over T targets, in the units of the file.
+
+    Where a model has one target, answers have no axis for it: `mean()` is (N,), `quantile([0.1,
+    0.9])` is (N, 2). With several the axis of targets comes after that of rows: (N, T), (N, T, 2).
+    Mean, standard deviation, quantiles, intervals, regions, cdf and CRPS are of each target on its
+    own; `log_prob`, `mode` and `component_mean` are of all targets together.
+
+    Attributes:
+        mixture: pi (N, K), mu and sigma (N, K, T).
+    """
+
+    mixture: GaussianMixture
+
+    def __len__(self) -> int:
+        return len(self.mixture.mu)
+
+    @property
+    def pi(self) -> Array:
+        """The weights of the components, shape (N, K)."""
+        return self.mixture.pi
+
+    @property
+    def mu(self) -> Array:
+        """The means of the components, shape (N, K) or (N, K, T)."""
+        return self._without_axis(self.mixture.mu, 2)
+
+    @property
+    def sigma(self) -> Array:
+        """The standard deviations of the components, shape (N, K) or (N, K, T)."""
+        return self._without_axis(self.mixture.sigma, 2)
+
+    def log_prob(self, values: ArrayLike, *, marginal: bool = False) -> Array:
+        """Return log p(y) in nats, shape (N,); with `marginal` of each target, (N,) or (N, T).
+
+        Args:
+            values: one for each row, (N,) or (N, T); or one for all of them.
+        """
+        y = self._values(values)
+        if marginal:
+            return self._marginals(lambda one, part, t: one.log_density(y[part, t]))
+        return self._pieces(lambda part: self._part(part).log_prob(y[part]))
+
+    def cdf(self, values: ArrayLike, *, upper: bool = False, log: bool = False) -> Array:
+        """Return P(y <= value) of each target, shape (N,) or (N, T).
+
+        Args:
+            values: one for each row, (N,) or (N, T); or one for all of them.
+            upper: return P(y > value) instead, summed from the upper tails without cancellation.
+            log: return its logarithm, finite where the probability underflows.
+        """
+        y = self._values(values)
+
+        def answer(one: Univariate, part: slice, target: int) -> Array:
+            reached = one.log_cdf if log else one.cdf
+            return reached(y[part, target], upper=upper)
+
+        return self._marginals(answer)
+
+    def mean(self) -> Array:
+        """Return E[y], shape (N,) or (N, T)."""
+        return self._without_axis(self._pieces(lambda part: self._part(part).mean()), 1)
+
+    def variance(self) -> Array:
+        """Return Var[y], shape (N,) or (N, T), in the units of y squared."""
+        return self._without_axis(self._pieces(lambda part: self._part(part).variance()), 1)
+
+    def std(self) -> Array:
+        """Return the standard deviation, shape (N,) or (N, T)."""
+        return np.sqrt(self.variance())
+
+    def component_mean(self) -> Array:
+        """Return the mean of the most probable component, shape (N,) or (N, T)."""
+        return self._without_axis(self.mixture.component_mean(), 1)
+
+    def mode(self) -> Array:
+        """Return where the density is highest, shape (N,) or (N, T).
+
+        With one target it is the global maximum; with several a joint point, the best maximum that
+        a search from every component's mean and every midpoint of two reaches.
+        """
+        if self._targets > 1:
+            return by_pieces(lambda part: joint_modes(self._part(part)), len(self), 256)
+        return self._marginals(lambda one, part, target: modes(one), searched=True)
+
+    def quantile(self, p: ArrayLike) -> Array:
+        """Return quantiles, shape (N,) or (N, T); for Q probabilities (N, Q) or (N, T, Q).
+
+        The cdf there is p to 1e-12, and quantiles never cross.
+
+        Args:
+            p: a probability, or a list of them.
+
+        Raises:
+            ValueError: one is not from 0 to 1.
+        """
+        chosen = np.asarray(p, dtype=np.float64)
+        flat = np.atleast_1d(chosen)
+        found = self._marginals(lambda one, part, target: quantiles(one, flat), searched=True)
+        return found if chosen.ndim else found[..., 0]
+
+    def median(self) -> Array:
+        """Return the median, shape (N,) or (N, T)."""
+        return self.quantile(0.5)
+
+    def interval(self, coverage: float = 0.9) -> Array:
+        """Return the central interval, low and high end: shape (N, 2) or (N, T, 2).
+
+        Raises:
+            ValueError: the coverage is not between 0 and 1.
+        """
+        if not 0.0 < coverage < 1.0:
+            raise ValueError("the coverage is not between 0 and 1")
+        return self.quantile([0.5 * (1.0 - coverage), 0.5 * (1.0 + coverage)])
+
+    def hdr(self, coverage: float = 0.9) -> Array:
+        """Return the highest-density region: the smallest set that holds this probability.
+
+        Shape (N, I, 2) or (N, T, I, 2): the low and high ends of its intervals in rising order; a
+        row of fewer than I ends with NaN. (Hyndman 1996)
+
+        Raises:
+            ValueError: the coverage is not between 0 and 1.
+        """
+        regions = [
+            self._regions(Univariate.marginal(self.mixture, target), coverage)
+            for target in range(self._targets)
+        ]
+        most = max(region.shape[1] for region in regions)
+        whole = np.full((len(self), self._targets, most, 2), np.nan)
+        for target, region in enumerate(regions):
+            whole[:, target, : region.shape[1]] = region
+        return self._without_axis(whole, 1)
+
+    def sample(self, n: int = 1, *, seed: int = 0) -> Array:
+        """Return n draws for each row, shape (N, n) or (N, T, n).
+
+        Args:
+            n: draws a row.
+            seed: the same seed gives the same draws.
+        """
+        rng = generator_of_draws(seed)
+        drawn = [self.mixture.sample(n, rng)[0]] if len(self) else [np.empty((0, n, self._targets))]
+        return self._without_axis(np.moveaxis(np.concatenate(drawn), 2, 1), 1)
+
+    def crps(self, values: ArrayLike) -> Array:
+        """Return the continuous ranked probability score, shape (N,) or (N, T), in units of y.
+
+        Args:
+            values: one for each row, (N,) or (N, T); or one for all of them.
+        """
+        y = self._values(values)
+        score = by_pieces(
+            lambda part: scores.crps(self._part(part), y[part]), len(self), self._rows_at_once()
+        )
+        return self._without_axis(score, 1)
+
+    @property
+    def _targets(self) -> int:
+        return int(self.mixture.mu.shape[2])
+
+    def _rows_at_once(self, terms: int = _TERMS_AT_ONCE) -> int:
+        return max(64, terms // int(self.mixture.mu.shape[1]))
+
+    def _part(self, rows: slice) -> GaussianMixture:
+        return GaussianMixture(*(each[rows] for each in self.mixture.arrays()))
+
+    def _pieces(self, answer: Callable[[slice], Array]) -> Array:
+        return by_pieces(answer, len(self), self._rows_at_once())
+
+    def _marginals(
+        self, answer: Callable[[Univariate, slice, int], Array], *, searched: bool = False
+    ) -> Array:
+        """Return an answer about each target on its own, (N, …) or (N, T, …)."""
+
+        def of_all(part: slice) -> Array:
+            mixture = self._part(part)
+            each = [
+                answer(Univariate.marginal(mixture, target), part, target)
+                for target in range(self._targets)
+            ]
+            return np.stack(each, axis=1)
+
+        terms = _SEARCHED_AT_ONCE if searched else _TERMS_AT_ONCE
+        return self._without_axis(by_pieces(of_all, len(self), self._rows_at_once(terms)), 1)
+
+    def _regions(self, mixture: Univariate, coverage: float) -> Array:
+        at_once = self._rows_at_once(_SEARCHED_AT_ONCE)
+        starts = range(0, max(1, len(self)), at_once)
+        parts: Sequence[Array] = [
+            highest_density_regions(
+                mixture.rows(np.arange(at, min(at + at_once, len(self)))), coverage
+            )
+            for at in starts
+        ]
+        most = max(part.shape[1] for part in parts)
+        return np.concatenate([_widened(part, most) for part in parts])
+
+    def _values(self, values: ArrayLike) -> Array:
+        """Return values as (N, T).
+
+        Raises:
+            ValueError: they are not of shape (N,), (N, T), or one for all.
+        """
+        y: Any = np.asarray(values, dtype=np.float64)
+        if self._targets == 1 and y.ndim == 1 and len(y) == len(self):
+            y = y[:, None]
+        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != self._targets):
+            raise ValueError(f"values of shape {y.shape} for {len(self)} rows")
+        return np.broadcast_to(y, (len(self), self._targets))
+
+    def _without_axis(self, answer: Array, axis: int) -> Array:
+        return answer.squeeze(axis) if self._targets == 1 else answer
+
+
+def _widened(regions: Array, most: int) -> Array:
+    wide = np.full((len(regions), most, 2), np.nan)
+    wide[:, : regions.shape[1]] = regions
+    return wide

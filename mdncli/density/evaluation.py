@@ -1,0 +1,186 @@
+"""How well a model's densities meet rows that came true."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kstest
+
+from mdncli.density import scores
+from mdncli.density.distribution import Distribution
+from mdncli.density.mixture import GaussianMixture
+from mdncli.density.model import ConditionalDensity
+
+Array = NDArray[np.float64]
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+_ROWS_AT_ONCE = 1 << 15
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """The scores of N rows, in the units of the file.
+
+    Attributes:
+        nll: -log p(y | x) of all targets together, nats, (N,).
+        crps: (N, T).
+        error: the mean less the value, (N, T).
+        pit: (N, T), randomized within the step of a target recorded in steps.
+        reached: the cdf at the values as they are, (N, T).
+        width: of the central intervals of `LEVELS`, (N, T, L).
+        nll_unconditional, nll_baseline: (N,), NaN where the model holds none.
+    """
+
+    nll: Array
+    crps: Array
+    error: Array
+    pit: Array
+    reached: Array
+    width: Array
+    nll_unconditional: Array
+    nll_baseline: Array
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model on some rows; arrays have a value for each target, (T,).
+
+    Attributes:
+        targets: their names.
+        rows: N.
+        nll: mean, nats a row, the joint density of all targets.
+        resolution: the NLL that values recorded in such steps allow at best; NaN if continuous.
+        crps: mean, in the units of each target (Grimit et al. 2006).
+        rmse: root of the mean squared error of the mean.
+        coverage: by level, the share of values inside the central interval.
+        width: by level, its mean width.
+        pit_ks: the Kolmogorov-Smirnov distance of the probability integral transform from uniform.
+        pit_ks_p: the chance of one as large, if the densities were right.
+        skill_unconditional, skill_baseline: how much lower the NLL is than that of the mixture
+            that knows nothing of x, or of the least-squares baseline; NaN where there is none.
+        by_row: the scores that these are means of.
+    """
+
+    targets: list[str]
+    rows: int
+    nll: float
+    resolution: float
+    crps: Array
+    rmse: Array
+    coverage: dict[float, Array]
+    width: dict[float, Array]
+    pit_ks: Array
+    pit_ks_p: Array
+    skill_unconditional: float
+    skill_baseline: float
+    by_row: RowScores
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the scores as plain values; with several targets, an object by their names."""
+        return {
+            "rows": self.rows,
+            "nll": self.nll,
+            "resolution": self.resolution,
+            "crps": self._plain(self.crps),
+            "rmse": self._plain(self.rmse),
+            "coverage": {f"{level:g}": self._plain(v) for level, v in self.coverage.items()},
+            "width": {f"{level:g}": self._plain(v) for level, v in self.width.items()},
+            "pit_ks": self._plain(self.pit_ks),
+            "pit_ks_p": self._plain(self.pit_ks_p),
+            "skill": {
+                "unconditional": self.skill_unconditional,
+                "baseline": self.skill_baseline,
+            },
+        }
+
+    def _plain(self, values: Array) -> float | dict[str, float]:
+        if len(self.targets) == 1:
+            return float(values[0])
+        return {name: float(value) for name, value in zip(self.targets, values, strict=True)}
+
+
+def evaluate(model: ConditionalDensity, x: Array, y: Array, *, seed: int = 0) -> Evaluation:
+    """Return how well a model meets rows x (N, F) and y (N, T), N at least 1.
+
+    Args:
+        model: to be judged.
+        x: finite, in the order of its schema.
+        y: likewise.
+        seed: of the randomized PIT of targets recorded in steps.
+    """
+    rng = np.random.default_rng(seed)
+    parts = [
+        _row_scores(model, x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE], rng)
+        for at in range(0, len(y), _ROWS_AT_ONCE)
+    ]
+    by_row = RowScores(
+        **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
+    )
+    resolution = model.schema.resolution
+    tests = [kstest(pit, "uniform") for pit in by_row.pit.T]
+    nll = float(by_row.nll.mean())
+    return Evaluation(
+        targets=model.schema.target_names,
+        rows=len(y),
+        nll=nll,
+        resolution=math.nan if resolution is None else resolution,
+        crps=by_row.crps.mean(axis=0),
+        rmse=np.sqrt((by_row.error**2).mean(axis=0)),
+        coverage={level: _covered(by_row.reached, level) for level in LEVELS},
+        width=dict(zip(LEVELS, by_row.width.mean(axis=0).T, strict=True)),
+        pit_ks=np.array([float(test.statistic) for test in tests]),
+        pit_ks_p=np.array([float(test.pvalue) for test in tests]),
+        skill_unconditional=float(by_row.nll_unconditional.mean()) - nll,
+        skill_baseline=float(by_row.nll_baseline.mean()) - nll,
+        by_row=by_row,
+    )
+
+
+def _row_scores(
+    model: ConditionalDensity, x: Array, y: Array, rng: np.random.Generator
+) -> RowScores:
+    mixture = model.mixture(x)
+    answer = Distribution(mixture)
+    tails = [0.5 * (1.0 + sign * level) for level in LEVELS for sign in (-1.0, 1.0)]
+    ends = answer.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
+    nothing = np.full(len(y), math.nan)
+    return RowScores(
+        nll=-answer.log_prob(y),
+        crps=answer.crps(y).reshape(y.shape),
+        error=mixture.mean() - y,
+        pit=pit(mixture, y, [target.step for target in model.schema.targets], rng),
+        reached=scores.cdf(mixture, y),
+        width=ends[..., 1] - ends[..., 0],
+        nll_unconditional=(
+            nothing if model.reference is None else -model.condition_reference(x).log_prob(y)
+        ),
+        nll_baseline=(
+            nothing if model.baseline is None else -model.condition_baseline(x).log_prob(y)
+        ),
+    )
+
+
+def pit(
+    mixture: GaussianMixture, y: Array, steps: list[float | None], rng: np.random.Generator
+) -> Array:
+    """Return the probability integral transform F(y | x) of each target, shape (N, T).
+
+    For a target recorded in steps it is drawn uniformly from [F(y - step/2), F(y + step/2)]: the
+    recorded value says no more, and the plain one would not be uniform even of the true density.
+    (Czado, Gneiting and Held 2009, section 2.1)
+    """
+    half = np.array([0.0 if step is None else 0.5 * step for step in steps])
+    low = scores.cdf(mixture, y - half)
+    if not half.any():
+        return low
+    drawn: Array = low + rng.random(y.shape) * (scores.cdf(mixture, y + half) - low)
+    return drawn
+
+
+def _covered(reached: Array, level: float) -> Array:
+    tail = 0.5 * (1.0 - level)
+    share: Array = ((reached >= tail) & (reached <= 1.0 - tail)).mean(axis=0)
+    return share

@@ -1,0 +1,213 @@
+"""Modes of Gaussian mixtures: every one on the line, the best one found in several dimensions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdncli.density.mixture import GaussianMixture, log_sum_exp
+from mdncli.density.roots import Mask, bracketed_zeros
+from mdncli.density.univariate import Univariate
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+_ROUNDS_OF_HALVING = 12
+# Starts of the search in several dimensions, from the most probable on.
+_MOST_STARTS = 64
+_SHIFTS = 200
+_STILL = 1e-9
+_TERMS_AT_ONCE = 2_000_000
+# Of slope^2 / bend, twice what log p is still short of its extreme, in nats.
+_FLAT = 1e-24
+
+
+def modes(mixture: Univariate) -> Array:
+    """Return the global maximum of each density, shape (N,).
+
+    It lies between two neighbouring means. Intervals between them are halved while the slope may
+    vanish inside and the density may exceed the best met so far; see `critical_points`.
+    """
+    points = critical_points(mixture, only_highest=True)
+    tops = points[:, ::2]
+    rows = np.repeat(np.arange(len(tops)), tops.shape[1])
+    flat = tops.ravel()
+    there = ~np.isnan(flat)
+    heights = np.full(len(flat), -np.inf)
+    heights[there] = mixture.rows(rows[there]).log_density(flat[there])
+    best = heights.reshape(tops.shape).argmax(axis=1)
+    top: Array = tops[np.arange(len(tops)), best]
+    return top
+
+
+def critical_points(mixture: Univariate, *, only_highest: bool = False) -> Array:
+    """Return where each density is flat: a maximum, a minimum, a maximum, … in rising order.
+
+    All lie between the smallest and the largest mean. On an interval without a mean inside, the
+    components to its left pull the slope down and those to its right push it up, each by
+    pi_k / sigma_k^2 z phi(z), which has one peak, at z = 1. Where these bounds leave the sign of
+    the slope open the interval is halved, so that no pair of maximum and minimum is missed that
+    shows at a 4096th of the distance between two means. Each change of sign is then a bracket.
+
+    Args:
+        mixture: N of them.
+        only_highest: leave out what cannot be the highest maximum, or beside it.
+
+    Returns:
+        Shape (N, S), S odd; rows with fewer points end with NaN.
+    """
+    rows, x = _ends(mixture)
+    left, right = _neighbours(rows)
+    for _ in range(_ROUNDS_OF_HALVING):
+        undecided = _undecided(mixture, rows[left], x[left], x[right])
+        if only_highest:
+            undecided &= _may_be_highest(mixture, rows, x, left, right)
+        left, right = left[undecided], right[undecided]
+        middle = 0.5 * (x[left] + x[right])
+        inside = (middle > x[left]) & (middle < x[right])
+        left, right, middle = left[inside], right[inside], middle[inside]
+        if not len(left):
+            break
+        new = len(x) + np.arange(len(middle))
+        rows, x = np.append(rows, rows[left]), np.append(x, middle)
+        left, right = np.append(left, new), np.append(new, right)
+    return _between_signs(mixture, rows, x)
+
+
+def _ends(mixture: Univariate) -> tuple[Rows, Array]:
+    """Return the distinct means of each row in rising order, flat, with the rows they are of."""
+    used = mixture.log_pi > -np.inf
+    heaviest = mixture.mu[mixture.log_pi.argmax(axis=0), np.arange(mixture.mu.shape[1])]
+    means = np.sort(np.where(used, mixture.mu, heaviest), axis=0).T
+    distinct = np.ones(means.shape, dtype=bool)
+    distinct[:, 1:] = means[:, 1:] > means[:, :-1]
+    return np.nonzero(distinct)[0], means[distinct]
+
+
+def _neighbours(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the positions of the left and right ends of the intervals within a row."""
+    left = np.flatnonzero(rows[1:] == rows[:-1])
+    return left, left + 1
+
+
+def _undecided(mixture: Univariate, rows: Rows, low: Array, high: Array) -> Mask:
+    """Return whether the slope may be zero inside each interval, shape (I,)."""
+    part = mixture.rows(rows)
+    on_left = part.mu <= low
+    near = np.where(on_left, low - part.mu, part.mu - high) / part.sigma
+    far = np.where(on_left, high - part.mu, part.mu - low) / part.sigma
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = part.log_pi - 2.0 * np.log(part.sigma)
+        at_near, at_far = (scale + np.log(z) - 0.5 * z * z for z in (near, far))
+    least = np.minimum(at_near, at_far)
+    most = np.where((near < 1.0) & (far > 1.0), scale - 0.5, np.maximum(at_near, at_far))
+    top = most.max(axis=0)
+    top = np.where(np.isfinite(top), top, 0.0)
+    least, most = np.exp(least - top), np.exp(most - top)
+    down_least, down_most = ((each * on_left).sum(axis=0) for each in (least, most))
+    up_least, up_most = ((each * ~on_left).sum(axis=0) for each in (least, most))
+    undecided: Mask = ~((up_least > down_most) | (up_most < down_least))
+    return undecided
+
+
+def _may_be_highest(mixture: Univariate, rows: Rows, x: Array, left: Rows, right: Rows) -> Mask:
+    """Return whether each interval may hold a density above the highest of those at all x.
+
+    Without a mean inside, each component is largest at one of the ends.
+    """
+    parts = mixture.rows(rows).log_parts(x)
+    heights = np.exp(parts - parts.max(axis=0)).sum(axis=0)
+    heights = np.log(heights) + parts.max(axis=0)
+    best = np.full(mixture.mu.shape[1], -np.inf)
+    np.maximum.at(best, rows, heights)
+    ends = np.maximum(parts[:, left], parts[:, right])
+    top = ends.max(axis=0)
+    most = np.log(np.exp(ends - top).sum(axis=0)) + top
+    may_be: Mask = most >= best[rows[left]]
+    return may_be
+
+
+def _between_signs(mixture: Univariate, rows: Rows, x: Array) -> Array:
+    """Return the zeros of the slope between points of unlike sign, (N, S), ended with NaN."""
+    order = np.lexsort((x, rows))
+    rows, x = rows[order], x[order]
+    rises = mixture.rows(rows).log_density_and_slopes(x)[1] >= 0.0
+    # At the outermost means the sign is certain, even where it is lost to underflow.
+    rises[np.append(True, rows[1:] != rows[:-1])] = True
+    last = np.append(rows[1:] != rows[:-1], True)
+    lone = last & np.append(True, last[:-1])
+    rises[last] = False
+    left, right = _neighbours(rows)
+    change = rises[left] != rises[right]
+    left, right = left[change], right[change]
+    slope = _Slope(mixture.rows(rows[left]), rises[left])
+    zeros = bracketed_zeros(slope, x[left], x[right], 0.5 * (x[left] + x[right]))
+    rows_found, found = np.append(rows[lone], rows[left]), np.append(x[lone], zeros)
+    order = np.lexsort((found, rows_found))
+    rows_found, found = rows_found[order], found[order]
+    counts = np.bincount(rows_found, minlength=mixture.mu.shape[1])
+    points = np.full((len(counts), int(counts.max(initial=1))), np.nan)
+    place = np.arange(len(found)) - np.repeat(counts.cumsum() - counts, counts)
+    points[rows_found, place] = found
+    return points
+
+
+class _Slope:
+    """The slope of log p, as the search asks for it; negated where it falls through its zero."""
+
+    def __init__(self, mixture: Univariate, falls: Mask) -> None:
+        self._mixture, self._falls = mixture, falls
+
+    def ask(self, y: Array) -> tuple[Array, Array, Mask]:
+        """Return the slope, Newton's step, and where log p is as good as its extreme."""
+        _, slope, bend = self._mixture.log_density_and_slopes(y)
+        with np.errstate(all="ignore"):
+            change = -slope / bend
+        done = (np.abs(change * slope) <= _FLAT) & ((bend < 0.0) == self._falls)
+        return np.where(self._falls, -slope, slope), change, done
+
+    def keep(self, chosen: Mask) -> None:
+        """Forget all brackets but the chosen ones."""
+        self._mixture, self._falls = self._mixture.rows(chosen), self._falls[chosen]
+
+
+def joint_modes(mixture: GaussianMixture) -> Array:
+    """Return the highest maximum found of each joint density, shape (N, T).
+
+    A search, by mean shift (Carreira-Perpiñán 2000, section 5): from every mean and the midpoint
+    of every pair, y <- sum_k r_k mu_k / sigma_k^2 / sum_k r_k / sigma_k^2 never lowers the density.
+    Of more than 64 starts the most probable are taken.
+    """
+    one, other = np.triu_indices(mixture.mu.shape[1], k=1)
+    at_once = max(1, _TERMS_AT_ONCE // ((len(one) + 1) * mixture.mu[0].size))
+    best = [np.empty((0, mixture.mu.shape[2]))]
+    for at in range(0, len(mixture.mu), at_once):
+        some = GaussianMixture(*(part[at : at + at_once] for part in mixture.arrays()))
+        midpoints = 0.5 * (some.mu[:, one] + some.mu[:, other])
+        best.append(_highest_of(some, np.concatenate([some.mu, midpoints], axis=1)))
+    return np.concatenate(best)
+
+
+def _highest_of(mixture: GaussianMixture, y: Array) -> Array:
+    """Return the best of the maxima that mean shift reaches from each row's starts, (N, S, T)."""
+    rows = np.arange(len(y))[:, None]
+    starts = np.argsort(-log_sum_exp(_log_parts(mixture, y)), axis=1, kind="stable")
+    y = y[rows, starts[:, :_MOST_STARTS]]
+    precision = mixture.sigma**-2.0
+    for _ in range(_SHIFTS):
+        parts = _log_parts(mixture, y)
+        share = np.exp(parts - parts.max(axis=2, keepdims=True))
+        new = (share @ (precision * mixture.mu)) / (share @ precision)
+        moved = np.abs(new - y) / mixture.sigma.min(axis=1, keepdims=True)
+        y = new
+        if moved.max(initial=0.0) < _STILL:
+            break
+    best = log_sum_exp(_log_parts(mixture, y)).argmax(axis=1)
+    top: Array = y[rows[:, 0], best]
+    return top
+
+
+def _log_parts(mixture: GaussianMixture, y: Array) -> Array:
+    """Return log pi_k N_k at points y (N, S, T), but for a constant: (N, S, K)."""
+    z = (y[:, :, None] - mixture.mu[:, None]) / mixture.sigma[:, None]
+    constant = mixture.log_pi - np.log(mixture.sigma).sum(axis=2)
+    parts: Array = constant[:, None] - 0.5 * (z * z).sum(axis=3)
+    return parts

@@ -1,0 +1,207 @@
+"""Highest-density regions: the smallest set that holds a given probability (Hyndman 1996)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdncli.density.modes import critical_points
+from mdncli.density.quantiles import quantiles
+from mdncli.density.roots import Mask, bracketed_zeros
+from mdncli.density.univariate import Univariate
+
+Array = NDArray[np.float64]
+
+_CLOSE = 1e-12
+# Of the log density at a border, in nats.
+_ON_LEVEL = 1e-13
+
+
+def highest_density_regions(mixture: Univariate, mass: float) -> Array:
+    """Return the intervals where each density is above the level that leaves `mass` above it.
+
+    The density rises and falls between its critical points, so for a level each such stretch holds
+    one border at most. The level is found by a bracketed search, the borders anew for each.
+
+    Args:
+        mixture: N of them.
+        mass: above 0 and below 1.
+
+    Returns:
+        Shape (N, I, 2): low and high ends of the intervals, in rising order; a row of fewer than I
+        ends with NaN.
+
+    Raises:
+        ValueError: the mass is not between 0 and 1.
+    """
+    if not 0.0 < mass < 1.0:
+        raise ValueError("the mass is not between 0 and 1")
+    if not mixture.mu.shape[1]:
+        return np.empty((0, 1, 2))
+    points = critical_points(mixture)
+    heights = _heights(mixture, points)
+    # The region holds no lower density than the central interval of the same mass does.
+    tails = quantiles(mixture, np.array([0.5 * (1.0 - mass), 0.5 * (1.0 + mass)]))
+    inside = (points >= tails[:, :1]) & (points <= tails[:, 1:])
+    lowest = np.where(inside, heights, np.inf).min(axis=1)
+    lowest = np.minimum(lowest, _heights(mixture, tails).min(axis=1))
+    stretches = _Stretches.of(mixture, points, lowest - 1.0)
+    excess = _Excess(stretches, mass)
+    level = bracketed_zeros(excess, lowest, np.nanmax(heights, axis=1), lowest)
+    return _packed(stretches.borders(level))
+
+
+def joined(regions: Array, most: int) -> tuple[Array, Mask]:
+    """Return regions of at most so many intervals, the closest joined, and which rows had more.
+
+    Args:
+        regions: (N, I, 2), as `highest_density_regions` returns them.
+        most: at least 1.
+    """
+    more = (~np.isnan(regions[:, :, 0])).sum(axis=1) > most
+    fewer = np.full((len(regions), most, 2), np.nan)
+    kept = min(most, regions.shape[1])
+    fewer[:, :kept] = regions[:, :kept]
+    for row in np.flatnonzero(more):
+        intervals = regions[row][~np.isnan(regions[row, :, 0])]
+        gaps = intervals[1:, 0] - intervals[:-1, 1]
+        apart = np.sort(np.argsort(-gaps, kind="stable")[: most - 1])
+        fewer[row, :, 0] = intervals[np.append(0, apart + 1), 0]
+        fewer[row, :, 1] = intervals[np.append(apart, len(intervals) - 1), 1]
+    return fewer, more
+
+
+class _Stretches:
+    """The stretches of N densities between their critical points: S of them, every even one rises.
+
+    Of each the ends, (N, S), and the log densities there; NaN where a row has fewer.
+    """
+
+    def __init__(self, mixture: Univariate, ends: list[Array], heights: list[Array]) -> None:
+        self.mixture, self._ends, self._heights = mixture, ends, heights
+
+    @classmethod
+    def of(cls, mixture: Univariate, points: Array, level: Array) -> "_Stretches":
+        """Return them from the critical points, (N, S - 1), out to where p is below a level."""
+        rows = np.arange(len(points))
+        left, right = _outermost(mixture, level)
+        to = np.column_stack([points, np.full(len(points), np.nan)])
+        to[rows, (~np.isnan(points)).sum(axis=1)] = right
+        since = np.column_stack([left, points])
+        since[np.isnan(to)] = np.nan
+        return cls(mixture, [since, to], [_heights(mixture, each) for each in (since, to)])
+
+    def rows(self, chosen: Mask) -> "_Stretches":
+        """Return those of the chosen rows."""
+        ends, heights = ([each[chosen] for each in pair] for pair in (self._ends, self._heights))
+        return _Stretches(self.mixture.rows(chosen), ends, heights)
+
+    def borders(self, level: Array, near: Array | None = None) -> Array:
+        """Return where each stretch meets its density's level, (N, S), NaN where it does not.
+
+        Args:
+            level: (N,), of log p.
+            near: (N, S), borders of a level near by, to start from.
+        """
+        wanted = level[:, None]
+        low, high = np.minimum(*self._heights), np.maximum(*self._heights)
+        row, stretch = np.nonzero((low <= wanted) & (high > wanted))
+        since, to = (each[row, stretch] for each in self._ends)
+        start = 0.5 * (since + to)
+        if near is not None:
+            before = near[row, stretch]
+            start = np.where((before > since) & (before < to), before, start)
+        borders = np.full(low.shape, np.nan)
+        crossing = _Crossing(self.mixture.rows(row), level[row], stretch % 2 == 0)
+        borders[row, stretch] = bracketed_zeros(crossing, since, to, start)
+        return borders
+
+
+class _Crossing:
+    """How far log p is from a level, as the search asks for it; negated where it falls."""
+
+    def __init__(self, mixture: Univariate, level: Array, rises: Mask) -> None:
+        self._mixture, self._level, self._rises = mixture, level, rises
+
+    def ask(self, y: Array) -> tuple[Array, Array, Mask]:
+        """Return the distance, Newton's step, and which are on their level."""
+        log_density, slope, _ = self._mixture.log_density_and_slopes(y)
+        error = log_density - self._level
+        with np.errstate(all="ignore"):
+            change = -error / slope
+        return np.where(self._rises, error, -error), change, np.abs(error) <= _ON_LEVEL
+
+    def keep(self, chosen: Mask) -> None:
+        """Forget all brackets but the chosen ones."""
+        self._mixture = self._mixture.rows(chosen)
+        self._level, self._rises = self._level[chosen], self._rises[chosen]
+
+
+class _Excess:
+    """The mass asked for less that above a level, as the search asks for it."""
+
+    def __init__(self, stretches: _Stretches, mass: float) -> None:
+        self._stretches, self._mass = stretches, mass
+        self._borders: Array | None = None
+
+    def ask(self, level: Array) -> tuple[Array, Array, Mask]:
+        """Return the mass that is missing, Newton's step, and which levels are found."""
+        self._borders = self._stretches.borders(level, self._borders)
+        held, loss = _held(self._stretches.mixture, self._borders)
+        missing = self._mass - held
+        with np.errstate(all="ignore"):
+            change = -missing / loss
+        return missing, change, np.abs(missing) <= _CLOSE
+
+    def keep(self, chosen: Mask) -> None:
+        """Forget all rows but the chosen ones."""
+        self._stretches = self._stretches.rows(chosen)
+        if self._borders is not None:
+            self._borders = self._borders[chosen]
+
+
+def _held(mixture: Univariate, borders: Array) -> tuple[Array, Array]:
+    """Return the mass between the borders, and how fast it falls as the level of log p rises."""
+    row, stretch = np.nonzero(~np.isnan(borders))
+    part, y = mixture.rows(row), borders[row, stretch]
+    enters = stretch % 2 == 0
+    log_density, slope, _ = part.log_density_and_slopes(y)
+    # F at each border where one leaves the region, less F where one enters it; F as 1 less the
+    # upper tail where that is the smaller, the ones summed by themselves: nothing cancels.
+    below, above = part.cdf(y), part.cdf(y, upper=True)
+    tail = np.where(below <= above, below, -above)
+    one = np.where(below <= above, 0.0, 1.0)
+    with np.errstate(all="ignore"):
+        speed = np.exp(log_density) / np.abs(slope)
+    signed = np.where(enters, -1.0, 1.0)
+    tails, ones, loss = (
+        np.bincount(row, weights=each, minlength=len(borders)).astype(np.float64)
+        for each in (signed * tail, signed * one, speed)
+    )
+    return ones + tails, loss
+
+
+def _heights(mixture: Univariate, y: Array) -> Array:
+    """Return the log densities at y (N, J), NaN where y is."""
+    rows = np.repeat(np.arange(len(y)), y.shape[1])
+    return mixture.rows(rows).log_density(y.ravel()).reshape(y.shape)
+
+
+def _outermost(mixture: Univariate, level: Array) -> tuple[Array, Array]:
+    """Return points below and above which each log density is less than its level.
+
+    Beyond them every component is: log pi_k N_k <= level - log K.
+    """
+    share = level - np.log(len(mixture.mu))
+    excess = mixture.log_pi - np.log(mixture.sigma) - 0.5 * np.log(2.0 * np.pi) - share
+    reach = mixture.sigma * np.sqrt(2.0 * np.maximum(excess, 0.0))
+    used = mixture.log_pi > -np.inf
+    low = np.where(used, mixture.mu - reach, np.inf).min(axis=0)
+    high = np.where(used, mixture.mu + reach, -np.inf).max(axis=0)
+    return low, high
+
+
+def _packed(borders: Array) -> Array:
+    """Return borders (N, S) as intervals (N, I, 2), the NaN at the end of each row."""
+    order = np.argsort(np.isnan(borders), axis=1, kind="stable")
+    packed = np.take_along_axis(borders, order, axis=1)
+    most = int((~np.isnan(borders)).sum(axis=1).max(initial=2))
+    return packed[:, :most].reshape(len(borders), most // 2, 2)

@@ -1,0 +1,64 @@
+"""One safeguarded search for all that has no closed form, many brackets at a time."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_MOST_STEPS = 300
+# From here on every other step halves the bracket, so that no shape can stall the search.
+_STEPS_BEFORE_HALVING = 8
+# Those that are found leave the search once they are a tenth of those in it.
+_SHARE_TO_LEAVE = 0.9
+
+
+class Problem(Protocol):
+    """N increasing functions, each with a zero to be found."""
+
+    def ask(self, at: Array) -> tuple[Array, Array, Mask]:
+        """Return at (N,) each function's value, the step proposed from there, and which are done.
+
+        A step may be anything, not a number too: one that leaves the bracket is replaced.
+        """
+
+    def keep(self, chosen: Mask) -> None:
+        """Forget all functions but the chosen ones."""
+
+
+def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> Array:
+    """Return where each function is zero, shape (N,), or as close to it as floats come.
+
+    Args:
+        problem: the functions; it is used up.
+        low, high: (N,), around each zero.
+        start: (N,), within them.
+    """
+    found, missed = start.copy(), np.full(len(start), np.inf)
+    low, high, at, where = low.copy(), high.copy(), start, np.arange(len(start))
+    for step in range(_MOST_STEPS):
+        value, change, done = problem.ask(at)
+        error = np.abs(value)
+        better = error < missed
+        np.copyto(missed, error, where=better)
+        found[where[better]] = at[better]
+        np.copyto(low, at, where=value < 0.0)
+        np.copyto(high, at, where=~(value < 0.0))
+        middle = low + 0.5 * (high - low)
+        unfinished = ~done & (middle > low) & (middle < high)
+        left = np.count_nonzero(unfinished)
+        if not left:
+            break
+        with np.errstate(invalid="ignore", over="ignore"):
+            at = at + change
+        outside = ~((at > low) & (at < high))
+        if step > _STEPS_BEFORE_HALVING and step % 2:
+            outside[:] = True
+        np.copyto(at, middle, where=outside)
+        if left <= _SHARE_TO_LEAVE * len(at):
+            problem.keep(unfinished)
+            low, high, at = low[unfinished], high[unfinished], at[unfinished]
+            where, missed = where[unfinished], missed[unfinished]
+    return found
