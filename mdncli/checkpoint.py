@@ -17,7 +17,8 @@ import numpy as np
 
 from mdncli.archive import unpickled
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.model import Baseline, ConditionalDensity, TrainingRecord
+from mdncli.density.model import Baseline, ConditionalDensity
+from mdncli.density.record import Origin, TrainingRecord
 from mdncli.density.network import Architecture, Array, Perceptron
 from mdncli.density.report import MemberReport
 from mdncli.errors import ModelFileError
@@ -26,7 +27,7 @@ from mdncli.tables.columns import Column, Feature, Target
 from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _REFERENCE = ("reference.log_pi", "reference.mu", "reference.sigma")
 _SPLITS = ("nll_train", "nll_valid")
@@ -54,6 +55,7 @@ def save(model: ConditionalDensity, stream: BinaryIO) -> None:
         "reference": model.reference is not None,
         "baseline": model.baseline is not None,
         "baseline_nll": model.baseline.nll if model.baseline else math.nan,
+        "origin": asdict(model.origin),
         "state_dict": tensors,
     }
     # Through a buffer: given a path, torch would write the file's name into the archive.
@@ -83,7 +85,9 @@ def load(content: bytes, source: str) -> ConditionalDensity:
             f"{FORMAT_VERSION}. Upgrade mdn, or fit the model again."
         )
     try:
-        return _model(_from_version_1(plain) if version == 1 else plain)
+        if version == 1:
+            plain = _from_version_1(plain)
+        return _model(_from_version_2(plain) if version < FORMAT_VERSION else plain)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelFileError(f"{source}: the model file is damaged: {error}.") from error
 
@@ -121,6 +125,11 @@ def _from_version_1(plain: dict[str, Any]) -> dict[str, Any]:
         **{"schema": schema, "architecture": architecture, "record": record},
         **{"members": 1, "reference": False, "baseline_nll": math.nan, "state_dict": state},
     }
+
+
+def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 3 would hold: a model of unknown origin, never cross-validated."""
+    return {**plain, "record": {**plain["record"], "cv": []}, "origin": asdict(Origin())}
 
 
 def _state(model: ConditionalDensity) -> dict[str, Array]:
@@ -177,7 +186,15 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
         record=record,
         reference=_reference(state, architecture, targets) if plain["reference"] else None,
         baseline=baseline,
+        origin=_origin(plain["origin"]),
     )
+
+
+def _origin(plain: dict[str, Any]) -> Origin:
+    origin = Origin(**plain)
+    texts = [origin.command, origin.table_sha256, *origin.versions, *origin.versions.values()]
+    _expect(all(isinstance(text, str) for text in texts), "where the model comes from")
+    return origin
 
 
 def _reference(state: dict[str, Any], architecture: Architecture, targets: int) -> GaussianMixture:
@@ -226,6 +243,7 @@ def _check_record(record: TrainingRecord, members: int, mixtures: int) -> None:
         columns = [report.weight, report.leads, report.at_floor]
         _expect(all(len(column) == mixtures for column in columns), "the report on components")
         floats += [report.effective, *columns[0], *columns[1], *columns[2]]
+    _expect(all(isinstance(fold, dict) for fold in record.cv), "the cross-validation")
     _expect(whole and all(isinstance(v, float) for v in floats), "the training history")
 
 

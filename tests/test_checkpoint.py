@@ -93,8 +93,8 @@ def test_another_file_of_torch_is_refused() -> None:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(content: bytes) -> None:
-    with pytest.raises(ModelFileError, match="format 3; this mdn reads up to format 2. Upgrade"):
-        checkpoint.load(rewritten(content, format_version=3), "model.pt")
+    with pytest.raises(ModelFileError, match="format 4; this mdn reads up to format 3. Upgrade"):
+        checkpoint.load(rewritten(content, format_version=4), "model.pt")
 
 
 class Code:
@@ -240,3 +240,16 @@ def test_a_file_of_version_1_still_gives_its_answers() -> None:
     checkpoint.save(density, stream)
     again = checkpoint.load(stream.getvalue(), "again.pt")
     np.testing.assert_allclose(-again.nll(x, y), expected, atol=1e-7)
+
+
+def test_a_file_of_version_2_still_gives_its_answers() -> None:
+    content = (Path(__file__).parent / "files" / "version2.pt").read_bytes()
+    density = checkpoint.load(content, "version2.pt")
+    x, y = np.array([[-3.0], [0.5], [9.0]]), np.array([[1.0], [0.5], [7.0]])
+    expected = [3.3082727031838934, 3.279661002446196, 2.8196397075102007]
+    np.testing.assert_allclose(density.nll(x, y), expected, rtol=1e-5)
+    means = density.condition_reference(x).mean()[:, 0]
+    np.testing.assert_allclose(means, 0.35503327061752143, rtol=1e-6)
+    assert len(density.networks) == 2
+    assert density.origin.table_sha256 == ""
+    assert density.record.cv == []

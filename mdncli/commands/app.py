@@ -9,9 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 from mdncli.commands.console import fail
+from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.generate import generate
+from mdncli.commands.inspect import inspect
 from mdncli.commands.plot import plot
+from mdncli.commands.predict import predict
 from mdncli.commands.sample import sample
 from mdncli.commands.streams import ReaderGone, abandon_standard_output
 from mdncli.errors import DataError, InputOutputError, MdnError, UsageError
@@ -41,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (generate, fit, sample, plot):
+for command in (generate, fit, sample, predict, evaluate, inspect, plot):
     app.command()(command)
 
 

@@ -1,5 +1,6 @@
 """What a person reads while a command runs: all of it on standard error."""
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,15 @@ def error_console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def output_console() -> "Console":
+    """Return a console on standard output, for what was asked for, likewise without markup."""
+    from rich.console import Console
+
+    # In a pipe nothing is cut to a terminal's width.
+    width = None if sys.stdout.isatty() else 10_000
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -1,256 +1,55 @@
 """`mdn fit`."""
 
-from typing import Annotated, Any
+import shlex
 
 import typer
 
+from mdncli.commands import fit_options as given
 from mdncli.commands.learn import Request, run
 from mdncli.commands.options import Quiet, components, noise, widths
 from mdncli.commands.streams import STANDARD, write_json
 from mdncli.errors import UsageError
-from mdncli.settings import Activation, Covariance, Device, Preset, Settings
+from mdncli.settings import Settings
 
-_DEFAULTS = Settings()
-_COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
+# Of these the model file must not depend.
+_NOT_OF_THE_MODEL = {"data", "output", "as_json", "quiet"}
 _EXIT_STATUS = {"faults": 1, "interrupted": 130}
 
 
-def _option(
-    panel: str, text: str, default: object = None, *names: str, metavar: str | None = None
-) -> Any:
-    """Return an option of a panel, its default told in its help: a preset may have another."""
-    ending = "" if default is None else f" By default {default}."
-    return typer.Option(
-        *names, help=text + ending, metavar=metavar, rich_help_panel=panel, show_default=False
-    )
-
-
 def fit(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A CSV with a header; - for standard input.")
-    ],
-    target: Annotated[
-        list[str] | None,
-        _option(
-            _COLUMNS,
-            "What to predict. By default the last column.",
-            None,
-            "--target",
-            "-t",
-            metavar="COL,…",
-        ),
-    ] = None,
-    feature: Annotated[
-        list[str] | None,
-        _option(
-            _COLUMNS,
-            "What to predict from. By default all others.",
-            None,
-            "--feature",
-            "-x",
-            metavar="COL,…",
-        ),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, _option(_COLUMNS, "Columns to leave out.", metavar="COL,…")
-    ] = None,
-    group: Annotated[
-        str | None,
-        _option(
-            _COLUMNS,
-            "Rows alike in this column are never split between learning and holding out; it is no "
-            "feature.",
-            metavar="COL",
-        ),
-    ] = None,
-    valid_file: Annotated[
-        str | None,
-        _option(
-            _COLUMNS,
-            "Rows of your own to hold out for early stopping: a CSV like DATA.",
-            metavar="FILE",
-        ),
-    ] = None,
-    min_sigma: Annotated[
-        list[str] | None,
-        _option(
-            _COLUMNS,
-            "The smallest σ, in the target's units; a=0.1,b=2 for several. By default step/√(2π) "
-            "for a target recorded in steps, else 1e-4 of its standard deviation.",
-            metavar="SIGMA",
-        ),
-    ] = None,
-    preset: Annotated[
-        Preset,
-        _option(
-            _NETWORK,
-            "A whole recipe; options given by hand override it. On real tables fast takes half "
-            "the time of default, for an NLL up to 0.5 nats higher; best, 20 networks of 6 "
-            "components, takes 8 to 22 times as long, for one 0.1 to 0.6 nats lower.",
-        ),
-    ] = "default",
-    members: Annotated[
-        int | None,
-        _option(
-            _NETWORK,
-            "Networks learned at once and averaged; each of several holds out 1/max(M, 5) of the "
-            "rows.",
-            _DEFAULTS.members,
-            metavar="M",
-        ),
-    ] = None,
-    mixtures: Annotated[
-        str | None,
-        _option(
-            _NETWORK,
-            "Components K of each member; auto: as few as rows held out call for, found in about "
-            "4.5 times the steps of one fit at most.",
-            _DEFAULTS.mixtures,
-            "--mixtures",
-            "-k",
-            metavar="K",
-        ),
-    ] = None,
-    hidden: Annotated[
-        str | None,
-        _option(
-            _NETWORK,
-            "Widths of the hidden layers.",
-            ",".join(map(str, _DEFAULTS.hidden)),
-            metavar="W,…",
-        ),
-    ] = None,
-    activation: Annotated[
-        Activation | None, _option(_NETWORK, "After each hidden layer.", _DEFAULTS.activation)
-    ] = None,
-    frequencies: Annotated[
-        int | None,
-        _option(
-            _NETWORK,
-            "Sines and cosines of each feature beside it, for curves of many turns.",
-            _DEFAULTS.frequencies,
-            metavar="Q",
-        ),
-    ] = None,
-    covariance: Annotated[
-        Covariance | None,
-        _option(
-            _NETWORK,
-            "With several targets: a σ each, or one for all in standard deviations of each.",
-            _DEFAULTS.covariance,
-        ),
-    ] = None,
-    valid: Annotated[
-        float | None,
-        _option(
-            _LEARNING,
-            "Share of rows held out for early stopping by a single member.",
-            _DEFAULTS.valid,
-            metavar="SHARE",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        _option(
-            _LEARNING,
-            "Steps of learning on up to 5000 rows; on more, √(rows/5000) times as many.",
-            _DEFAULTS.steps,
-            metavar="N",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, _option(_LEARNING, "Passes over the rows, instead of steps.", metavar="N")
-    ] = None,
-    patience: Annotated[
-        int | None,
-        _option(
-            _LEARNING,
-            "Stop after so many epochs without a better validation NLL. By default a third of all.",
-            metavar="N",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, _option(_LEARNING, "Rows a step.", _DEFAULTS.batch_size, metavar="N")
-    ] = None,
-    lr: Annotated[
-        float | None, _option(_LEARNING, "The learning rate's peak.", _DEFAULTS.lr, metavar="RATE")
-    ] = None,
-    weight_decay: Annotated[
-        float | None,
-        _option(
-            _LEARNING,
-            "Decoupled weight decay. Between 0 and 0.2 it hardly matters.",
-            _DEFAULTS.weight_decay,
-            metavar="DECAY",
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None,
-        _option(
-            _LEARNING,
-            "The chance that a hidden unit is left out of a step. It pays for one member; where σ "
-            "must become small, and for ensembles, it does not.",
-            _DEFAULTS.dropout,
-            metavar="P",
-        ),
-    ] = None,
-    noise_x: Annotated[
-        str | None,
-        _option(
-            _LEARNING,
-            "Fresh noise on the standardized features at every step; auto: 0.1 rows^(-1/(4 + "
-            "columns)). It broadens the density; it paid on no table tried.",
-            _DEFAULTS.noise_x,
-            metavar="STD",
-        ),
-    ] = None,
-    noise_y: Annotated[
-        str | None,
-        _option(
-            _LEARNING, "Likewise on the standardized targets.", _DEFAULTS.noise_y, metavar="STD"
-        ),
-    ] = None,
-    time_limit: Annotated[
-        float | None,
-        _option(
-            _LEARNING,
-            "End with the best model so far after so many seconds of learning.",
-            metavar="SECONDS",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        _option(
-            _LEARNING, "Of the split, the first weights and the order of rows.", _DEFAULTS.seed
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, _option(_LEARNING, "Processor threads.", _DEFAULTS.threads)
-    ] = None,
-    device: Annotated[
-        Device | None, _option(_LEARNING, "auto: CUDA where there is one.", _DEFAULTS.device)
-    ] = None,
-    baseline: Annotated[
-        bool,
-        _option(
-            _LEARNING,
-            "Also fit the same trunk by least squares, to compare with.",
-            None,
-            "--baseline",
-        ),
-    ] = False,
-    output: Annotated[
-        str,
-        _option(
-            _RESULT,
-            "The model file, by default model.pt; - for standard output.",
-            None,
-            "--output",
-            "-o",
-            metavar="FILE",
-        ),
-    ] = "model.pt",
-    as_json: Annotated[bool, _option(_RESULT, "Print the result as JSON.", None, "--json")] = False,
+    context: typer.Context,
+    data: given.Data,
+    target: given.Target = None,
+    feature: given.Feature = None,
+    ignore: given.Ignore = None,
+    group: given.Group = None,
+    valid_file: given.ValidFile = None,
+    min_sigma: given.MinSigma = None,
+    cv: given.Cv = None,
+    preset: given.Preset = "default",
+    members: given.Members = None,
+    mixtures: given.Mixtures = None,
+    hidden: given.Hidden = None,
+    activation: given.Activation = None,
+    frequencies: given.Frequencies = None,
+    covariance: given.Covariance = None,
+    valid: given.Valid = None,
+    steps: given.Steps = None,
+    epochs: given.Epochs = None,
+    patience: given.Patience = None,
+    batch_size: given.BatchSize = None,
+    lr: given.Lr = None,
+    weight_decay: given.WeightDecay = None,
+    dropout: given.Dropout = None,
+    noise_x: given.NoiseX = None,
+    noise_y: given.NoiseY = None,
+    time_limit: given.TimeLimit = None,
+    seed: given.Seed = None,
+    threads: given.Threads = None,
+    device: given.Device = None,
+    baseline: given.Baseline = False,
+    output: given.Output = "model.pt",
+    as_json: given.AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Learn p(y | x) from a table and write it to a model file.
@@ -288,8 +87,36 @@ def fit(
         device=device,
         baseline=baseline or None,
     )
-    request = Request(data, target, feature, ignore, group, valid_file, min_sigma)
+    request = Request(
+        data,
+        target,
+        feature,
+        ignore,
+        group,
+        valid_file,
+        min_sigma,
+        folds=cv,
+        command=_command_line(context),
+    )
     result = run(request, settings, output, quiet=quiet, valid_given=valid is not None)
     if as_json:
         write_json(result)
     raise typer.Exit(_EXIT_STATUS.get(result["stopped"], 0))
+
+
+def _command_line(context: typer.Context) -> str:
+    """Return the options that were given, as the model keeps them: with no name of a file."""
+    words = ["mdn", "fit", "DATA"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE" or name in _NOT_OF_THE_MODEL:
+            continue
+        flag = max(parameter.opts, key=len)
+        value = context.params[name]
+        if value is True:
+            words.append(flag)
+            continue
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words += [flag, "FILE" if name == "valid_file" else str(each)]
+    return shlex.join(words)

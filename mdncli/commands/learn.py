@@ -1,7 +1,8 @@
 """What `mdn fit` does: read the table, learn, write the model file, and tell how it went."""
 
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ from mdncli.commands.options import named_columns, smallest_sigmas
 from mdncli.commands.progress import stop_on_interrupt, watch
 from mdncli.commands.streams import (
     STANDARD,
+    input_name,
     only_one_from_standard_input,
     open_table,
+    read_input,
     spare_inputs,
     writing,
 )
@@ -22,6 +25,7 @@ from mdncli.settings import Settings
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
+    from mdncli.density.evaluation import Evaluation
     from mdncli.density.model import ConditionalDensity
     from mdncli.density.network import Array
     from mdncli.learning.splits import Examples
@@ -45,6 +49,18 @@ class Request:
     group: str | None = None
     valid_file: str | None = None
     min_sigma: list[str] | None = None
+    folds: int | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What was read to learn from."""
+
+    examples: "Examples"
+    schema: "Schema"
+    floors: dict[str, float]
+    table_sha256: str
 
 
 def run(
@@ -53,15 +69,13 @@ def run(
     """Learn as asked, write the model file, and return what `--json` prints."""
     started = perf_counter()
     _check(request, settings, output, valid_given)
-    examples, schema = _read(request, quiet=quiet)
-    _warn_of_a_shared_floor(schema, settings)
+    lesson = _read(request, quiet=quiet)
+    _warn_of_a_shared_floor(lesson.schema, settings)
     read = perf_counter() - started
 
     from mdncli import checkpoint
-    from mdncli.learning.training import fit
 
-    with stop_on_interrupt() as stop:
-        density, seconds = watch(fit(examples, schema, settings, stop=stop), quiet=quiet)
+    density, seconds = _learn(lesson, request, settings, quiet=quiet)
     with writing(output) as stream:
         checkpoint.save(density, stream)
     times = {"read": read, "train": seconds, "total": perf_counter() - started}
@@ -71,12 +85,46 @@ def run(
     return _result(density, output, times)
 
 
+def _learn(
+    lesson: Lesson, request: Request, settings: Settings, *, quiet: bool
+) -> tuple["ConditionalDensity", float]:
+    """Return the density, cross-validated first if that was asked for, and the seconds it took."""
+    from mdncli.density.record import Origin
+    from mdncli.learning.crossvalidation import cross_validate
+    from mdncli.learning.training import fit, versions
+
+    examples, schema = lesson.examples, lesson.schema
+    folds: list[Evaluation] = []
+    before = 0.0
+    with stop_on_interrupt() as stop:
+        if request.folds:
+            folds, before = watch(
+                cross_validate(
+                    examples,
+                    schema,
+                    settings,
+                    request.folds,
+                    min_sigma=lesson.floors,
+                    stop=stop,
+                ),
+                quiet=quiet,
+            )
+        density, seconds = watch(fit(examples, schema, settings, stop=stop), quiet=quiet)
+    record = replace(density.record, cv=[fold.to_plain() for fold in folds])
+    origin = Origin(request.command, lesson.table_sha256, versions())
+    return replace(density, record=record, origin=origin), before + seconds
+
+
 def _check(request: Request, settings: Settings, output: str, valid_given: bool) -> None:
     """Refuse, before anything is read, what the command line alone shows to be wrong."""
     if request.group and request.valid_file:
         raise UsageError(
             "--group and --valid-file exclude each other: your own rows are not split."
         )
+    if request.folds is not None and request.folds < 2:
+        raise UsageError(f"--cv is {request.folds}: it must be at least 2.")
+    if request.folds and request.valid_file:
+        raise UsageError("--cv and --valid-file exclude each other: each fold is held out in turn.")
     inputs = {"DATA": request.data, "--valid-file": request.valid_file}
     only_one_from_standard_input(**inputs)
     spare_inputs(output, *inputs.values())
@@ -87,12 +135,14 @@ def _check(request: Request, settings: Settings, output: str, valid_given: bool)
         warn(f"--valid is for the rows that one member holds out; here {why}.")
 
 
-def _read(request: Request, *, quiet: bool) -> tuple["Examples", "Schema"]:
+def _read(request: Request, *, quiet: bool) -> Lesson:
     """Return the rows to learn from and their schema."""
     from mdncli.learning.splits import Examples
+    from mdncli.tables.reader import parse_csv
     from mdncli.tables.schema import learnable
 
-    table = open_table(request.data)
+    content = read_input(request.data)
+    table = parse_csv(content, input_name(request.data))
     roles = _roles(request, table)
     x, y = _numbers(table, roles)
     floors = smallest_sigmas(request.min_sigma, roles.targets)
@@ -106,7 +156,7 @@ def _read(request: Request, *, quiet: bool) -> tuple["Examples", "Schema"]:
         own_x = own_x[:, kept]
     examples = Examples(x[:, kept], y, groups, own_x, own_y)
     _say_what_was_read(examples, schema, roles, quiet=quiet)
-    return examples, schema
+    return Lesson(examples, schema, floors, hashlib.sha256(content).hexdigest())
 
 
 def _roles(request: Request, table: "Table") -> "Roles":
@@ -200,5 +250,6 @@ def _result(
         "faults": record.faults,
         "tried": {str(candidate): nll for candidate, nll in record.tried.items()},
         "components": [vars(member) for member in record.components],
+        "cv": record.cv,
         "seconds": seconds,
     }

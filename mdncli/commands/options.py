@@ -1,7 +1,7 @@
 """Options that several commands share, each declared once, and how their texts are read."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,10 @@ Output = Annotated[
 ]
 Seed = Annotated[
     int, typer.Option(min=0, help="Of the random numbers: the same seed, the same output.")
+]
+BadRows = Annotated[
+    Literal["fail", "skip"],
+    typer.Option(help="What a cell that is empty or no finite number does: fail, or skip its row."),
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
@@ -107,19 +111,54 @@ def finite_number(option: str, text: str) -> float:
     return value
 
 
+def numbers_of_targets(flag: str, texts: list[str] | None, targets: list[str]) -> dict[str, float]:
+    """Return the number of each target that an option names; a single target need not be named."""
+    if texts and len(texts) == len(targets) == 1 and "=" not in texts[0]:
+        return {targets[0]: finite_number(flag, texts[0])}
+    return named_numbers(flag, "target", texts or [], targets)
+
+
+def probabilities(flag: str, texts: list[str] | None) -> tuple[float, ...]:
+    """Return the numbers of an option's texts, such as `0.05,0.95`, each once.
+
+    Raises:
+        UsageError: one is no number between 0 and 1.
+    """
+    chosen: list[float] = []
+    for text in texts or []:
+        for part in text.split(","):
+            value = finite_number(flag, part)
+            if not 0.0 < value < 1.0:
+                raise UsageError(f"{flag} is {part.strip()}: it must be between 0 and 1.")
+            chosen += [value] if value not in chosen else []
+    return tuple(chosen)
+
+
 def smallest_sigmas(texts: list[str] | None, targets: list[str]) -> dict[str, float]:
     """Return the smallest sigma of each target that `--min-sigma` names.
 
-    A single target need not be named: `0.1` will do.
+    Raises:
+        UsageError: one is not positive, or a text has another form.
     """
-    if texts and len(texts) == len(targets) == 1 and "=" not in texts[0]:
-        values = {targets[0]: finite_number("--min-sigma", texts[0])}
-    else:
-        values = named_numbers("--min-sigma", "target", texts or [], targets)
+    values = numbers_of_targets("--min-sigma", texts, targets)
     for name, value in values.items():
         if not value > 0.0:
             raise UsageError(f"--min-sigma of {quoted(name)} is {value:g}: it must be positive.")
     return values
+
+
+def limits(texts: list[str] | None, names: tuple[str, ...]) -> dict[str, float]:
+    """Return the greatest value allowed of each score in texts such as `nll=1.5`."""
+    most: dict[str, float] = {}
+    for text in texts or []:
+        name, equals, number = text.partition("=")
+        if not equals or name.strip() not in names:
+            raise UsageError(
+                f"--fail-over {quoted(text)}: write it as SCORE=MOST, the score one of "
+                f"{', '.join(names)}."
+            )
+        most[name.strip()] = finite_number(f"--fail-over {quoted(text)}", number)
+    return most
 
 
 def components(text: str | None) -> Mixtures | None:

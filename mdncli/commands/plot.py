@@ -24,8 +24,21 @@ if TYPE_CHECKING:
     from mdncli.density.network import Array
 
 Kind = Literal[
-    "overview", "parameters", "components", "samples", "density", "modes", "comparison", "training"
+    "overview",
+    "parameters",
+    "components",
+    "samples",
+    "density",
+    "modes",
+    "intervals",
+    "comparison",
+    "training",
+    "calibration",
+    "residuals",
+    "row",
 ]
+_NEED_DATA = ("comparison", "calibration", "residuals")
+_NEED_ROWS = ("calibration", "residuals", "row")
 
 
 def plot(
@@ -40,12 +53,20 @@ def plot(
         typer.Option(
             metavar="COL",
             help="The feature on the horizontal axis, the others held at their medians. By default "
-            "the one with the largest effect on the mean.",
+            "the one with the largest effect on the mean. Some kinds have no such axis.",
         ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(metavar="COL", help="Which of several targets; by default the first."),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --kind row: a CSV whose first rows' predicted densities are shown, with "
+            "their targets if it has them; - for standard input.",
+        ),
     ] = None,
     seed: Seed = 0,
     output: Annotated[
@@ -63,13 +84,13 @@ def plot(
 
     Example: mdn plot model.pt data.csv -o overview.png
 
-    Example: mdn plot model.pt data.csv --kind density -o density.svg
+    Example: mdn plot model.pt data.csv --kind calibration -o calibration.svg
+
+    Example: mdn plot model.pt --kind row --rows new.csv
     """
     file_format = _format(output)
-    only_one_from_standard_input(MODEL=model, DATA=data)
-    spare_inputs(output, model, data)
-    if kind == "comparison" and data is None:
-        raise UsageError("--kind comparison shows the data: mdn plot MODEL DATA --kind comparison")
+    _check(kind, model, data, rows)
+    spare_inputs(output, model, data, rows)
 
     density = open_model(model)
     if kind == "comparison" and density.baseline is None:
@@ -77,7 +98,10 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
-    x, y = _rows(density, data)
+    shown = data if rows is None else rows
+    x, y = _rows(density, shown, known=rows is None)
+    if kind in _NEED_ROWS and not len(x):
+        raise DataError(f"{input_name(str(shown))}: --kind {kind} needs rows, and there are none.")
     from mdncli.plots import kinds, style
 
     with warnings.catch_warnings():
@@ -89,6 +113,18 @@ def plot(
     say_written(output, quiet=quiet)
 
 
+def _check(kind: str, model: str, data: str | None, rows: str | None) -> None:
+    only_one_from_standard_input(MODEL=model, DATA=data, **{"--rows": rows})
+    if kind in _NEED_DATA and data is None:
+        raise UsageError(f"--kind {kind} shows the data: mdn plot MODEL DATA --kind {kind}")
+    if kind == "row" and rows is None:
+        raise UsageError(
+            "--kind row shows the rows of a file: mdn plot MODEL --kind row --rows FILE"
+        )
+    if kind != "row" and rows is not None:
+        raise UsageError("--rows is for --kind row. Add that, or give the table as DATA.")
+
+
 def _format(output: str) -> str:
     if output == STANDARD:
         return "png"
@@ -98,12 +134,23 @@ def _format(output: str) -> str:
     return suffix
 
 
-def _rows(density: "ConditionalDensity", data: str | None) -> tuple["Array", "Array"]:
-    """Return the rows to show, x (N, F) and y (N, T); none without a table."""
+def _rows(
+    density: "ConditionalDensity", path: str | None, *, known: bool
+) -> tuple["Array", "Array"]:
+    """Return the rows to show, x (N, F) and y (N, T); none without a table.
+
+    Unless the targets must be `known`, those without a column are NaN.
+    """
     import numpy as np
 
     features, targets = density.schema.feature_names, density.schema.target_names
-    if data is None:
+    if path is None:
         return np.empty((0, len(features))), np.empty((0, len(targets)))
-    table = open_table(data)
-    return table.numbers(features), table.numbers(targets)
+    table = open_table(path)
+    x = table.numbers(features)
+    if known:
+        return x, table.numbers(targets)
+    y = np.full((table.rows, len(targets)), np.nan)
+    there = [position for position, name in enumerate(targets) if name in table.columns]
+    y[:, there] = table.numbers([targets[position] for position in there])
+    return x, y

@@ -5,14 +5,14 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mdncli.commands.console import error_console, say
 
 if TYPE_CHECKING:
-    from mdncli.density.model import ConditionalDensity
     from mdncli.learning.lesson import Epoch
 
+Result = TypeVar("Result")
 Draw = Callable[["Epoch"], None]
 
 
@@ -34,19 +34,18 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def watch(
-    learning: "Generator[Epoch, None, ConditionalDensity]", *, quiet: bool
-) -> tuple["ConditionalDensity", float]:
-    """Draw the epochs as they end; return the density and the seconds of learning."""
+def watch(learning: "Generator[Epoch, None, Result]", *, quiet: bool) -> tuple[Result, float]:
+    """Draw the epochs as they end; return what learning returns and the seconds it took."""
     show = _silent if quiet else _live if sys.stderr.isatty() else _plain
-    seconds = 0.0
+    # Of every fit that is one of several, the time of its last epoch.
+    seconds: dict[str, float] = {}
     with show() as draw:
         while True:
             try:
                 epoch = next(learning)
             except StopIteration as ended:
-                return ended.value, seconds
-            seconds = epoch.seconds
+                return ended.value, sum(seconds.values())
+            seconds[epoch.fold] = epoch.seconds
             draw(epoch)
 
 
@@ -94,14 +93,13 @@ def _live() -> Iterator[Draw]:
                 "valid": epoch.nll_valid,
                 "reference": epoch.reference,
             }
-            if epoch.stage not in tasks:
-                tasks[epoch.stage] = progress.add_task("", total=epoch.epochs, **figures)
-            progress.update(
-                tasks[epoch.stage], completed=epoch.epoch, description=_at(epoch), **figures
-            )
+            name = epoch.fold + epoch.stage
+            if name not in tasks:
+                tasks[name] = progress.add_task("", total=epoch.epochs, **figures)
+            progress.update(tasks[name], completed=epoch.epoch, description=_at(epoch), **figures)
 
         yield draw
 
 
 def _at(epoch: "Epoch") -> str:
-    return f"{epoch.stage}epoch {epoch.epoch}/{epoch.epochs}"
+    return f"{epoch.fold}{epoch.stage}epoch {epoch.epoch}/{epoch.epochs}"

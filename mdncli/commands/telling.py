@@ -8,10 +8,13 @@ from mdncli.commands.streams import STANDARD
 from mdncli.words import listed
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from mdncli.density.model import ConditionalDensity
     from mdncli.density.report import MemberReport
 
-_WHY = {
+WHY_STOPPED = {
     "epochs": "all epochs done",
     "patience": "validation NLL no longer falls",
     "time": "the time limit",
@@ -35,24 +38,25 @@ def tell(density: "ConditionalDensity", seconds: dict[str, float], output: str) 
         ("target", listed(schema.target_names)),
         ("features", listed(schema.feature_names)),
         ("members, components", f"{len(density.networks)} of {density.architecture.mixtures}"),
-        *((f"tried K = {tried}", _nats(nll)) for tried, nll in record.tried.items()),
-        ("NLL, training", _nats(record.nll_train)),
-        ("NLL, validation", _nats(record.nll_valid)),
-        ("NLL without x", _nats(record.reference["nll_valid"], record.reference["nll_train"])),
+        *((f"tried K = {tried}", nats(nll)) for tried, nll in record.tried.items()),
+        *((f"fold {i}, NLL", nats(fold["nll"])) for i, fold in enumerate(record.cv, start=1)),
+        ("NLL, training", nats(record.nll_train)),
+        ("NLL, validation", nats(record.nll_valid)),
+        ("NLL without x", nats(record.reference["nll_valid"], record.reference["nll_train"])),
     ]
     if density.baseline:
-        rows.append(("NLL, least squares", _nats(density.baseline.nll)))
+        rows.append(("NLL, least squares", nats(density.baseline.nll)))
     best = sorted(set(record.best_epochs))
     kept = f"{best[0]}" if len(best) == 1 else f"{best[0]} to {best[-1]}"
     rows += [
-        ("stopped", f"{_WHY[record.stopped]}; best epoch {kept} of {record.epochs}"),
+        ("stopped", f"{WHY_STOPPED[record.stopped]}; best epoch {kept} of {record.epochs}"),
         ("time", _time(seconds)),
         ("model", "standard output" if output == STANDARD else output),
     ]
     for name, value in rows:
         table.add_row(name, value)
     error_console().print(table)
-    _tell_components(record.components)
+    tell_components(record.components, error_console())
     if min(record.nll_train, record.nll_valid) < 0.0:
         say("A negative NLL is no mistake: the density exceeds 1 where y is known to within less.")
 
@@ -71,40 +75,34 @@ def _held_out(rows: int, held_out: int) -> str:
     return f"{held_out} of them held out"
 
 
-def _nats(value: float, instead: float = math.nan) -> str:
+def nats(value: float, instead: float = math.nan) -> str:
+    """Return an NLL in words, or the other one if the first is not a number."""
     value = instead if math.isnan(value) else value
     return "none held out" if math.isnan(value) else f"{value:.4f} nats a row"
 
 
-def _tell_components(members: list["MemberReport"]) -> None:
+def tell_components(members: list["MemberReport"], console: "Console") -> None:
     """Write how each component is used: a row each for one member, a row a member for several."""
     if len(members) > 1:
-        _tell_members(members)
+        figures = [_figures(member) for member in members]
+        mean = [sum(each) / len(members) for each in zip(*figures, strict=True)]
+        names = [*map(str, range(1, len(members) + 1)), "mean"]
+        rows = [[name, *_formatted(f)] for name, f in zip(names, [*figures, mean], strict=True)]
+        titles = ["member", "heaviest", "lightest", "effective", "duplicates"]
+        console.print(_table([*titles, "weight at σ's floor"], rows))
         return
     [member] = members
     shares = list(zip(member.weight, member.leads, member.at_floor, strict=True))
     heaviest = sorted(range(len(shares)), key=lambda k: -shares[k][0])[:_MOST_COMPONENTS_SHOWN]
-    _table(
-        ["component", "mean weight", "leads on", "σ at its floor on"],
-        [[str(k + 1), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)],
-    )
-    say(
+    rows = [[str(k + 1), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)]
+    console.print(_table(["component", "mean weight", "leads on", "σ at its floor on"], rows))
+    console.print(
         f"effective components: {member.effective:.1f} of {len(shares)}; "
         f"duplicates: {member.duplicates}"
     )
 
 
-def _tell_members(members: list["MemberReport"]) -> None:
-    figures = [_figures(member) for member in members]
-    mean = [sum(each) / len(members) for each in zip(*figures, strict=True)]
-    names = [*map(str, range(1, len(members) + 1)), "mean"]
-    _table(
-        ["member", "heaviest", "lightest", "effective", "duplicates", "weight at σ's floor"],
-        [[name, *_formatted(each)] for name, each in zip(names, [*figures, mean], strict=True)],
-    )
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
+def _table(columns: list[str], rows: list[list[str]]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -112,7 +110,7 @@ def _table(columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*row)
-    error_console().print(table)
+    return table
 
 
 def _figures(member: "MemberReport") -> list[float]:

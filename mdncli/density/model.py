@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from mdncli.density.mixture import GaussianMixture, pooled
 from mdncli.density.network import Architecture, Array, Perceptron, split_head
 from mdncli.density.pieces import each_piece
-from mdncli.density.report import MemberReport
+from mdncli.density.record import Origin, TrainingRecord
+from mdncli.errors import DataError
 from mdncli.tables.frames import matrix
 from mdncli.tables.schema import Schema
 
 if TYPE_CHECKING:
     from mdncli.density.distribution import Distribution
+    from mdncli.density.evaluation import Evaluation
 
 Samples = tuple[NDArray[np.int64], Array, NDArray[np.int64]]
 
@@ -42,40 +44,6 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class TrainingRecord:
-    """How training went; NLLs are in nats a row, in the units of the file.
-
-    Attributes:
-        rows: that were learned from or held out.
-        rows_valid: of them, held out for early stopping, by whichever member.
-        epochs: trained.
-        best_epochs: of each member, the epoch whose weights it keeps, from 1.
-        stopped: why training ended: `epochs`, `patience`, `time`, `interrupted` or `faults`.
-        faults: times that NaN, inf or a blown-up loss was met and undone.
-        nll_train: of the model on the rows that it learned from.
-        nll_valid: on the rows held out, each by the member that held it out; of the model where
-            all members held out the same rows.
-        history: `nll_train` and `nll_valid` by epoch, as they were measured during training.
-        reference: NLL of the unconditional mixture on the rows of `nll_train` and `nll_valid`.
-        components: the report on each member's components.
-        tried: with `-k auto`, the mean held-out NLL of each number of components.
-    """
-
-    rows: int
-    rows_valid: int
-    epochs: int
-    best_epochs: list[int]
-    stopped: str
-    faults: int
-    nll_train: float
-    nll_valid: float
-    history: dict[str, list[float]]
-    reference: dict[str, float]
-    components: list[MemberReport]
-    tried: dict[int, float]
-
-
-@dataclass(frozen=True)
 class ConditionalDensity:
     """p(y | x) as mixture density networks (Bishop 1994) over standardized columns.
 
@@ -91,6 +59,7 @@ class ConditionalDensity:
         reference: one row, the mixture of as many components that knows nothing of x,
             standardized; None in a model of the first file format.
         baseline: the least-squares fit, if one was asked for.
+        origin: where it comes from; empty in a model of an earlier file format.
     """
 
     schema: Schema
@@ -100,6 +69,7 @@ class ConditionalDensity:
     record: TrainingRecord
     reference: GaussianMixture | None = None
     baseline: Baseline | None = None
+    origin: Origin = Origin()
 
     def condition(self, rows: Any) -> "Distribution":
         """Return the distribution of the targets given each row's features.
@@ -111,8 +81,8 @@ class ConditionalDensity:
         Raises:
             DataError: a feature is missing, or a value is not a finite number.
 
-        >>> model = getfixture("example_model")
-        >>> model.condition([[2.5], [3.0]]).mean().shape
+        >>> from mdncli import load
+        >>> load("model.pt").condition([[2.5], [3.0]]).mean().shape
         (2,)
         """
         # Here, since SciPy takes a while: drawing samples does without it.
@@ -158,6 +128,41 @@ class ConditionalDensity:
             )
             for network in self.networks
         ]
+
+    def evaluate(self, rows: Any, targets: Any = None) -> "Evaluation":
+        """Return how well the model meets rows whose targets are known.
+
+        Args:
+            rows: as `condition` takes them.
+            targets: an array (N,) or (N, T); or None, if `rows` is a DataFrame that has them.
+
+        Raises:
+            DataError: a column is missing, there are no rows, or a value is not a finite number.
+
+        >>> from mdncli import load, read_table
+        >>> load("model.pt").evaluate(read_table("data.csv")).rows
+        1000
+        """
+        from mdncli.density.evaluation import evaluate
+
+        x = matrix(rows, self.schema.feature_names)
+        y = matrix(rows if targets is None else targets, self.schema.target_names)
+        if len(x) != len(y) or not len(x):
+            raise DataError(f"{len(x)} rows with {len(y)} targets: as many are needed, and one.")
+        return evaluate(self, x, y)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the model is, as plain values: columns, architecture, settings, training."""
+        return {
+            "features": [asdict(feature) for feature in self.schema.features],
+            "targets": [asdict(target) for target in self.schema.targets],
+            "members": len(self.networks),
+            "architecture": self.architecture.to_plain(),
+            "settings": self.settings,
+            "record": asdict(self.record),
+            "nll_baseline": math.nan if self.baseline is None else self.baseline.nll,
+            "origin": asdict(self.origin),
+        }
 
     def nll(self, x: Array, y: Array) -> Array:
         """Return -log p(y | x), nats, shape (N,), for x (N, F) and y (N, T) as in the file."""

@@ -1,5 +1,7 @@
 """Modes of Gaussian mixtures: every one on the line, the best one found in several dimensions."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from mdncli.density.univariate import Univariate
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-_ROUNDS_OF_HALVING = 12
+_ROUNDS_OF_HALVING = 60
 # Starts of the search in several dimensions, from the most probable on.
 _MOST_STARTS = 64
 _SHIFTS = 200
@@ -42,10 +44,10 @@ def critical_points(mixture: Univariate, *, only_highest: bool = False) -> Array
     """Return where each density is flat: a maximum, a minimum, a maximum, … in rising order.
 
     All lie between the smallest and the largest mean. On an interval without a mean inside, the
-    components to its left pull the slope down and those to its right push it up, each by
-    pi_k / sigma_k^2 z phi(z), which has one peak, at z = 1. Where these bounds leave the sign of
-    the slope open the interval is halved, so that no pair of maximum and minimum is missed that
-    shows at a 4096th of the distance between two means. Each change of sign is then a bracket.
+    components to its left pull the slope down and those to its right push it up, each by a term
+    that has one peak. While the bounds this gives leave open the signs of both slope and bend the
+    interval is halved, so that none is missed, however narrow. Each change of sign of the slope
+    is then a bracket.
 
     Args:
         mixture: N of them.
@@ -54,6 +56,8 @@ def critical_points(mixture: Univariate, *, only_highest: bool = False) -> Array
     Returns:
         Shape (N, S), S odd; rows with fewer points end with NaN.
     """
+    if not mixture.mu.shape[1]:
+        return np.empty((0, 1))
     rows, x = _ends(mixture)
     left, right = _neighbours(rows)
     for _ in range(_ROUNDS_OF_HALVING):
@@ -89,22 +93,33 @@ def _neighbours(rows: Rows) -> tuple[Rows, Rows]:
 
 
 def _undecided(mixture: Univariate, rows: Rows, low: Array, high: Array) -> Mask:
-    """Return whether the slope may be zero inside each interval, shape (I,)."""
+    """Return whether each interval may hold two zeros of the slope or more, shape (I,).
+
+    Not where the slope keeps its sign, nor where the bend does. In units of p / phi component k
+    adds pi_k / sigma_k^2 z phi(z) to the slope, from the right, or takes it away, from the left;
+    and to the bend pi_k / sigma_k^3 (z^2 - 1) phi(z). The one peaks at z = 1, the other at sqrt(3).
+    """
     part = mixture.rows(rows)
     on_left = part.mu <= low
     near = np.where(on_left, low - part.mu, part.mu - high) / part.sigma
     far = np.where(on_left, high - part.mu, part.mu - low) / part.sigma
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = part.log_pi - 2.0 * np.log(part.sigma)
-        at_near, at_far = (scale + np.log(z) - 0.5 * z * z for z in (near, far))
-    least = np.minimum(at_near, at_far)
-    most = np.where((near < 1.0) & (far > 1.0), scale - 0.5, np.maximum(at_near, at_far))
-    top = most.max(axis=0)
-    top = np.where(np.isfinite(top), top, 0.0)
-    least, most = np.exp(least - top), np.exp(most - top)
-    down_least, down_most = ((each * on_left).sum(axis=0) for each in (least, most))
-    up_least, up_most = ((each * ~on_left).sum(axis=0) for each in (least, most))
-    undecided: Mask = ~((up_least > down_most) | (up_most < down_least))
+    scale = part.log_pi - 2.0 * np.log(part.sigma)
+    # A common factor, so that not all underflow.
+    scale -= (scale - 0.5 * near * near).max(axis=0)
+
+    def pull(z: Array) -> Array:
+        return z * np.exp(scale - 0.5 * z * z)
+
+    def curl(z: Array) -> Array:
+        return (z * z - 1.0) * np.exp(scale - 0.5 * z * z) / part.sigma
+
+    least, most = np.minimum(pull(near), pull(far)), pull(np.clip(1.0, near, far))
+    up, down = ~on_left, on_left
+    slope_open = (least * up).sum(axis=0) <= (most * down).sum(axis=0)
+    slope_open &= (most * up).sum(axis=0) >= (least * down).sum(axis=0)
+    bend_open = np.minimum(curl(near), curl(far)).sum(axis=0) < 0.0
+    bend_open &= curl(np.clip(math.sqrt(3.0), near, far)).sum(axis=0) > 0.0
+    undecided: Mask = slope_open & bend_open
     return undecided
 
 
@@ -177,7 +192,7 @@ def joint_modes(mixture: GaussianMixture) -> Array:
     Of more than 64 starts the most probable are taken.
     """
     one, other = np.triu_indices(mixture.mu.shape[1], k=1)
-    at_once = max(1, _TERMS_AT_ONCE // ((len(one) + 1) * mixture.mu[0].size))
+    at_once = max(1, _TERMS_AT_ONCE // ((len(one) + 1) * math.prod(mixture.mu.shape[1:])))
     best = [np.empty((0, mixture.mu.shape[2]))]
     for at in range(0, len(mixture.mu), at_once):
         some = GaussianMixture(*(part[at : at + at_once] for part in mixture.arrays()))

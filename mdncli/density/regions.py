@@ -2,9 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
+from mdncli.density.mixture import LOG_2PI
 from mdncli.density.modes import critical_points
-from mdncli.density.quantiles import quantiles
 from mdncli.density.roots import Mask, bracketed_zeros
 from mdncli.density.univariate import Univariate
 
@@ -38,11 +39,7 @@ def highest_density_regions(mixture: Univariate, mass: float) -> Array:
         return np.empty((0, 1, 2))
     points = critical_points(mixture)
     heights = _heights(mixture, points)
-    # The region holds no lower density than the central interval of the same mass does.
-    tails = quantiles(mixture, np.array([0.5 * (1.0 - mass), 0.5 * (1.0 + mass)]))
-    inside = (points >= tails[:, :1]) & (points <= tails[:, 1:])
-    lowest = np.where(inside, heights, np.inf).min(axis=1)
-    lowest = np.minimum(lowest, _heights(mixture, tails).min(axis=1))
+    lowest = _below_level(mixture, mass)
     stretches = _Stretches.of(mixture, points, lowest - 1.0)
     excess = _Excess(stretches, mass)
     level = bracketed_zeros(excess, lowest, np.nanmax(heights, axis=1), lowest)
@@ -179,6 +176,20 @@ def _held(mixture: Univariate, borders: Array) -> tuple[Array, Array]:
     return ones + tails, loss
 
 
+def _below_level(mixture: Univariate, mass: float) -> Array:
+    """Return a log density that is below the level sought, shape (N,).
+
+    No set that holds the mass is above the level throughout. Such a set are the central intervals
+    of the components, but for light ones, which hold half of what may be outside, together at most.
+    """
+    components = len(mixture.mu)
+    light = mixture.log_pi < np.log(0.5 * (1.0 - mass) / components)
+    edge = ndtri(0.5 * (1.0 - mass) / (1.0 + mass))
+    at_edge = mixture.log_pi - np.log(mixture.sigma) - 0.5 * (edge * edge + LOG_2PI)
+    lowest: Array = np.where(light, np.inf, at_edge).min(axis=0)
+    return lowest
+
+
 def _heights(mixture: Univariate, y: Array) -> Array:
     """Return the log densities at y (N, J), NaN where y is."""
     rows = np.repeat(np.arange(len(y)), y.shape[1])
@@ -188,7 +199,8 @@ def _heights(mixture: Univariate, y: Array) -> Array:
 def _outermost(mixture: Univariate, level: Array) -> tuple[Array, Array]:
     """Return points below and above which each log density is less than its level.
 
-    Beyond them every component is: log pi_k N_k <= level - log K.
+    Beyond them every component is: log pi_k N_k <= level - log K. One float further out, for a
+    sigma less than the distance of floats.
     """
     share = level - np.log(len(mixture.mu))
     excess = mixture.log_pi - np.log(mixture.sigma) - 0.5 * np.log(2.0 * np.pi) - share
@@ -196,7 +208,7 @@ def _outermost(mixture: Univariate, level: Array) -> tuple[Array, Array]:
     used = mixture.log_pi > -np.inf
     low = np.where(used, mixture.mu - reach, np.inf).min(axis=0)
     high = np.where(used, mixture.mu + reach, -np.inf).max(axis=0)
-    return low, high
+    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
 def _packed(borders: Array) -> Array:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.model import Baseline, ConditionalDensity, TrainingRecord
+from mdncli.density.model import Baseline, ConditionalDensity
+from mdncli.density.record import TrainingRecord
 from mdncli.density.network import Architecture, Array
 from mdncli.density.report import MemberReport, report
 from mdncli.errors import DataError, UsageError
@@ -46,6 +47,7 @@ class Epoch:
         reference: NLL of the unconditional mixture on the rows held out, or on the training rows
             if there are none.
         seconds: of learning so far.
+        fold: of a cross-validation, what it is called.
     """
 
     stage: str
@@ -55,6 +57,7 @@ class Epoch:
     nll_valid: float
     reference: float
     seconds: float
+    fold: str = ""
 
 
 class Watch:

@@ -98,13 +98,22 @@ def split(
         most = rows if groups is None else int(groups.max()) + 1
         folds = min(max(members, _FEWEST_FOLDS), most)
         goals = np.full(folds, rows / folds)
-    if groups is None:
-        parts = np.split(rng.permutation(rows), np.round(goals.cumsum()[:-1]).astype(int))
-    else:
-        parts = _whole_groups(groups, goals, rng)
-    mine = [0] if members == 1 else [member % len(parts) for member in range(members)]
-    train = [np.concatenate([part for j, part in enumerate(parts) if j != i]) for i in mine]
-    return Split(train, [parts[i] for i in mine])
+    folds_of_rows = parts(rows, goals, rng, groups)
+    mine = [member % len(folds_of_rows) for member in range(members)]
+    train = [np.concatenate([part for j, part in enumerate(folds_of_rows) if j != i]) for i in mine]
+    return Split(train, [folds_of_rows[i] for i in mine])
+
+
+def parts(
+    rows: int,
+    goals: NDArray[np.float64],
+    rng: np.random.Generator,
+    groups: NDArray[np.int64] | None = None,
+) -> list[Rows]:
+    """Return the rows in random parts of about as many as each goal says, no group in two."""
+    if groups is not None:
+        return _whole_groups(groups, goals, rng)
+    return np.split(rng.permutation(rows), np.round(goals.cumsum()[:-1]).astype(int))
 
 
 def _whole_groups(

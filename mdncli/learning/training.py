@@ -1,12 +1,16 @@
 """Learning: from rows to a conditional density, one record an epoch."""
 
 import contextlib
+import platform
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 
+from mdncli import __version__
 from mdncli.density.model import ConditionalDensity
+from mdncli.density.record import Origin
 from mdncli.learning.lesson import Epoch, Lesson, Watch
 from mdncli.learning.search import choose_mixtures
 from mdncli.learning.splits import Examples
@@ -54,6 +58,17 @@ def fit(
         return replace(density, record=replace(density.record, tried=tried))
 
 
+def learned(examples: Examples, schema: Schema, settings: Settings) -> ConditionalDensity:
+    """Return what `fit` does, without a word on the way."""
+    learning = fit(examples, schema, settings)
+    while True:
+        try:
+            next(learning)
+        except StopIteration as ended:
+            density: ConditionalDensity = ended.value
+            return replace(density, origin=Origin(versions=versions()))
+
+
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -62,3 +77,13 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides a fit's result, by name."""
+    return {
+        "mdncli": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }

@@ -5,7 +5,8 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mdncli.density.model import ConditionalDensity, TrainingRecord
+from mdncli.density.model import ConditionalDensity
+from mdncli.density.record import TrainingRecord
 from mdncli.plots.style import COLOURS, DATA, canvas, plain
 
 

@@ -62,11 +62,27 @@ class Table:
         Raises:
             DataError: a column is missing, or a cell is empty, is not a number, or is not finite.
         """
-        self.require(names)
-        values = np.empty((self.rows, len(names)))
-        for position, name in enumerate(names):
-            values[:, position] = self._column(name, remedy)
+        values = self._parsed(names)
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            position = int(wrong.any(axis=0).argmax())
+            rows = np.flatnonzero(wrong[:, position])
+            raise DataError(self._bad_cells(names[position], rows, remedy))
         return values
+
+    def usable_numbers(self, names: list[str]) -> tuple[NDArray[np.float64], str]:
+        """Return what `numbers` does with NaN for every bad cell, and what is wrong with the first.
+
+        Raises:
+            DataError: a column is missing.
+        """
+        values = self._parsed(names)
+        wrong = ~np.isfinite(values)
+        values[wrong] = np.nan
+        if not wrong.any():
+            return values, ""
+        row, position = (int(each) for each in np.argwhere(wrong)[0])
+        return values, self._bad_cell(names[position], row)
 
     def codes(self, name: str) -> NDArray[np.int64]:
         """Return a number for each distinct text of a column, from 0, shape (N,).
@@ -79,7 +95,16 @@ class Table:
         texts = self.columns[name].to_pylist()
         return np.array([distinct.setdefault(text, len(distinct)) for text in texts])
 
-    def _column(self, name: str, remedy: str) -> NDArray[np.float64]:
+    def _parsed(self, names: list[str]) -> NDArray[np.float64]:
+        """Return columns as numbers, shape (N, len(names)), a bad cell as NaN or infinite."""
+        self.require(names)
+        # Each column on its own in memory: so it is written, and so it will be read.
+        values = np.empty((len(names), self.rows)).T
+        for position, name in enumerate(names):
+            values[:, position] = self._column(name)
+        return values
+
+    def _column(self, name: str) -> NDArray[np.float64]:
         text = self.columns[name]
         try:
             values = pc.cast(text, pa.float64())
@@ -88,20 +113,18 @@ class Table:
             text = pc.utf8_trim_whitespace(text)
             cells = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, "nan")
             values = pc.cast(cells, pa.float64())
-        numbers = _array(values)
-        wrong = ~np.isfinite(numbers)
-        if wrong.any():
-            raise DataError(self._bad_cells(name, np.flatnonzero(wrong), remedy))
-        return numbers
+        return _array(values)
 
     def _bad_cells(self, name: str, rows: NDArray[np.intp], remedy: str) -> str:
-        first = int(rows[0])
-        cell = self.columns[name][first].as_py()
         more = f" {len(rows) - 1} more cells of this column are like it." if len(rows) > 1 else ""
         return (
-            f"{self.source}, row {first + 1}, column {quoted(name)}: {_fault(cell)}.{more} "
+            f"{self._bad_cell(name, int(rows[0]))}.{more} "
             f"Correct the cell or remove the row{remedy.format(shlex.quote(name))}."
         )
+
+    def _bad_cell(self, name: str, row: int) -> str:
+        cell = self.columns[name][row].as_py()
+        return f"{self.source}, row {row + 1}, column {quoted(name)}: {_fault(cell)}"
 
 
 def _array(values: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mdncli.tables.reader import Table
 
 FEWEST_ROWS = 10
+_FAR_OUTSIDE = 0.1
 # In standard deviations of the target.
 _FINEST_SIGMA = 1e-6
 
@@ -57,6 +58,20 @@ class Schema:
         columns = np.asarray(x, dtype=np.float64).T
         pairs = zip(self.features, columns, strict=True)
         return np.column_stack([feature.standardize(values) for feature, values in pairs])
+
+    def extrapolates(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rows of x, (N, F), have a feature far outside its training range.
+
+        By more than a tenth of the range; shape (N,).
+        """
+        lowest = np.array([feature.lowest for feature in self.features])
+        highest = np.array([feature.highest for feature in self.features])
+        with np.errstate(over="ignore"):
+            margin = _FAR_OUTSIDE * (highest - lowest)
+            outside: NDArray[np.bool_] = ((x < lowest - margin) | (x > highest + margin)).any(
+                axis=1
+            )
+        return outside
 
     def standardize_targets(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return y, shape (N, T), in training standard deviations from the training mean."""

@@ -21,7 +21,8 @@ _NEEDS_QUOTES = '[",\r\n]'
 def write_csv(stream: BinaryIO, chunks: Iterable[Columns]) -> None:
     """Write tables one below another, under the header of the first.
 
-    Numbers are written as they read back; text as it is, in quotes only where it needs them.
+    Numbers are written as they read back, NaN as an empty cell; text as it is, in quotes only where
+    it needs them.
 
     Args:
         stream: takes the bytes, UTF-8 with LF line ends.
@@ -31,7 +32,7 @@ def write_csv(stream: BinaryIO, chunks: Iterable[Columns]) -> None:
         if position == 0:
             _write_rows(stream, [list(columns)])
         table = pa.table({name: _arrow(values) for name, values in columns.items()})
-        if any(_needs_quotes(column) for column in table.columns):
+        if any(_needs_quotes(column) for column in table.columns) or _has_blank_lines(table):
             # Arrow would put every text cell in quotes.
             texts = [_texts(column) for column in table.columns]
             _write_rows(stream, zip(*texts, strict=True))
@@ -50,6 +51,21 @@ def _needs_quotes(column: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
     return bool(pc.any(pc.match_substring_regex(column, _NEEDS_QUOTES)).as_py())
+
+
+def _has_blank_lines(table: pa.Table) -> bool:
+    """Return whether a row would be an empty line, which readers pass over."""
+    return table.num_columns == 1 and (
+        table.column(0).null_count > 0 or _holds_empty_text(table.column(0))
+    )
+
+
+def _holds_empty_text(column: pa.ChunkedArray) -> bool:
+    if not pa.types.is_string(column.type):
+        return False
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.equal(column, "")).as_py())
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
@@ -71,7 +87,9 @@ def _arrow(values: Values) -> Any:
         return values
     kind = pa.float64() if values.dtype.kind == "f" else pa.int64()
     memory = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(kind, len(values), [None, memory])
+    there = values == values
+    valid = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [valid, memory])
 
 
 def _write_rows(stream: BinaryIO, rows: Iterable[Iterable[str]]) -> None:

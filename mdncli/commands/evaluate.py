@@ -1,0 +1,192 @@
+"""`mdn evaluate`."""
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mdncli.commands.console import output_console, say, say_written, warn
+from mdncli.commands.options import BadRows, Model, Quiet, limits
+from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
+from mdncli.commands.streams import (
+    STANDARD,
+    input_name,
+    only_one_from_standard_input,
+    open_model,
+    read_input,
+    spare_inputs,
+    write_json,
+    writing,
+)
+from mdncli.errors import DataError, UsageError
+from mdncli.words import listed, quoted
+
+if TYPE_CHECKING:
+    from mdncli.density.evaluation import Evaluation
+    from mdncli.density.model import ConditionalDensity
+
+SCORES = ("nll", "crps", "rmse", "pit_ks")
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="A CSV with features and targets; - for standard input."
+        ),
+    ],
+    fail_over: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORE=MOST",
+            help="Exit with 1 when a score (nll, crps, rmse, pit_ks) is greater, such as nll=1.5. "
+            "May be repeated.",
+        ),
+    ] = None,
+    per_row: Annotated[
+        bool,
+        typer.Option(
+            "--per-row",
+            help="Write every row with its scores as CSV: nll, y_crps, y_error, y_pit.",
+        ),
+    ] = False,
+    on_bad_rows: BadRows = "fail",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where --per-row writes; by default to standard output.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a fitted density on rows whose targets are known.
+
+    NLL in nats a row, CRPS and RMSE in the target's units: smaller is better. Skill is how many
+    nats lower the NLL is than that of a mixture that knows nothing of x. The PIT of right densities
+    is uniform.
+
+    Example: mdn evaluate model.pt test.csv
+
+    Example: mdn evaluate model.pt test.csv --json --fail-over nll=1.5
+    """
+    from mdncli.tables.reader import parse_csv
+
+    most = limits(fail_over, SCORES)
+    _check(model, data, per_row, output, as_json)
+    density = open_model(model)
+    content = read_input(data)
+    table = parse_csv(content, input_name(data))
+    targets = density.schema.target_names
+    rows = read_rows(density.schema, table, targets, skip=on_bad_rows == "skip")
+    used = ~rows.bad
+    if not used.any():
+        raise DataError(f"{table.source}: there are no rows to evaluate.")
+    if hashlib.sha256(content).hexdigest() == density.origin.table_sha256:
+        warn(f"{table.source} is the training table: scores on other rows will be worse.")
+    warn_of_skipped(rows, "they are left out of the scores")
+    x, y = rows.x[used], rows.y[used]
+    warn_of_extrapolation(int(density.schema.extrapolates(x).sum()), len(x))
+
+    from mdncli.density.evaluation import evaluate as scores_of
+
+    result = scores_of(density, x, y)
+    if per_row:
+        _write_rows(result, rows, output, quiet=quiet)
+    if as_json:
+        write_json(result.to_plain())
+    elif not per_row:
+        tell(result, density)
+    _warn(result)
+    raise typer.Exit(1 if _exceeded(result, most) else 0)
+
+
+def _check(model: str, data: str, per_row: bool, output: str | None, as_json: bool) -> None:
+    only_one_from_standard_input(MODEL=model, DATA=data)
+    spare_inputs(output, model, data)
+    if output is not None and not per_row:
+        raise UsageError("-o is where --per-row writes: add it. Scores go to the terminal.")
+    if per_row and as_json and output in (None, STANDARD):
+        raise UsageError("--per-row and --json both want standard output. Give --per-row an -o.")
+
+
+def _write_rows(result: "Evaluation", rows: Rows, output: str | None, *, quiet: bool) -> None:
+    """Write every row with its scores, those of a bad row empty."""
+    import numpy as np
+
+    from mdncli.tables.writer import write_csv
+
+    def everywhere(values: Any) -> Any:
+        whole = np.full(rows.count, math.nan)
+        whole[~rows.bad] = values
+        return whole
+
+    scores = {"nll": everywhere(result.by_row.nll)}
+    for position, target in enumerate(result.targets):
+        for name in ("crps", "error", "pit"):
+            values = getattr(result.by_row, name)[:, position]
+            scores[f"{target}_{name}"] = everywhere(values)
+    carried = rows.carried(slice(0, rows.count))
+    clash = [name for name in scores if name in carried]
+    if clash:
+        raise UsageError(f"--per-row: the table has {listed(clash)} already. Rename the column.")
+    with writing(output) as stream:
+        write_csv(stream, [{**carried, **scores}])
+    say_written(output, quiet=quiet)
+
+
+def tell(result: "Evaluation", density: "ConditionalDensity") -> None:
+    """Write the scores as a table: a column for each target."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=len(result.targets) > 1)
+    table.add_column("")
+    for name in result.targets:
+        table.add_column(quoted(name), justify="right")
+    table.add_row("rows", str(result.rows))
+    table.add_row("NLL, nats a row", f"{result.nll:.4f}")
+    skills = {
+        "without x": result.skill_unconditional,
+        "least squares": result.skill_baseline,
+    }
+    for name, skill in skills.items():
+        if not math.isnan(skill):
+            table.add_row(f"skill over {name}, nats", f"{skill:.4f}")
+    table.add_row("CRPS", *(f"{value:.4g}" for value in result.crps))
+    table.add_row("RMSE of the mean", *(f"{value:.4g}" for value in result.rmse))
+    for level, covered in result.coverage.items():
+        table.add_row(f"{level:.0%} intervals cover", *(f"{value:.1%}" for value in covered))
+        table.add_row("   of mean width", *(f"{value:.4g}" for value in result.width[level]))
+    table.add_row("PIT's distance from uniform", *(f"{value:.4f}" for value in result.pit_ks))
+    table.add_row("   its p-value", *(f"{value:.3g}" for value in result.pit_ks_p))
+    output_console().print(table)
+    stepped = [target.name for target in density.schema.targets if target.step is not None]
+    if stepped:
+        say(
+            f"{listed(stepped)} was recorded in steps, so its PIT is drawn within each value's "
+            "step (with a fixed seed): even the true density's would not be uniform otherwise."
+        )
+
+
+def _warn(result: "Evaluation") -> None:
+    if result.nll < result.resolution:
+        warn(
+            f"an NLL of {result.nll:.4f} claims more than was recorded: steps as fine as the "
+            f"target's allow {result.resolution:.4f} at best."
+        )
+
+
+def _exceeded(result: "Evaluation", most: dict[str, float]) -> bool:
+    """Say which scores are greater than asked for; return whether any is."""
+    exceeded = False
+    for name, limit in most.items():
+        values = [result.nll] if name == "nll" else [float(v) for v in getattr(result, name)]
+        if not max(values) <= limit:
+            warn(f"{name} is {max(values):.6g}, more than {limit:g}.")
+            exceeded = True
+    return exceeded

@@ -1,0 +1,108 @@
+"""The rows of a table that a fitted model is asked about."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mdncli.commands.console import warn
+from mdncli.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mdncli.density.network import Array
+    from mdncli.tables.reader import Table
+    from mdncli.tables.schema import Schema
+
+_REMEDY = ", or leave such rows without an answer: --on-bad-rows skip"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in the order of a model's schema.
+
+    Attributes:
+        table: that they were read from.
+        x: (N, F); the features' medians in a bad row.
+        y: (N, T), NaN for targets that were not asked for.
+        bad: (N,), rows that have a cell that cannot be used.
+        fault: what is wrong with the first of them.
+    """
+
+    table: "Table"
+    x: "Array"
+    y: "Array"
+    bad: "NDArray[np.bool_]"
+    fault: str
+
+    @property
+    def count(self) -> int:
+        """The number of rows, bad ones included."""
+        return len(self.bad)
+
+    def carried(self, piece: slice) -> dict[str, Any]:
+        """Return the table's own columns over some rows, as the text that they were."""
+        length = piece.stop - piece.start
+        return {
+            name: column.slice(piece.start, length) for name, column in self.table.columns.items()
+        }
+
+
+def read_rows(schema: "Schema", table: "Table", targets: list[str], *, skip: bool) -> Rows:
+    """Return a table's rows for a model.
+
+    Args:
+        schema: the model's columns.
+        table: that has the features, and these targets.
+        targets: those whose values are needed.
+        skip: mark a row with a bad cell instead of refusing the table.
+
+    Raises:
+        DataError: a column is missing, or a cell is not a finite number.
+    """
+    import numpy as np
+
+    _require_targets(table, targets)
+    features = schema.feature_names
+    names = [*features, *targets]
+    if skip:
+        values, fault = table.usable_numbers(names)
+    else:
+        values, fault = table.numbers(names, remedy=_REMEDY), ""
+    bad = np.asarray(np.isnan(values).any(axis=1))
+    x = values[:, : len(features)]
+    if bad.any():
+        x = np.where(bad[:, None], [feature.median for feature in schema.features], x)
+    y = np.full((table.rows, len(schema.targets)), np.nan)
+    for position, name in enumerate(targets, start=len(features)):
+        y[:, schema.target_names.index(name)] = values[:, position]
+    return Rows(table, x, y, bad, fault)
+
+
+def _require_targets(table: "Table", targets: list[str]) -> None:
+    """Say what needs a target that is not there, before the table says only that it is not."""
+    for name in targets:
+        if name not in table.columns:
+            try:
+                table.require([name])
+            except DataError as error:
+                raise DataError(
+                    f"{error} The question is about the rows' own target values; ask about one "
+                    "value with --at-target where there are none."
+                ) from error
+
+
+def warn_of_skipped(rows: Rows, what: str) -> None:
+    """Warn of rows that could not be used, saying what became of them."""
+    skipped = int(rows.bad.sum())
+    if skipped:
+        warn(f"{skipped} of {rows.count} rows cannot be used; {what}. The first: {rows.fault}.")
+
+
+def warn_of_extrapolation(outside: int, count: int) -> None:
+    """Warn of rows outside the training range."""
+    if outside:
+        warn(
+            f"{outside} of {count} rows have a feature outside its training range by more than a "
+            "tenth of that: the model has seen nothing there."
+        )
