@@ -47,7 +47,12 @@ def plot(
         str | None,
         typer.Argument(metavar="[DATA]", help="A CSV whose rows are shown; - for standard input."),
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="What to show.")] = "overview",
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="What to show: comparison, calibration and residuals need DATA, row needs --rows."
+        ),
+    ] = "overview",
     along: Annotated[
         str | None,
         typer.Option(
@@ -98,10 +103,10 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
-    shown = data if rows is None else rows
-    x, y = _rows(density, shown, known=rows is None)
+    x, y = _data(density, data) if rows is None else _rows(density, rows, target)
     if kind in _NEED_ROWS and not len(x):
-        raise DataError(f"{input_name(str(shown))}: --kind {kind} needs rows, and there are none.")
+        source = input_name(rows or data or "")
+        raise DataError(f"{source}: --kind {kind} needs rows, and there are none.")
     from mdncli.plots import kinds, style
 
     with warnings.catch_warnings():
@@ -134,23 +139,28 @@ def _format(output: str) -> str:
     return suffix
 
 
-def _rows(
-    density: "ConditionalDensity", path: str | None, *, known: bool
-) -> tuple["Array", "Array"]:
-    """Return the rows to show, x (N, F) and y (N, T); none without a table.
-
-    Unless the targets must be `known`, those without a column are NaN.
-    """
+def _data(density: "ConditionalDensity", data: str | None) -> tuple["Array", "Array"]:
+    """Return the rows to show, x (N, F) and y (N, T); none without a table."""
     import numpy as np
 
     features, targets = density.schema.feature_names, density.schema.target_names
-    if path is None:
+    if data is None:
         return np.empty((0, len(features))), np.empty((0, len(targets)))
-    table = open_table(path)
-    x = table.numbers(features)
-    if known:
-        return x, table.numbers(targets)
-    y = np.full((table.rows, len(targets)), np.nan)
-    there = [position for position, name in enumerate(targets) if name in table.columns]
-    y[:, there] = table.numbers([targets[position] for position in there])
+    table = open_table(data)
+    return table.numbers(features), table.numbers(targets)
+
+
+def _rows(density: "ConditionalDensity", rows: str, target: str | None) -> tuple["Array", "Array"]:
+    """Return the rows of `--rows`, x (N, F) and y (N, T): NaN but for the target shown, if there.
+
+    No other target is looked at: its column may be missing, or hold anything.
+    """
+    import numpy as np
+
+    table = open_table(rows)
+    x = table.numbers(density.schema.feature_names)
+    y = np.full((len(x), len(density.schema.targets)), np.nan)
+    for position, name in enumerate(density.schema.target_names):
+        if name == (target or density.schema.target_names[0]) and name in table.columns:
+            y[:, [position]] = table.numbers([name])
     return x, y

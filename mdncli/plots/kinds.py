@@ -1,24 +1,44 @@
 """Every kind of picture by its name, and the one way to draw them."""
 
 from collections.abc import Callable
-from functools import partial
 
 from matplotlib.figure import Figure
 
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.plots import (
+    calibration,
     comparison,
     components,
     density_map,
+    intervals,
     modes,
     overview,
     parameters,
+    residuals,
+    row,
     samples,
     training,
 )
-from mdncli.plots.scene import Scene, scene
+from mdncli.plots.judged import Judged, judged
+from mdncli.plots.scene import Scene, position_of_target, scene
 from mdncli.plots.style import style
+
+_JUDGING: dict[str, Callable[[Judged], Figure]] = {
+    "calibration": calibration.draw,
+    "residuals": residuals.draw,
+}
+# Along one feature.
+_ALONG: dict[str, Callable[[Scene, int], Figure]] = {
+    "overview": overview.draw,
+    "samples": samples.draw,
+    "comparison": comparison.draw,
+    "parameters": lambda shown, _: parameters.draw(shown),
+    "components": lambda shown, _: components.draw(shown),
+    "density": lambda shown, _: density_map.draw(shown),
+    "modes": lambda shown, _: modes.draw(shown),
+    "intervals": lambda shown, _: intervals.draw(shown),
+}
 
 
 def draw(
@@ -34,29 +54,29 @@ def draw(
     """Return a picture of a model.
 
     Args:
-        kind: `overview`, `parameters`, `components`, `samples`, `density`, `modes`, `comparison`
-            (which needs rows and a baseline in the model) or `training`.
+        kind: `overview`, `parameters`, `components`, `samples`, `density`, `modes`, `intervals`,
+            `comparison` (which needs rows and a baseline in the model), `training`, or what judges
+            a model: `calibration` and `residuals`, which need rows, and `row`, the predicted
+            densities of the first of them.
         density: the model.
         x: (N, F), the rows shown, in the order of the model's schema; N may be 0.
-        y: (N, T), their targets.
-        along: the feature on the horizontal axis; by default the one with the largest effect.
+        y: (N, T), their targets; for `row` NaN where unknown.
+        along: the feature on the horizontal axis; by default the one with the largest effect. Kinds
+            that have no such axis do not look at it.
         target: the target shown; by default the first.
-        seed: of the samples.
+        seed: of the samples, and of the randomized PIT of targets recorded in steps.
 
     Raises:
         DataError: the model has no such feature or target.
         KeyError: there is no such kind.
+        ValueError: the kind needs rows, and there are none.
     """
     with style():
         if kind == "training":
             return training.draw(density)
-        pictures: dict[str, Callable[[Scene], Figure]] = {
-            "overview": partial(overview.draw, seed=seed),
-            "samples": partial(samples.draw, seed=seed),
-            "comparison": partial(comparison.draw, seed=seed),
-            "parameters": parameters.draw,
-            "components": components.draw,
-            "density": density_map.draw,
-            "modes": modes.draw,
-        }
-        return pictures[kind](scene(density, x, y, along=along, target=target))
+        if kind == "row":
+            shown = position_of_target(density, target)
+            return row.draw(density, x, y[:, shown], shown)
+        if kind in _JUDGING:
+            return _JUDGING[kind](judged(density, x, y, target=target, seed=seed))
+        return _ALONG[kind](scene(density, x, y, along=along, target=target), seed)

@@ -68,9 +68,7 @@ class Scene:
 
     def mixture(self) -> GaussianMixture:
         """Return the shown target's mixtures at the points of the grid: P of one target."""
-        whole = self.density.mixture(self.points)
-        only = slice(self.target, self.target + 1)
-        return GaussianMixture(whole.log_pi, whole.mu[:, :, only], whole.sigma[:, :, only])
+        return of_target(self.density.mixture(self.points), self.target)
 
     def sampled(self, seed: int) -> tuple[Array, Array]:
         """Return one draw for every row of the table, or for points of the grid without one.
@@ -105,7 +103,7 @@ def scene(
         DataError: the model has no such feature or target.
     """
     schema = density.schema
-    shown = 0 if target is None else _position("target", target, schema.target_names)
+    shown = position_of_target(density, target)
     if along is not None:
         chosen = _position("feature", along, schema.feature_names)
     else:
@@ -115,6 +113,21 @@ def scene(
         ]
         chosen = int(np.argmax(effects))
     return Scene(density, chosen, shown, _sweep(density, chosen), x, y)
+
+
+def of_target(mixture: GaussianMixture, target: int) -> GaussianMixture:
+    """Return the mixtures of one target, the others integrated out."""
+    only = slice(target, target + 1)
+    return GaussianMixture(mixture.log_pi, mixture.mu[:, :, only], mixture.sigma[:, :, only])
+
+
+def position_of_target(density: ConditionalDensity, name: str | None) -> int:
+    """Return the position of the target of this name, of the first for None.
+
+    Raises:
+        DataError: the model has no such target.
+    """
+    return 0 if name is None else _position("target", name, density.schema.target_names)
 
 
 def _sweep(density: ConditionalDensity, position: int) -> Array:

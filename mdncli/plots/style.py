@@ -6,10 +6,14 @@ from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.network import Array
@@ -18,6 +22,7 @@ from mdncli.plots.scene import Scene
 # Okabe and Ito's palette, told apart by colour-blind people, its yellow darkened for white paper.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#C9B800", "#000000")
 GREY = "#C8C8C8"
+BAND = "#E4E4E4"
 DATA = "#555555"
 
 _SETTINGS: dict[Any, Any] = {
@@ -61,10 +66,45 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def grid_of_panels(
+    panels: int, across: int, size: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many panels of this size in inches, row by row, and the panels."""
+    across = min(panels, across)
+    down = -(-panels // across)
+    # One panel alone is as wide as its title and legend.
+    figure = canvas(max(7.0, size[0] * across), 1.2 + max(3.0, size[1] * down))
+    return figure, [figure.add_subplot(down, across, 1 + place) for place in range(panels)]
+
+
+def label_panels(figure: Figure, panels: list[Axes], across: int, *, y: str) -> None:
+    """Name the vertical axes of the panels on the left, and give all one legend below them."""
+    for place, axes in enumerate(panels):
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+        if place % across == 0:
+            axes.set_ylabel(y)
+    entries: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    handles, labels = list(entries.values()), list(entries)
+    drawn = figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    _strengthen(drawn)
+
+
 def plain(text: str, most: int = 40) -> str:
     """Return text from a user's file with unprintable characters as dots, cut at `most`."""
     visible = "".join(c if c.isprintable() else "·" for c in text)
     return visible if len(visible) <= most else visible[: most - 1] + "…"
+
+
+def pale(colour: str, strength: float) -> tuple[float, float, float]:
+    """Return an opaque colour that looks as this one of an opacity from 0 to 1 on white paper.
+
+    Where areas overlap or touch, it shows no darker places and no seams.
+    """
+    red, green, blue = (1.0 - strength * (1.0 - part) for part in to_rgb(colour))
+    return red, green, blue
 
 
 def component_colours(mixture: GaussianMixture) -> list[str]:
@@ -104,8 +144,12 @@ def scatter(axes: Axes, x: Array, y: Array, *, colour: str, label: str) -> None:
 
 
 def legend(axes: Axes) -> None:
-    """Add a legend above a panel, off the data, whose points are strong enough to read."""
-    drawn = axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderpad=0.0)
+    """Add a legend above a panel, off the data."""
+    _strengthen(axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderpad=0.0))
+
+
+def _strengthen(drawn: Legend) -> None:
+    """Make the points of a legend strong enough to read."""
     for handle in drawn.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_alpha(1.0)
@@ -139,9 +183,13 @@ def label_feature(axes: Axes, scene: Scene) -> None:
 def title(figure: Figure, scene: Scene) -> None:
     """Say what is shown, and where the other features are held."""
     text = f"{plain(scene.target_name, 30)} given {plain(scene.feature_name, 30)}"
+    headline(figure, text, plain(scene.held, 60))
+
+
+def headline(figure: Figure, text: str, remark: str = "") -> None:
+    """Give a figure its title, and a remark in brackets below it if there is one."""
     # On a line of its own: long names would run off the figure.
-    held = f"\n({plain(scene.held, 60)})" if scene.held else ""
-    figure.suptitle(text + held, x=0.01, ha="left")
+    figure.suptitle(f"{text}\n({remark})" if remark else text, x=0.01, ha="left")
 
 
 def grey_first(colours: list[str]) -> list[int]:

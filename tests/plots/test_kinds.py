@@ -1,42 +1,18 @@
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from pictures import opened, saved, texts
 
-from mdncli import checkpoint
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.model import ConditionalDensity
 from mdncli.plots import kinds, style
 from mdncli.plots.scene import scene
-from mdncli.tables.reader import parse_csv
 
 KINDS = [
     *("overview", "parameters", "components", "samples"),
-    *("density", "modes", "comparison", "training"),
+    *("density", "modes", "intervals", "comparison", "training"),
 ]
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-
-
-def opened(folder: Path) -> tuple[ConditionalDensity, np.ndarray, np.ndarray]:
-    density = checkpoint.load((folder / "model.pt").read_bytes(), "model.pt")
-    table = parse_csv((folder / "data.csv").read_bytes(), "data.csv")
-    schema = density.schema
-    return density, table.numbers(schema.feature_names), table.numbers(schema.target_names)
-
-
-def texts(figure: Figure) -> str:
-    """Return every word of a picture."""
-    with style.style():
-        figure.draw_without_rendering()
-    return "\n".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
-
-
-def saved(figure: Figure, file_format: str = "png") -> bytes:
-    stream = io.BytesIO()
-    style.save(figure, stream, file_format)
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize("kind", KINDS)
