@@ -37,7 +37,7 @@ def test_every_example_runs(tmp_path: Path) -> None:
 
 def test_every_command_has_an_example() -> None:
     examples = "\n".join(SHELL.findall(README))
-    for command in ("generate", "fit", "sample", "plot"):
+    for command in ("generate", "fit", "sample", "predict", "evaluate", "inspect", "plot"):
         assert f"mdn {command}" in examples
         assert f"### `mdn {command}`" in README
 
@@ -47,7 +47,8 @@ def test_the_python_example_runs(fitted: Path, monkeypatch: pytest.MonkeyPatch) 
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
     exec(code, names)
-    assert names["mixture"].pi.shape == (2, 5)
+    assert names["y"].pi.shape == (1000, 5)
+    assert names["reg"].predict(names["rows"][["x"]]).shape == (1000,)
 
 
 def test_there_are_exactly_two_set_up_commands() -> None:

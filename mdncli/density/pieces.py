@@ -1,14 +1,17 @@
 """Long tables in pieces: in bounded memory, on every processor core."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Item = TypeVar("Item")
 
 
 def each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> None:
@@ -39,6 +42,15 @@ def by_pieces(answer: Callable[[slice], Array], rows: int, at_once: int) -> Arra
     return whole
 
 
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items, each made while the one before is being used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
+
+
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -48,7 +60,13 @@ def _cores() -> int:
 @contextlib.contextmanager
 def _one_thread_per_product() -> Iterator[None]:
     """Keep matrix products from starting threads of their own inside ours."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         yield
+
+
+@functools.cache
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    # Looking for them takes milliseconds.
+    return ThreadpoolController()
