@@ -18,8 +18,8 @@ import numpy as np
 from mdncli.archive import unpickled
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Baseline, ConditionalDensity
-from mdncli.density.record import Origin, TrainingRecord
 from mdncli.density.network import Architecture, Array, Perceptron
+from mdncli.density.record import Origin, TrainingRecord
 from mdncli.density.report import MemberReport
 from mdncli.errors import ModelFileError
 from mdncli.settings import Activation, Covariance

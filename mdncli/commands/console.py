@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 
 def error_console() -> "Console":
@@ -14,13 +14,18 @@ def error_console() -> "Console":
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def output_console() -> "Console":
-    """Return a console on standard output, for what was asked for, likewise without markup."""
+def answer(*tables: "RenderableType") -> None:
+    """Write what was asked for to standard output, as text."""
     from rich.console import Console
 
     # In a pipe nothing is cut to a terminal's width.
     width = None if sys.stdout.isatty() else 10_000
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
+    with console.capture() as captured:
+        for table in tables:
+            console.print(table)
+    # Rich fills every line of a table with blanks.
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def say(text: str, *, style: str | None = None) -> None:

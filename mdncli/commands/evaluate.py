@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import output_console, say, say_written, warn
+from mdncli.commands.console import answer, say, say_written, warn
 from mdncli.commands.options import BadRows, Model, Quiet, limits
 from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
 from mdncli.commands.streams import (
@@ -100,8 +100,10 @@ def evaluate(
         _write_rows(result, rows, output, quiet=quiet)
     if as_json:
         write_json(result.to_plain())
-    elif not per_row:
-        tell(result, density)
+    elif not quiet and (not per_row or output not in (None, STANDARD)):
+        tell(result)
+    if not quiet:
+        _say_of_steps(density)
     _warn(result)
     raise typer.Exit(1 if _exceeded(result, most) else 0)
 
@@ -140,7 +142,7 @@ def _write_rows(result: "Evaluation", rows: Rows, output: str | None, *, quiet: 
     say_written(output, quiet=quiet)
 
 
-def tell(result: "Evaluation", density: "ConditionalDensity") -> None:
+def tell(result: "Evaluation") -> None:
     """Write the scores as a table: a column for each target."""
     from rich.table import Table
 
@@ -164,7 +166,10 @@ def tell(result: "Evaluation", density: "ConditionalDensity") -> None:
         table.add_row("   of mean width", *(f"{value:.4g}" for value in result.width[level]))
     table.add_row("PIT's distance from uniform", *(f"{value:.4f}" for value in result.pit_ks))
     table.add_row("   its p-value", *(f"{value:.3g}" for value in result.pit_ks_p))
-    output_console().print(table)
+    answer(table)
+
+
+def _say_of_steps(density: "ConditionalDensity") -> None:
     stepped = [target.name for target in density.schema.targets if target.step is not None]
     if stepped:
         say(

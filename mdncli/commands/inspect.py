@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import output_console, say
+from mdncli.commands.console import answer, say
 from mdncli.commands.streams import input_name, read_input, write_json
-from mdncli.commands.telling import WHY_STOPPED, nats, tell_components
+from mdncli.commands.telling import WHY_STOPPED, components, fold_rows, nats
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mdncli.density.model import ConditionalDensity
     from mdncli.tables.description import TableDescription
 
@@ -56,7 +58,6 @@ def inspect(
 
 
 def _tell_model(density: "ConditionalDensity") -> None:
-    _tell_columns(density)
     architecture, record, origin = density.architecture, density.record, density.origin
     widths = ",".join(map(str, architecture.hidden))
     best = sorted(set(record.best_epochs))
@@ -68,14 +69,14 @@ def _tell_model(density: "ConditionalDensity") -> None:
         ("settings", _settings(density.settings)),
         ("rows", f"{record.rows}, {record.rows_valid} of them held out"),
         *((f"tried K = {tried}", nats(nll)) for tried, nll in record.tried.items()),
-        *((f"fold {i}, NLL", nats(fold["nll"])) for i, fold in enumerate(record.cv, start=1)),
+        *fold_rows(record.cv),
         ("NLL, training", nats(record.nll_train)),
         ("NLL, validation", nats(record.nll_valid)),
     ]
     without_x = record.reference["nll_valid"], record.reference["nll_train"]
     if not all(map(math.isnan, without_x)):
         rows.append(("NLL without x", nats(*without_x)))
-    if density.baseline:
+    if density.baseline and not math.isnan(density.baseline.nll):
         rows.append(("NLL, least squares", nats(density.baseline.nll)))
     rows += [
         (
@@ -88,9 +89,8 @@ def _tell_model(density: "ConditionalDensity") -> None:
         ("training table", f"SHA-256 {origin.table_sha256 or 'unknown'}"),
         ("versions", ", ".join(f"{k} {v}" for k, v in origin.versions.items()) or "unknown"),
     ]
-    _print_rows(rows)
-    if record.components:
-        tell_components(record.components, output_console())
+    reports = components(record.components) if record.components else []
+    answer(_columns(density), _in_pairs(rows), *reports)
 
 
 def _settings(settings: dict[str, Any]) -> str:
@@ -99,7 +99,7 @@ def _settings(settings: dict[str, Any]) -> str:
     )
 
 
-def _tell_columns(density: "ConditionalDensity") -> None:
+def _columns(density: "ConditionalDensity") -> "Table":
     table = _new_table("column", "role", "lowest", "median", "highest", "step", "smallest σ")
     for feature in density.schema.features:
         table.add_row(quoted(feature.name), "feature", *_range(feature), "", "")
@@ -108,11 +108,10 @@ def _tell_columns(density: "ConditionalDensity") -> None:
         table.add_row(
             quoted(target.name), "target", *_range(target), step, f"{target.min_sigma:.3g}"
         )
-    _print(table)
+    return table
 
 
 def _tell_table(description: "TableDescription") -> None:
-    _print(f"{description.rows} rows, {len(description.columns)} columns")
     table = _new_table(
         "column", "kind", "empty", "distinct", "lowest", "median", "highest", "step", "texts"
     )
@@ -128,9 +127,10 @@ def _tell_table(description: "TableDescription") -> None:
             step,
             listed(column.examples, 3),
         )
-    _print(table)
+    lines: list[Any] = [f"{description.rows} rows, {len(description.columns)} columns", table]
     if description.options:
-        _print(f"mdn fit would need: {' '.join(description.options)}")
+        lines.append(f"mdn fit would need: {_harmless(' '.join(description.options))}")
+    answer(*lines)
 
 
 def _say_what_separates(content: bytes) -> None:
@@ -144,7 +144,7 @@ def _range(column: Any) -> tuple[str, str, str]:
     return f"{column.lowest:g}", f"{column.median:g}", f"{column.highest:g}"
 
 
-def _new_table(*columns: str) -> Any:
+def _new_table(*columns: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -153,14 +153,15 @@ def _new_table(*columns: str) -> Any:
     return table
 
 
-def _print_rows(rows: list[tuple[str, str]]) -> None:
+def _in_pairs(rows: list[tuple[str, str]]) -> "Table":
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows:
-        table.add_row(name, value)
-    _print(table)
+        table.add_row(name, _harmless(value))
+    return table
 
 
-def _print(what: Any) -> None:
-    output_console().print(what)
+def _harmless(text: str) -> str:
+    """Return text with whatever could disturb a terminal escaped."""
+    return quoted(text, len(text))[1:-1]

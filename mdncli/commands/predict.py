@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity
     from mdncli.density.questions import Questions
 
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 17
 _POINT, _SPREAD, _AT = "Values", "Intervals", "Densities and probabilities"
 _EXTRAPOLATES = "extrapolates"
+_NO_TARGET = (
+    " The question is about the rows' own target values; ask about one value with --at-target "
+    "where there are none."
+)
 
 
 def _option(panel: str, text: str, *names: str, metavar: str | None = None) -> Any:
@@ -163,12 +167,14 @@ def predict(
     if questions == Questions():
         questions = Questions(mean=True, intervals=(0.9,))
     own = questions.own_targets(targets)
-    asked = read_rows(density_model.schema, open_table(rows), own, skip=on_bad_rows == "skip")
+    skip = on_bad_rows == "skip"
+    asked = read_rows(density_model.schema, open_table(rows), own, skip=skip, no_target=_NO_TARGET)
     with writing(output) as stream:
+        from mdncli.density.pieces import ahead
         from mdncli.tables.writer import write_csv
 
         answers = _Answers(density_model, questions, asked, only, flag_extrapolation)
-        write_csv(stream, answers.tables())
+        write_csv(stream, ahead(answers.tables()))
     warn_of_skipped(asked, "their answers are empty")
     warn_of_extrapolation(answers.extrapolating, asked.count)
     if answers.joined:

@@ -48,7 +48,9 @@ class Rows:
         }
 
 
-def read_rows(schema: "Schema", table: "Table", targets: list[str], *, skip: bool) -> Rows:
+def read_rows(
+    schema: "Schema", table: "Table", targets: list[str], *, skip: bool, no_target: str = ""
+) -> Rows:
     """Return a table's rows for a model.
 
     Args:
@@ -56,13 +58,14 @@ def read_rows(schema: "Schema", table: "Table", targets: list[str], *, skip: boo
         table: that has the features, and these targets.
         targets: those whose values are needed.
         skip: mark a row with a bad cell instead of refusing the table.
+        no_target: what else to say where a target is not there.
 
     Raises:
         DataError: a column is missing, or a cell is not a finite number.
     """
     import numpy as np
 
-    _require_targets(table, targets)
+    _require_targets(table, targets, no_target)
     features = schema.feature_names
     names = [*features, *targets]
     if skip:
@@ -79,17 +82,12 @@ def read_rows(schema: "Schema", table: "Table", targets: list[str], *, skip: boo
     return Rows(table, x, y, bad, fault)
 
 
-def _require_targets(table: "Table", targets: list[str]) -> None:
+def _require_targets(table: "Table", targets: list[str], no_target: str) -> None:
     """Say what needs a target that is not there, before the table says only that it is not."""
-    for name in targets:
-        if name not in table.columns:
-            try:
-                table.require([name])
-            except DataError as error:
-                raise DataError(
-                    f"{error} The question is about the rows' own target values; ask about one "
-                    "value with --at-target where there are none."
-                ) from error
+    try:
+        table.require(targets)
+    except DataError as error:
+        raise DataError(f"{error}{no_target}") from error
 
 
 def warn_of_skipped(rows: Rows, what: str) -> None:

@@ -1,14 +1,15 @@
 """What `mdn fit` says at the end: the small table, the report on the components, and warnings."""
 
 import math
-from typing import TYPE_CHECKING
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import error_console, say, warn
 from mdncli.commands.streams import STANDARD
 from mdncli.words import listed
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
     from rich.table import Table
 
     from mdncli.density.model import ConditionalDensity
@@ -39,7 +40,7 @@ def tell(density: "ConditionalDensity", seconds: dict[str, float], output: str) 
         ("features", listed(schema.feature_names)),
         ("members, components", f"{len(density.networks)} of {density.architecture.mixtures}"),
         *((f"tried K = {tried}", nats(nll)) for tried, nll in record.tried.items()),
-        *((f"fold {i}, NLL", nats(fold["nll"])) for i, fold in enumerate(record.cv, start=1)),
+        *fold_rows(record.cv),
         ("NLL, training", nats(record.nll_train)),
         ("NLL, validation", nats(record.nll_valid)),
         ("NLL without x", nats(record.reference["nll_valid"], record.reference["nll_train"])),
@@ -56,9 +57,25 @@ def tell(density: "ConditionalDensity", seconds: dict[str, float], output: str) 
     for name, value in rows:
         table.add_row(name, value)
     error_console().print(table)
-    tell_components(record.components, error_console())
+    error_console().print(*components(record.components), sep="\n")
     if min(record.nll_train, record.nll_valid) < 0.0:
         say("A negative NLL is no mistake: the density exceeds 1 where y is known to within less.")
+
+
+def fold_rows(folds: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the scores of a cross-validation as rows of a table: each fold's and their mean."""
+    if not folds:
+        return []
+    rows = []
+    for number, fold in enumerate(folds, start=1):
+        score = f"NLL {fold['nll']:.4f}"
+        if not isinstance(fold["crps"], dict):
+            covered = fold["coverage"]["0.9"]
+            score += f", CRPS {fold['crps']:.4g}, 90% intervals cover {covered:.1%}"
+        rows.append((f"fold {number}", score))
+    nlls = [fold["nll"] for fold in folds]
+    spread = stdev(nlls) / math.sqrt(len(nlls)) if len(nlls) > 1 else math.nan
+    return [*rows, ("all folds", f"NLL {fmean(nlls):.4f} ± {spread:.4f} (standard error)")]
 
 
 def _time(seconds: dict[str, float]) -> str:
@@ -81,25 +98,24 @@ def nats(value: float, instead: float = math.nan) -> str:
     return "none held out" if math.isnan(value) else f"{value:.4f} nats a row"
 
 
-def tell_components(members: list["MemberReport"], console: "Console") -> None:
-    """Write how each component is used: a row each for one member, a row a member for several."""
+def components(members: list["MemberReport"]) -> list["RenderableType"]:
+    """Return how each component is used: a row each for one member, a row a member for several."""
     if len(members) > 1:
         figures = [_figures(member) for member in members]
         mean = [sum(each) / len(members) for each in zip(*figures, strict=True)]
         names = [*map(str, range(1, len(members) + 1)), "mean"]
         rows = [[name, *_formatted(f)] for name, f in zip(names, [*figures, mean], strict=True)]
         titles = ["member", "heaviest", "lightest", "effective", "duplicates"]
-        console.print(_table([*titles, "weight at σ's floor"], rows))
-        return
+        return [_table([*titles, "weight at σ's floor"], rows)]
     [member] = members
     shares = list(zip(member.weight, member.leads, member.at_floor, strict=True))
     heaviest = sorted(range(len(shares)), key=lambda k: -shares[k][0])[:_MOST_COMPONENTS_SHOWN]
     rows = [[str(k + 1), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)]
-    console.print(_table(["component", "mean weight", "leads on", "σ at its floor on"], rows))
-    console.print(
+    return [
+        _table(["component", "mean weight", "leads on", "σ at its floor on"], rows),
         f"effective components: {member.effective:.1f} of {len(shares)}; "
-        f"duplicates: {member.duplicates}"
-    )
+        f"duplicates: {member.duplicates}",
+    ]
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> "Table":

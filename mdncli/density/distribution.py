@@ -1,7 +1,7 @@
 """What a model answers for rows: the distribution of y at each of them, and all that it tells."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ Array = NDArray[np.float64]
 # hold a few times as much.
 _TERMS_AT_ONCE = 1 << 16
 _SEARCHED_AT_ONCE = 1 << 15
+_DRAWN_AT_ONCE = 1 << 15
 
 
-@dataclass(frozen=True)
 class Distribution:
     """The distributions of N rows over T targets, in the units of the file.
 
@@ -32,14 +32,41 @@ class Distribution:
     Mean, standard deviation, quantiles, intervals, regions, cdf and CRPS are of each target on its
     own; `log_prob`, `mode` and `component_mean` are of all targets together.
 
-    Attributes:
+    Args:
         mixture: pi (N, K), mu and sigma (N, K, T).
     """
 
-    mixture: GaussianMixture
+    _rows: int
+    _components: int
+    _targets: int
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        self._rows, self._components, self._targets = mixture.mu.shape
+        self._of: Callable[[slice], GaussianMixture] = lambda part: mixture
+        self._asked = 0
+        self.__dict__["mixture"] = mixture
+
+    @classmethod
+    def of_rows(
+        cls, shape: tuple[int, int, int], mixture_of: Callable[[slice], GaussianMixture]
+    ) -> "Distribution":
+        """Return distributions whose mixtures, (N, K, T), are made when a question needs them.
+
+        A first question makes them piece by piece and keeps none, which takes less time and memory
+        than keeping them; with the second all are kept.
+        """
+        made = cls.__new__(cls)
+        made._rows, made._components, made._targets = shape
+        made._of, made._asked = mixture_of, 0
+        return made
+
+    @cached_property
+    def mixture(self) -> GaussianMixture:
+        """The mixtures: pi (N, K), mu and sigma (N, K, T)."""
+        return self._of(slice(0, self._rows))
 
     def __len__(self) -> int:
-        return len(self.mixture.mu)
+        return self._rows
 
     @property
     def pi(self) -> Array:
@@ -85,11 +112,21 @@ class Distribution:
 
     def mean(self) -> Array:
         """Return E[y], shape (N,) or (N, T)."""
-        return self._without_axis(self._pieces(lambda part: self._part(part).mean()), 1)
+        return self._without_axis(self._moments[:, 0], 1)
 
     def variance(self) -> Array:
         """Return Var[y], shape (N,) or (N, T), in the units of y squared."""
-        return self._without_axis(self._pieces(lambda part: self._part(part).variance()), 1)
+        return self._without_axis(self._moments[:, 1], 1)
+
+    @cached_property
+    def _moments(self) -> Array:
+        """The mean and the variance together, (N, 2, T): most who ask for one ask for both."""
+
+        def of_both(part: slice) -> Array:
+            mixture = self._part(part)
+            return np.stack([mixture.mean(), mixture.variance()], axis=1)
+
+        return self._pieces(of_both)
 
     def std(self) -> Array:
         """Return the standard deviation, shape (N,) or (N, T)."""
@@ -97,7 +134,8 @@ class Distribution:
 
     def component_mean(self) -> Array:
         """Return the mean of the most probable component, shape (N,) or (N, T)."""
-        return self._without_axis(self.mixture.component_mean(), 1)
+        means = self._pieces(lambda part: self._part(part).component_mean())
+        return self._without_axis(means, 1)
 
     def mode(self) -> Array:
         """Return where the density is highest, shape (N,) or (N, T).
@@ -106,6 +144,7 @@ class Distribution:
         a search from every component's mean and every midpoint of two reaches.
         """
         if self._targets > 1:
+            self._ask()
             return by_pieces(lambda part: joint_modes(self._part(part)), len(self), 256)
         return self._marginals(lambda one, part, target: modes(one), searched=True)
 
@@ -165,9 +204,14 @@ class Distribution:
             n: draws a row.
             seed: the same seed gives the same draws.
         """
+        self._ask()
         rng = generator_of_draws(seed)
-        drawn = [self.mixture.sample(n, rng)[0]] if len(self) else [np.empty((0, n, self._targets))]
-        return self._without_axis(np.moveaxis(np.concatenate(drawn), 2, 1), 1)
+        draws = np.empty((len(self), self._targets, n))
+        for at in range(0, len(self), _DRAWN_AT_ONCE):
+            part = slice(at, min(at + _DRAWN_AT_ONCE, len(self)))
+            drawn, _ = self._part(part).sample(n, rng)
+            draws[part] = drawn.transpose(0, 2, 1)
+        return self._without_axis(draws, 1)
 
     def crps(self, values: ArrayLike) -> Array:
         """Return the continuous ranked probability score, shape (N,) or (N, T), in units of y.
@@ -176,23 +220,28 @@ class Distribution:
             values: one for each row, (N,) or (N, T); or one for all of them.
         """
         y = self._values(values)
-        score = by_pieces(
-            lambda part: scores.crps(self._part(part), y[part]), len(self), self._rows_at_once()
-        )
+        score = self._pieces(lambda part: scores.crps(self._part(part), y[part]))
         return self._without_axis(score, 1)
 
-    @property
-    def _targets(self) -> int:
-        return int(self.mixture.mu.shape[2])
-
-    def _rows_at_once(self, terms: int = _TERMS_AT_ONCE) -> int:
-        return max(64, terms // int(self.mixture.mu.shape[1]))
+    def _ask(self) -> None:
+        """Count a question; from the second on the mixtures are kept."""
+        self._asked += 1
+        if self._asked > 1:
+            _ = self.mixture
 
     def _part(self, rows: slice) -> GaussianMixture:
-        return GaussianMixture(*(each[rows] for each in self.mixture.arrays()))
+        """Return the mixtures of some rows."""
+        kept = self.__dict__.get("mixture")
+        if kept is None:
+            return self._of(rows)
+        return GaussianMixture(*(each[rows] for each in kept.arrays()))
 
-    def _pieces(self, answer: Callable[[slice], Array]) -> Array:
-        return by_pieces(answer, len(self), self._rows_at_once())
+    def _rows_at_once(self, terms: int = _TERMS_AT_ONCE) -> int:
+        return max(64, terms // self._components)
+
+    def _pieces(self, answer: Callable[[slice], Array], terms: int = _TERMS_AT_ONCE) -> Array:
+        self._ask()
+        return by_pieces(answer, len(self), self._rows_at_once(terms))
 
     def _marginals(
         self, answer: Callable[[Univariate, slice, int], Array], *, searched: bool = False
@@ -208,7 +257,7 @@ class Distribution:
             return np.stack(each, axis=1)
 
         terms = _SEARCHED_AT_ONCE if searched else _TERMS_AT_ONCE
-        return self._without_axis(by_pieces(of_all, len(self), self._rows_at_once(terms)), 1)
+        return self._without_axis(self._pieces(of_all, terms), 1)
 
     def _regions(self, mixture: Univariate, coverage: float) -> Array:
         at_once = self._rows_at_once(_SEARCHED_AT_ONCE)

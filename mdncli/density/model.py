@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class ConditionalDensity:
     record: TrainingRecord
     reference: GaussianMixture | None = None
     baseline: Baseline | None = None
-    origin: Origin = Origin()
+    origin: Origin = field(default_factory=Origin)
 
     def condition(self, rows: Any) -> "Distribution":
         """Return the distribution of the targets given each row's features.
@@ -88,7 +88,10 @@ class ConditionalDensity:
         # Here, since SciPy takes a while: drawing samples does without it.
         from mdncli.density.distribution import Distribution
 
-        return Distribution(self.mixture(matrix(rows, self.schema.feature_names)))
+        x = matrix(rows, self.schema.feature_names)
+        components = len(self.networks) * self.architecture.mixtures
+        shape = len(x), components, len(self.schema.targets)
+        return Distribution.of_rows(shape, lambda part: self.mixture(x[part]))
 
     def mixture(self, x: Array) -> GaussianMixture:
         """Return the mixtures that `condition` is about, for x (N, F), finite."""

@@ -12,7 +12,10 @@ from mdncli.density.univariate import Univariate
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-_ROUNDS_OF_HALVING = 60
+_ROUNDS_OF_HALVING = 100
+# In sigmas: within which a component shapes the density, and how much apart two zeros matter.
+_NEAR_BY = 40.0
+_NARROW = 2.0**-12
 # Starts of the search in several dimensions, from the most probable on.
 _MOST_STARTS = 64
 _SHIFTS = 200
@@ -28,8 +31,9 @@ def modes(mixture: Univariate) -> Array:
     It lies between two neighbouring means. Intervals between them are halved while the slope may
     vanish inside and the density may exceed the best met so far; see `critical_points`.
     """
-    points = critical_points(mixture, only_highest=True)
-    tops = points[:, ::2]
+    tops = critical_points(mixture.resolved(), only_highest=True)[:, ::2]
+    # Any mean may be a peak that is narrower than the distance of floats.
+    tops = np.column_stack([tops, mixture.mu.T])
     rows = np.repeat(np.arange(len(tops)), tops.shape[1])
     flat = tops.ravel()
     there = ~np.isnan(flat)
@@ -46,8 +50,8 @@ def critical_points(mixture: Univariate, *, only_highest: bool = False) -> Array
     All lie between the smallest and the largest mean. On an interval without a mean inside, the
     components to its left pull the slope down and those to its right push it up, each by a term
     that has one peak. While the bounds this gives leave open the signs of both slope and bend the
-    interval is halved, so that none is missed, however narrow. Each change of sign of the slope
-    is then a bracket.
+    interval is halved, so that no peak is missed, however narrow; see `_undecided`. Each change of
+    sign of the slope is then a bracket.
 
     Args:
         mixture: N of them.
@@ -93,11 +97,13 @@ def _neighbours(rows: Rows) -> tuple[Rows, Rows]:
 
 
 def _undecided(mixture: Univariate, rows: Rows, low: Array, high: Array) -> Mask:
-    """Return whether each interval may hold two zeros of the slope or more, shape (I,).
+    """Return whether each interval may hold two zeros of the slope that matter, shape (I,).
 
-    Not where the slope keeps its sign, nor where the bend does. In units of p / phi component k
-    adds pi_k / sigma_k^2 z phi(z) to the slope, from the right, or takes it away, from the left;
-    and to the bend pi_k / sigma_k^3 (z^2 - 1) phi(z). The one peaks at z = 1, the other at sqrt(3).
+    Not where the slope keeps its sign, nor where the bend does, nor where the interval is narrow
+    beside the sigma of any component near by: the heights at two zeros in it are the same.
+    Component k adds pi_k / sigma_k^2 z phi(z) to the slope of p if it is to the right, else it
+    takes that away; to the bend it adds pi_k / sigma_k^3 (z^2 - 1) phi(z). For z > 0 the one has
+    its only maximum at 1, the other at sqrt(3), after its minimum at 0.
     """
     part = mixture.rows(rows)
     on_left = part.mu <= low
@@ -119,7 +125,9 @@ def _undecided(mixture: Univariate, rows: Rows, low: Array, high: Array) -> Mask
     slope_open &= (most * up).sum(axis=0) >= (least * down).sum(axis=0)
     bend_open = np.minimum(curl(near), curl(far)).sum(axis=0) < 0.0
     bend_open &= curl(np.clip(math.sqrt(3.0), near, far)).sum(axis=0) > 0.0
-    undecided: Mask = slope_open & bend_open
+    smallest = np.where(scale > -np.inf, np.maximum(1.0, near / _NEAR_BY) * part.sigma, np.inf)
+    wide = high - low > _NARROW * smallest.min(axis=0)
+    undecided: Mask = slope_open & bend_open & wide
     return undecided
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -14,16 +15,31 @@ Array = NDArray[np.float64]
 Item = TypeVar("Item")
 
 
+class _Inside(threading.local):
+    """Whether a thread works on a piece already."""
+
+    piece = False
+
+
+_inside = _Inside()
+
+
 def each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> None:
     """Call `work` with every piece of so many rows, several at a time."""
     pieces = [slice(at, min(at + at_once, rows)) for at in range(0, rows, at_once)]
-    if len(pieces) <= 1:
+    if len(pieces) <= 1 or _inside.piece:
         for piece in pieces:
             work(piece)
         return
+
+    def alone(piece: slice) -> None:
+        # Pieces of a piece stay in its thread.
+        _inside.piece = True
+        work(piece)
+
     with _one_thread_per_product(), ThreadPoolExecutor(_cores()) as pool:
         # Through a list, so that an error in a piece is raised here.
-        list(pool.map(work, pieces))
+        list(pool.map(alone, pieces))
 
 
 def by_pieces(answer: Callable[[slice], Array], rows: int, at_once: int) -> Array:

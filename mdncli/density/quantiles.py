@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 
 # Relative to the smaller of p and 1 - p.
 _CLOSE = 1e-13
+# Of a component's own probability, how near to its ends the first guess may be.
+_EDGE = 1e-3
 _INV_SQRT_2PI = 1.0 / np.sqrt(2.0 * np.pi)
 
 
@@ -59,10 +61,22 @@ def _lower_quantile(mixture: Univariate, p: float) -> Array:
     used = pi > 0.0
     low = np.where(used, alone, np.inf).min(axis=0)
     high = np.where(used, alone, -np.inf).max(axis=0)
-    mean = (pi * mu).sum(axis=0)
-    spread = np.sqrt((pi * (sigma * sigma + (mu - mean) ** 2)).sum(axis=0))
-    start = np.clip(mean + spread * ndtri(p), low, high)
+    start = np.clip(_first_guess(pi, mu, sigma, p), low, high)
     return bracketed_zeros(_LowerTail(pi, mu, 1.0 / sigma, p), low, high, start)
+
+
+def _first_guess(pi: Array, mu: Array, sigma: Array, p: float) -> Array:
+    """Return the quantiles, (N,), as they would be if no two components overlapped."""
+    order = np.argsort(mu, axis=0)
+    pi, mu, sigma = (np.take_along_axis(part, order, axis=0) for part in (pi, mu, sigma))
+    reached = pi.cumsum(axis=0)
+    within = np.minimum((reached < p).sum(axis=0), len(mu) - 1), np.arange(mu.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (p - (reached[within] - pi[within])) / pi[within]
+    # A component of no weight is chosen where rounding leaves the sum below p: any guess will do.
+    share = np.where(np.isnan(share), 0.5, np.clip(share, _EDGE, 1.0 - _EDGE))
+    guess: Array = mu[within] + sigma[within] * ndtri(share)
+    return guess
 
 
 class _LowerTail:

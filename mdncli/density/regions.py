@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 _CLOSE = 1e-12
 # Of the log density at a border, in nats.
 _ON_LEVEL = 1e-13
+_LAST_STEPS = 3
 
 
 def highest_density_regions(mixture: Univariate, mass: float) -> Array:
@@ -37,13 +38,16 @@ def highest_density_regions(mixture: Univariate, mass: float) -> Array:
         raise ValueError("the mass is not between 0 and 1")
     if not mixture.mu.shape[1]:
         return np.empty((0, 1, 2))
+    mixture = mixture.resolved()
     points = critical_points(mixture)
     heights = _heights(mixture, points)
-    lowest = _below_level(mixture, mass)
-    stretches = _Stretches.of(mixture, points, lowest - 1.0)
+    highest = np.nanmax(heights, axis=1)
+    # The latter where floats are so far apart that they miss the height of the peak.
+    lowest = np.minimum(_below_level(mixture, mass), highest - 1.0)
+    stretches = _Stretches.of(mixture, points, heights, lowest - 1.0)
     excess = _Excess(stretches, mass)
-    level = bracketed_zeros(excess, lowest, np.nanmax(heights, axis=1), lowest)
-    return _packed(stretches.borders(level))
+    level = bracketed_zeros(excess, lowest, highest, lowest)
+    return _packed(stretches.settled(stretches.borders(level), mass))
 
 
 def joined(regions: Array, most: int) -> tuple[Array, Mask]:
@@ -76,15 +80,17 @@ class _Stretches:
         self.mixture, self._ends, self._heights = mixture, ends, heights
 
     @classmethod
-    def of(cls, mixture: Univariate, points: Array, level: Array) -> "_Stretches":
-        """Return them from the critical points, (N, S - 1), out to where p is below a level."""
-        rows = np.arange(len(points))
-        left, right = _outermost(mixture, level)
-        to = np.column_stack([points, np.full(len(points), np.nan)])
-        to[rows, (~np.isnan(points)).sum(axis=1)] = right
-        since = np.column_stack([left, points])
-        since[np.isnan(to)] = np.nan
-        return cls(mixture, [since, to], [_heights(mixture, each) for each in (since, to)])
+    def of(cls, mixture: Univariate, points: Array, heights: Array, level: Array) -> "_Stretches":
+        """Return them from the critical points and the log densities there, (N, S - 1).
+
+        They go out to where p is below a level.
+        """
+        peaks, dips = heights[:, ::2], heights[:, 1::2]
+        # Else, where a peak is flat, rounding could leave a region without a beginning or an end.
+        dips[:] = np.minimum(dips, np.minimum(peaks[:, :-1], peaks[:, 1:]))
+        nowhere = np.full(len(points), -np.inf)
+        ends = _framed(points, *_outermost(mixture, level))
+        return cls(mixture, ends, _framed(heights, nowhere, nowhere))
 
     def rows(self, chosen: Mask) -> "_Stretches":
         """Return those of the chosen rows."""
@@ -109,6 +115,26 @@ class _Stretches:
         borders = np.full(low.shape, np.nan)
         crossing = _Crossing(self.mixture.rows(row), level[row], stretch % 2 == 0)
         borders[row, stretch] = bracketed_zeros(crossing, since, to, start)
+        return borders
+
+    def settled(self, borders: Array, mass: float) -> Array:
+        """Return borders moved alike, in log p, until they hold the mass.
+
+        On a flat top the last digit of the level decides on more mass than may be wrong. Their
+        order stays, since none leaves its stretch.
+        """
+        row, stretch = np.nonzero(~np.isnan(borders))
+        since, to = (each[row, stretch] for each in self._ends)
+        outwards = np.where(stretch % 2 == 0, -1.0, 1.0)
+        part, borders = self.mixture.rows(row), borders.copy()
+        for _ in range(_LAST_STEPS):
+            held, loss = _held(self.mixture, borders)
+            y = borders[row, stretch]
+            slope = np.abs(part.log_density_and_slopes(y)[1])
+            with np.errstate(all="ignore"):
+                shift = outwards * ((mass - held) / loss)[row] / slope
+            shift = np.where(np.isfinite(shift), shift, 0.0)
+            borders[row, stretch] = np.clip(y + shift, since, to)
         return borders
 
 
@@ -194,6 +220,15 @@ def _heights(mixture: Univariate, y: Array) -> Array:
     """Return the log densities at y (N, J), NaN where y is."""
     rows = np.repeat(np.arange(len(y)), y.shape[1])
     return mixture.rows(rows).log_density(y.ravel()).reshape(y.shape)
+
+
+def _framed(points: Array, first: Array, last: Array) -> list[Array]:
+    """Return what is before and after each of the gaps between points, first and last, (N, S)."""
+    after = np.column_stack([points, np.full(len(points), np.nan)])
+    after[np.arange(len(points)), (~np.isnan(points)).sum(axis=1)] = last
+    before = np.column_stack([first, points])
+    before[np.isnan(after)] = np.nan
+    return [before, after]
 
 
 def _outermost(mixture: Univariate, level: Array) -> tuple[Array, Array]:

@@ -38,17 +38,19 @@ def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> 
     """
     found, missed = start.copy(), np.full(len(start), np.inf)
     low, high, at, where = low.copy(), high.copy(), start, np.arange(len(start))
+    # Once found a zero stays as it is, so that no row's answer hangs on how long others take.
+    sought = np.ones(len(start), dtype=bool)
     for step in range(_MOST_STEPS):
         value, change, done = problem.ask(at)
         error = np.abs(value)
-        better = error < missed
+        better = sought & (error < missed)
         np.copyto(missed, error, where=better)
         found[where[better]] = at[better]
         np.copyto(low, at, where=value < 0.0)
         np.copyto(high, at, where=~(value < 0.0))
         middle = low + 0.5 * (high - low)
-        unfinished = ~done & (middle > low) & (middle < high)
-        left = np.count_nonzero(unfinished)
+        sought &= ~done & (middle > low) & (middle < high)
+        left = np.count_nonzero(sought)
         if not left:
             break
         with np.errstate(invalid="ignore", over="ignore"):
@@ -58,7 +60,7 @@ def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> 
             outside[:] = True
         np.copyto(at, middle, where=outside)
         if left <= _SHARE_TO_LEAVE * len(at):
-            problem.keep(unfinished)
-            low, high, at = low[unfinished], high[unfinished], at[unfinished]
-            where, missed = where[unfinished], missed[unfinished]
+            problem.keep(sought)
+            low, high, at = low[sought], high[sought], at[sought]
+            where, missed, sought = where[sought], missed[sought], sought[sought]
     return found

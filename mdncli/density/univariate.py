@@ -43,6 +43,13 @@ class Univariate:
         """Return the mixtures at these positions, in their order."""
         return Univariate(self.log_pi[:, chosen], self.mu[:, chosen], self.sigma[:, chosen])
 
+    def resolved(self) -> "Univariate":
+        """Return the mixtures with no sigma less than the distance of floats at its mean.
+
+        The peak of a narrower component would fall between two floats, and no search would see it.
+        """
+        return Univariate(self.log_pi, self.mu, np.maximum(self.sigma, np.spacing(np.abs(self.mu))))
+
     def log_parts(self, y: Array) -> Array:
         """Return log pi_k N(y; mu_k, sigma_k^2), nats, shape (K, N), for y of shape (N,)."""
         z = (y - self.mu) / self.sigma

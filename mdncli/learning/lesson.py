@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Baseline, ConditionalDensity
-from mdncli.density.record import TrainingRecord
 from mdncli.density.network import Architecture, Array
+from mdncli.density.record import TrainingRecord
 from mdncli.density.report import MemberReport, report
 from mdncli.errors import DataError, UsageError
 from mdncli.learning.batches import Batches

@@ -1,6 +1,7 @@
 """What a table is, column by column, before anything is made of it."""
 
 import math
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,10 +58,12 @@ def describe_table(table: Table) -> TableDescription:
     """Return what each column holds, and which options of `fit` would make the table learnable."""
     columns = [_describe(table, name) for name in table.names]
     options: list[str] = []
-    usable = [column.name for column in columns if column.kind == "number" and not column.missing]
-    if columns[-1].name not in usable and usable:
-        options.append(f"-t {usable[-1]}")
-    options += [f"--ignore {column.name}" for column in columns if column.name not in usable]
+    usable = [column for column in columns if column.kind == "number" and not column.missing]
+    varied = [column for column in usable if column.lowest < column.highest]
+    if varied and columns[-1] is not varied[-1]:
+        options.append(f"-t {shlex.quote(varied[-1].name)}")
+    unusable = [column for column in columns if column not in usable]
+    options += [f"--ignore {shlex.quote(column.name)}" for column in unusable]
     return TableDescription(table.rows, columns, options)
 
 

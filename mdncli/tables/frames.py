@@ -31,12 +31,15 @@ def matrix(rows: Any, names: list[str]) -> NDArray[np.float64]:
 
 
 def _by_name(frame: Any, names: list[str]) -> NDArray[np.float64]:
-    there = {str(name): name for name in frame.columns}
+    texts = [str(name) for name in frame.columns]
+    there = dict(zip(texts, frame.columns, strict=True))
     for name in names:
+        if texts.count(name) > 1:
+            raise DataError(f"two columns are named {quoted(name)}. Rename one.")
         if name not in there:
             raise DataError(
-                f"there is no column {quoted(name)}.{nearest(name, list(there))} The columns are: "
-                f"{listed(list(there))}."
+                f"there is no column {quoted(name)}.{nearest(name, texts)} The columns are: "
+                f"{listed(texts)}."
             )
     return np.column_stack([_numbers(frame[there[name]], name) for name in names])
 
