@@ -1,0 +1,142 @@
+"""`mdn fit --cv` as a user runs it: folds scored first, then the model that there is without it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asking import refused
+
+from mdncli import load
+from running import Run, mdn
+
+OPTIONS = ("--epochs", "20", "--baseline")
+
+
+@pytest.fixture(scope="module")
+def folder(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the model of `fitted` made anew after a cross-validation."""
+    folder = tmp_path_factory.mktemp("cv")
+    done = mdn("fit", fitted / "data.csv", *OPTIONS, "--cv", "3", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "result.json").write_bytes(done.stdout)
+    (folder / "said.txt").write_bytes(done.stderr)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> dict:
+    """Return what that fit printed as JSON."""
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_json_has_the_scores_of_every_fold(result: dict) -> None:
+    assert len(result["cv"]) == 3
+    assert sum(fold["rows"] for fold in result["cv"]) == result["rows"] == 1000
+    assert max(fold["rows"] for fold in result["cv"]) == 334
+    for fold in result["cv"]:
+        assert set(fold) >= {"rows", "nll", "crps", "rmse", "coverage", "pit_ks", "skill"}
+        assert set(fold["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
+        assert fold["skill"]["baseline"] is not None
+    # Each fold is judged by a model of its own, and none of them by the one that is written.
+    figures = [fold["nll"] for fold in result["cv"]]
+    assert len({*figures, result["nll_train"], result["nll_valid"]}) == 5
+
+
+def told(text: str) -> dict[str, str]:
+    """Return what a small table says of the folds."""
+    rows = [line.split(maxsplit=2) for line in text.splitlines() if "NLL" in line]
+    return {" ".join(row[:2]): row[2].strip() for row in rows if len(row) == 3}
+
+
+def test_folds_are_told_as_they_are_learned_and_at_the_end(
+    here: Run, folder: Path, result: dict
+) -> None:
+    said = (folder / "said.txt").read_text()
+    for number in (1, 2, 3):
+        assert f"fold {number} epoch 20/20" in said
+    assert "\nepoch 20/20" in said
+    nlls = [fold["nll"] for fold in result["cv"]]
+    by_inspect = here("inspect", folder / "model.pt").stdout.decode()
+    for rows in (told(said), told(by_inspect)):
+        for number, fold in enumerate(result["cv"], start=1):
+            covered = fold["coverage"]["0.9"]
+            for figure in (f"NLL {fold['nll']:.4f}", f"CRPS {fold['crps']:.4g}", f"{covered:.1%}"):
+                assert figure in rows[f"fold {number}"]
+        error = np.std(nlls, ddof=1) / np.sqrt(3.0)
+        assert f"NLL {np.mean(nlls):.4f} ± {error:.4f}" in rows["all folds"]
+
+
+def test_the_model_is_the_one_that_there_is_without(
+    here: Run, fitted: Path, folder: Path, result: dict
+) -> None:
+    with_cv, without = load(folder / "model.pt"), load(fitted / "model.pt")
+    for one, other in zip(with_cv.networks, without.networks, strict=True):
+        for layer, same in zip(one.layers, other.layers, strict=True):
+            for array, twin in zip(layer, same, strict=True):
+                assert np.array_equal(array, twin)
+    assert with_cv.record.nll_train == without.record.nll_train == result["nll_train"]
+    assert with_cv.schema == without.schema
+    assert (with_cv.record.rows, without.record.cv) == (1000, [])
+    kept = json.loads(here("inspect", folder / "model.pt", "--json").stdout)
+    assert kept["record"]["cv"] == result["cv"]
+    assert "--cv 3" in kept["origin"]["command"]
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> Path:
+    """Return rows that are alike within a group: known ones look far too good."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(12), 8)
+    x, y = rng.normal(size=(2, 12))
+    rows = zip(group, x[group], y[group] + 0.01 * rng.normal(size=96), strict=True)
+    lines = [f"g{g},{a},{b}" for g, a, b in rows]
+    (tmp_path / "data.csv").write_text("\n".join(["who,x,y", *lines]))
+    return tmp_path / "data.csv"
+
+
+def nlls(done: subprocess.CompletedProcess[bytes]) -> list[float]:
+    """Return the NLL of every fold."""
+    assert done.returncode == 0, done.stderr
+    return [fold["nll"] for fold in json.loads(done.stdout)["cv"]]
+
+
+def test_groups_are_not_split(here: Run, grouped: Path) -> None:
+    ask = ("fit", grouped, "--cv", "3", "--steps", "150", "-q", "--json")
+    split, whole = nlls(here(*ask, "--ignore", "who")), nlls(here(*ask, "--group", "who"))
+    assert min(whole) > max(split) + 0.5
+
+
+def test_several_targets_and_k_auto_are_cross_validated_too(here: Run, wide: Path) -> None:
+    ask = ("-t", "u,v", "-k", "auto", "--epochs", "2", "--cv", "2", "-q", "--json")
+    done = here("fit", wide / "data.csv", *ask)
+    assert len(nlls(done)) == 2
+    assert {*json.loads(done.stdout)["cv"][1]["crps"]} == {"u", "v"}
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--cv", "1"), 2, "--cv is 1: it must be at least 2"),
+        (("--cv", "0"), 2, "--cv is 0"),
+        (("--cv", "-3"), 2, "--cv is -3"),
+        (("--cv", "many"), 2, "--cv"),
+        (("--cv", "2", "--valid-file", "data.csv"), 2, "--cv and --valid-file exclude each other"),
+        (("--cv", "97", "--ignore", "who", "-q"), 65, "there are 96 rows only"),
+        (("--cv", "13", "--group", "who", "-q"), 65, "there are 12 groups only"),
+    ],
+)
+def test_refusals(
+    here: Run, grouped: Path, tmp_path: Path, options: tuple, status: int, words: str
+) -> None:
+    (tmp_path / "model.pt").write_bytes(b"as it was")
+    assert words in refused(here("fit", "data.csv", *options), status)
+    assert (tmp_path / "model.pt").read_bytes() == b"as it was"
+
+
+def test_too_few_rows_left_of_a_fold_is_said(here: Run) -> None:
+    rows = "\n".join(["x,y", *(f"{i},{i * i % 7}" for i in range(12))])
+    done = here("fit", "-", "--cv", "2", "-q", stdin=rows.encode())
+    assert done.returncode == 65
+    assert b"error: fold 1 of --cv: 6 rows are too few" in done.stderr

@@ -1,0 +1,360 @@
+"""`mdn evaluate` as a user runs it: its scores against SciPy's, its gates, its refusals."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asking import Cells, Mixture, cells, numbers, refused, told
+from scipy.special import logsumexp
+from scipy.stats import kstest, norm
+
+from mdncli import load, read_table
+from running import Run, mdn
+
+LEVELS = ("0.5", "0.8", "0.9", "0.95")
+
+
+def scores(done: subprocess.CompletedProcess[bytes], status: int = 0) -> dict:
+    """Return the JSON that a command printed and nothing else."""
+    assert done.returncode == status, done.stderr
+    assert done.stdout.count(b"\n") == 1
+    return json.loads(done.stdout)
+
+
+def write(path: Path, header: str, *columns: np.ndarray) -> Path:
+    rows = (",".join(map(repr, row)) for row in zip(*(c.tolist() for c in columns), strict=True))
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def fresh(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return rows whose targets the fitted model itself drew."""
+    path = tmp_path_factory.mktemp("fresh") / "fresh.csv"
+    done = mdn("sample", "model.pt", "--rows", "data.csv", "--seed", "5", "-o", path, cwd=fitted)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def judged(fitted: Path, fresh: Path) -> dict:
+    """Return the scores of the fitted model on the rows that it drew."""
+    return scores(mdn("evaluate", "model.pt", fresh, "--json", cwd=fitted))
+
+
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model of a target in steps, and rows it drew itself, to the step."""
+    folder = tmp_path_factory.mktemp("stepped")
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1.0, 1.0, 400)
+    y = 0.5 * np.round(3.0 * x + 0.4 * rng.normal(size=400))
+    write(folder / "data.csv", "x,y", x, y)
+    done = mdn("fit", "data.csv", "-k", "2", "--epochs", "20", "-q", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    x = rng.uniform(-0.9, 0.9, 2000)
+    drawn = load(folder / "model.pt").condition(x[:, None]).sample(1, seed=1)[:, 0]
+    write(folder / "fresh.csv", "x,y", x, 0.5 * np.round(drawn / 0.5))
+    return folder
+
+
+def test_a_model_passes_on_rows_that_it_drew_itself(judged: dict) -> None:
+    assert judged["rows"] == 1000
+    assert judged["pit_ks_p"] > 1e-3
+    assert judged["pit_ks"] < 0.06
+    for level in LEVELS:
+        share = float(level)
+        error = 5.0 * np.sqrt(share * (1.0 - share) / 1000)
+        assert judged["coverage"][level] == pytest.approx(share, abs=error)
+    assert judged["skill"]["unconditional"] > 0.5
+    assert judged["skill"]["baseline"] > 0.5
+
+
+def test_json_has_the_keys_of_the_plan(judged: dict) -> None:
+    assert set(judged) >= {
+        *("rows", "nll", "resolution", "crps", "rmse", "coverage", "pit_ks", "width"),
+        *("pit_ks_p", "skill"),
+    }
+    assert judged["resolution"] is None
+    assert tuple(judged["coverage"]) == tuple(judged["width"]) == LEVELS
+
+
+def test_scores_are_those_of_an_independent_computation(
+    here: Run, fitted: Path, fresh: Path, judged: dict
+) -> None:
+    model = fitted / "model.pt"
+    ask = ("--parameters", "--interval", ",".join(LEVELS))
+    columns = told(here("predict", model, fresh, *ask))
+    mixture, y = Mixture(columns), numbers(columns, "y")
+    reached = mixture.cdf(y)
+    assert judged["nll"] == pytest.approx(-mixture.log_density(y).mean(), rel=1e-9)
+    assert judged["crps"] == pytest.approx(mixture.crps(y).mean(), rel=1e-6)
+    assert judged["rmse"] == pytest.approx(np.sqrt(((mixture.mean() - y) ** 2).mean()), rel=1e-9)
+    test = kstest(reached, "uniform")
+    assert judged["pit_ks"] == pytest.approx(test.statistic, rel=1e-9)
+    assert judged["pit_ks_p"] == pytest.approx(test.pvalue, rel=1e-6)
+    for level in LEVELS:
+        low, high = (numbers(columns, f"y_{end}{float(level) * 100:g}") for end in ("lo", "hi"))
+        assert judged["coverage"][level] == ((low <= y) & (y <= high)).mean()
+        assert judged["width"][level] == pytest.approx((high - low).mean(), rel=1e-9)
+
+
+def test_skill_is_over_the_mixture_without_x_and_over_least_squares(
+    fitted: Path, fresh: Path, judged: dict
+) -> None:
+    model, rows = load(fitted / "model.pt"), read_table(fresh)
+    [target] = model.schema.targets
+    standardized = (rows["y"].to_numpy()[:, None] - target.mean) / target.scale
+    pi, mu, sigma = (part.ravel() for part in model.reference.arrays())
+    without_x = logsumexp(pi + norm.logpdf(standardized, mu, sigma), axis=1) - np.log(target.scale)
+    skill = -without_x.mean() - judged["nll"]
+    assert judged["skill"]["unconditional"] == pytest.approx(skill, rel=1e-6)
+    gaussian = model.condition_baseline(rows[["x"]].to_numpy())
+    log_density = norm.logpdf(rows["y"], gaussian.mu[:, 0, 0], gaussian.sigma[:, 0, 0])
+    skill = -log_density.mean() - judged["nll"]
+    assert judged["skill"]["baseline"] == pytest.approx(skill, rel=1e-6)
+
+
+def test_python_gives_the_same_scores(fitted: Path, fresh: Path, judged: dict) -> None:
+    model, rows = load(fitted / "model.pt"), read_table(fresh)
+    plain = model.evaluate(rows).to_plain()
+    assert np.isnan(plain.pop("resolution"))
+    assert plain == {name: judged[name] for name in plain}
+    x, y = rows[["x"]].to_numpy(), rows["y"].to_numpy()
+    assert model.evaluate(x, y).nll == judged["nll"]
+
+
+def test_several_targets_give_objects_by_name(here: Run, wide: Path) -> None:
+    result = scores(here("evaluate", wide / "model.pt", wide / "data.csv", "--json"))
+    columns = told(here("predict", wide / "model.pt", wide / "data.csv", "--parameters"))
+    log_joint = np.log(numbers(columns, *(f"pi{k}" for k in range(1, 13))))
+    for target in "uv":
+        mixture, y = Mixture(columns, target), numbers(columns, target)
+        assert result["crps"][target] == pytest.approx(mixture.crps(y).mean(), rel=1e-6)
+        rmse = np.sqrt(((mixture.mean() - y) ** 2).mean())
+        assert result["rmse"][target] == pytest.approx(rmse, rel=1e-9)
+        test = kstest(mixture.cdf(y), "uniform")
+        assert result["pit_ks"][target] == pytest.approx(test.statistic, rel=1e-6)
+        covered = abs(mixture.cdf(y) - 0.5) <= 0.4
+        assert result["coverage"]["0.8"][target] == covered.mean()
+        log_joint += norm.logpdf(y[:, None], mixture.mu, mixture.sigma)
+    assert result["nll"] == pytest.approx(-logsumexp(log_joint, axis=1).mean(), rel=1e-9)
+    for name in ("crps", "rmse", "pit_ks", "pit_ks_p"):
+        assert set(result[name]) == {"u", "v"}
+    assert result["skill"]["baseline"] is not None
+
+
+def test_the_table_shows_the_same_figures(here: Run, wide: Path) -> None:
+    ask = ("evaluate", wide / "model.pt", wide / "data.csv")
+    result = scores(here(*ask, "--json"))
+    said = here(*ask).stdout.decode()
+    assert said.splitlines()[0].split() == ["'u'", "'v'"]
+    for name in ("crps", "rmse"):
+        for target in "uv":
+            assert f"{result[name][target]:.4g}" in said
+    for level, percent in zip(LEVELS, ("50%", "80%", "90%", "95%"), strict=True):
+        [line] = [line for line in said.splitlines() if f"{percent} intervals" in line]
+        shown = [f"{result['coverage'][level][target]:.1%}" for target in "uv"]
+        assert line.split()[-2:] == shown
+    for value in (result["nll"], *result["skill"].values()):
+        assert f"{value:.4f}" in said
+
+
+# A target recorded in steps.
+
+
+def test_a_target_in_steps_has_its_pit_drawn_within_them(
+    run: Run, here: Run, stepped: Path
+) -> None:
+    model, rows = stepped / "model.pt", stepped / "fresh.csv"
+    done = run("evaluate", model, rows)
+    assert done.returncode == 0
+    assert b"'y' was recorded in steps" in done.stderr
+    assert b"PIT is drawn within" in done.stderr
+    result = scores(here("evaluate", model, rows, "--json"))
+    assert result["resolution"] == pytest.approx(np.log(0.5))
+    # The rows are the model's own, so its densities are right: the plain PIT says they are not.
+    columns = told(here("predict", model, rows, "--parameters"))
+    mixture, y = Mixture(columns), numbers(columns, "y")
+    assert kstest(mixture.cdf(y), "uniform").pvalue < 1e-6
+    assert result["pit_ks_p"] > 1e-3
+    assert f"{result['pit_ks']:.4f}" in done.stdout.decode()
+    pit = numbers(told(here("evaluate", model, rows, "--per-row")), "y_pit")
+    assert kstest(pit, "uniform").statistic == pytest.approx(result["pit_ks"])
+    low, high = mixture.cdf(y - 0.25), mixture.cdf(y + 0.25)
+    assert ((pit >= low - 1e-12) & (pit <= high + 1e-12)).all()
+    assert kstest((pit - low) / (high - low), "uniform").pvalue > 1e-3
+    assert scores(here("evaluate", model, rows, "--json")) == result
+
+
+def test_a_wrong_model_of_a_target_in_steps_still_fails(
+    here: Run, stepped: Path, tmp_path: Path
+) -> None:
+    rows = read_table(stepped / "fresh.csv")
+    write(tmp_path / "moved.csv", "x,y", rows["x"], rows["y"] + 0.5)
+    result = scores(here("evaluate", stepped / "model.pt", "moved.csv", "--json"))
+    assert result["pit_ks_p"] < 1e-6
+
+
+def test_a_continuous_target_says_nothing_of_steps(here: Run, fitted: Path, fresh: Path) -> None:
+    done = here("evaluate", fitted / "model.pt", fresh)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# Rows.
+
+
+def test_per_row_scores_are_what_the_means_are_of(
+    here: Run, fitted: Path, fresh: Path, judged: dict, tmp_path: Path
+) -> None:
+    done = here("evaluate", fitted / "model.pt", fresh, "--per-row", "-o", "rows.csv", "--json")
+    assert scores(done) == judged
+    rows = cells((tmp_path / "rows.csv").read_bytes())
+    assert list(rows) == ["x", "y", "nll", "y_crps", "y_error", "y_pit"]
+    given = cells(fresh.read_bytes())
+    assert {name: rows[name] for name in given} == given
+    assert numbers(rows, "nll").mean() == pytest.approx(judged["nll"], rel=1e-12)
+    assert numbers(rows, "y_crps").mean() == pytest.approx(judged["crps"], rel=1e-12)
+    rmse = np.sqrt((numbers(rows, "y_error") ** 2).mean())
+    assert rmse == pytest.approx(judged["rmse"], rel=1e-12)
+    pit = kstest(numbers(rows, "y_pit"), "uniform").statistic
+    assert pit == pytest.approx(judged["pit_ks"], rel=1e-12)
+
+
+def test_per_row_writes_data_alone_and_the_table_when_it_has_a_file(
+    here: Run, wide: Path, tmp_path: Path
+) -> None:
+    ask = ("evaluate", wide / "model.pt", wide / "data.csv", "--per-row")
+    columns: Cells = told(here(*ask))
+    scored = [f"{target}_{name}" for target in "uv" for name in ("crps", "error", "pit")]
+    assert list(columns) == ["a", "b", "c", "u", "v", "nll", *scored]
+    assert len(columns["nll"]) == 400
+    with_file = here(*ask, "-o", "rows.csv")
+    assert cells((tmp_path / "rows.csv").read_bytes()) == columns
+    assert b"CRPS" in with_file.stdout
+    assert b"wrote rows.csv" in with_file.stderr
+    quiet = here(*ask, "-o", "rows.csv", "-q")
+    assert quiet.stdout == b""
+    assert b"wrote" not in quiet.stderr
+
+
+BAD = b"id,x,y\n007,1.5,2\n,,3\nc,2,none\nd,0.10,-1\n"
+
+
+def test_a_bad_row_is_named_or_skipped(run: Run, here: Run, fitted: Path, tmp_path: Path) -> None:
+    model = fitted / "model.pt"
+    (tmp_path / "bad.csv").write_bytes(BAD)
+    said = refused(run("evaluate", model, "bad.csv"), 65)
+    assert "bad.csv, row 2, column 'x': the cell is empty" in said
+    assert "--on-bad-rows skip" in said
+    ask = ("evaluate", model, "bad.csv", "--on-bad-rows", "skip")
+    done = here(*ask, "--json")
+    (tmp_path / "good.csv").write_bytes(b"id,x,y\n007,1.5,2\nd,0.10,-1\n")
+    assert scores(done) == scores(here("evaluate", model, "good.csv", "--json"))
+    assert b"warning: 2 of 4 rows cannot be used" in done.stderr
+    assert b"bad.csv, row 2, column 'x': the cell is empty" in done.stderr
+    rows = told(here(*ask, "--per-row"))
+    assert {name: rows[name] for name in ("id", "x", "y")} == cells(BAD)
+    for name in ("nll", "y_crps", "y_error", "y_pit"):
+        assert [cell == "" for cell in rows[name]] == [False, True, True, False]
+
+
+def test_rows_outside_the_training_range_are_warned_of(here: Run, fitted: Path) -> None:
+    done = here("evaluate", fitted / "model.pt", "-", "--json", stdin=b"x,y\n1,2\n500,3\n")
+    assert scores(done)["rows"] == 2
+    assert done.stderr.startswith(b"warning: 1 of 2 rows have a feature outside")
+
+
+def test_the_training_table_is_known_by_its_content(
+    run: Run, here: Run, fitted: Path, tmp_path: Path
+) -> None:
+    model, data = fitted / "model.pt", (fitted / "data.csv").read_bytes()
+    (tmp_path / "renamed.csv").write_bytes(data)
+    done = run("evaluate", model, "renamed.csv", "-q", "--json")
+    assert b"warning: renamed.csv is the training table" in done.stderr
+    assert b"training table" in here("evaluate", model, "-", "--json", stdin=data).stderr
+    another = here("evaluate", model, "-", "--json", stdin=data + b"1.0,2.0\n")
+    assert b"training table" not in another.stderr
+    assert scores(another)["rows"] == scores(done)["rows"] + 1
+
+
+# Gates.
+
+
+def test_fail_over_ends_with_1_and_everything_written(
+    run: Run, here: Run, fitted: Path, fresh: Path, judged: dict, tmp_path: Path
+) -> None:
+    ask = ("evaluate", fitted / "model.pt", fresh, "--json", "--per-row", "-o", "rows.csv")
+    gates = [f"--fail-over={name}={judged[name]!r}" for name in ("nll", "crps", "rmse", "pit_ks")]
+    assert scores(here(*ask, *gates)) == judged
+    rows = (tmp_path / "rows.csv").read_bytes()
+    (tmp_path / "rows.csv").unlink()
+    gates[2] = f"--fail-over=rmse={judged['rmse'] - 1e-6!r}"
+    done = run(*ask, *gates)
+    assert scores(done, status=1) == judged
+    assert (tmp_path / "rows.csv").read_bytes() == rows
+    assert b"warning: rmse is" in done.stderr
+    assert b"nll" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["nll", "crps", "rmse", "pit_ks"])
+def test_every_score_can_be_a_gate(here: Run, wide: Path, name: str) -> None:
+    ask = ("evaluate", wide / "model.pt", wide / "data.csv", "--json")
+    result = scores(here(*ask))
+    values = [result[name]] if name == "nll" else [*result[name].values()]
+    # Of several targets the worst one counts.
+    for limit, status in ((max(values), 0), (max(values) - 1e-9, 1)):
+        done = here(*ask, "--fail-over", f"{name}={limit!r}")
+        assert scores(done, status) == result
+        assert (f"warning: {name} is".encode() in done.stderr) == (status == 1)
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--fail-over", "mse=1"), "one of nll, crps, rmse, pit_ks"),
+        (("--fail-over", "nll"), "write it as SCORE=MOST"),
+        (("--fail-over", "nll=low"), "'low' is not a finite number"),
+        (("-o", "scores.txt"), "-o is where --per-row writes"),
+        (("--per-row", "--json"), "both want standard output"),
+        (("--per-row", "--json", "-o", "-"), "both want standard output"),
+        (("--per-row", "-o", "rows.csv"), "would replace an input"),
+        (("--per-row",), "'nll' already"),
+    ],
+)
+def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, options: tuple, words: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"x,y,nll\n1,2,3\n")
+    done = here("evaluate", fitted / "model.pt", "rows.csv", *options)
+    assert words in refused(done, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (b"x,y\n", (), ["there are no rows to evaluate"]),
+        (b"x,y\n,1\n2,\n", ("--on-bad-rows", "skip"), ["there are no rows to evaluate"]),
+        (b"x,yy\n1,2\n", (), ["no column 'y'", "Did you mean 'yy'?"]),
+        (b"X,y\n1,2\n", (), ["no column 'x'", "Did you mean 'X'?"]),
+        (b"", (), ["empty"]),
+    ],
+)
+def test_tables_without_what_is_needed(
+    here: Run, fitted: Path, rows: bytes, options: tuple, words: list
+) -> None:
+    said = refused(here("evaluate", fitted / "model.pt", "-", *options, stdin=rows), 65)
+    assert all(word in said for word in ("standard input", *words)), said
+    # Which only `predict` has.
+    assert "--at-target" not in said
+
+
+def test_what_is_not_there(run: Run, here: Run, fitted: Path) -> None:
+    refused(run("evaluate", "nowhere.pt", fitted / "data.csv"), 66)
+    refused(here("evaluate", fitted / "model.pt", "nowhere.csv"), 66)
+    refused(here("evaluate", fitted / "data.csv", fitted / "data.csv"), 65)
+    assert "Only one of" in refused(here("evaluate", "-", "-"), 2)
