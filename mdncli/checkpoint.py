@@ -36,7 +36,7 @@ _SPLITS = ("nll_train", "nll_valid")
 def save(model: ConditionalDensity, stream: BinaryIO) -> None:
     """Write a model so that `torch.load(..., weights_only=True)` and `load` open it.
 
-    The same model gives the same bytes: no clock, file name or random number goes in.
+    The same fit gives the same bytes: no clock, file name or random number goes in.
     """
     import torch
 

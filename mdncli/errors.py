@@ -2,7 +2,15 @@
 
 
 class MdnError(Exception):
-    """An error whose message names the thing, the place and the remedy."""
+    """An error whose message names the thing, the place and the remedy.
+
+    >>> from mdncli import load
+    >>> try:
+    ...     load("nowhere.pt")
+    ... except MdnError as error:
+    ...     print(error)
+    nowhere.pt: there is no such file.
+    """
 
     exit_code = 65
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
-    from sklearn.utils import check_random_state
+    from sklearn.utils import check_array, check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
@@ -115,10 +115,8 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         if len(y) < FEWEST_ROWS:
             raise ValueError(f"n_samples={len(y)} is too few: at least {FEWEST_ROWS} are needed.")
         features = [str(name) for name in getattr(self, "feature_names_in_", [])]
-        roles = Roles(
-            features or [f"x{i + 1}" for i in range(x.shape[1])],
-            names or (["y"] if y.shape[1] == 1 else [f"y{i + 1}" for i in range(y.shape[1])]),
-        )
+        features = features or [f"x{i + 1}" for i in range(x.shape[1])]
+        roles = Roles(features, names or _new_names(y.shape[1], features))
         try:
             self.model_ = self._learned(x, y, roles)
         except MdnError as error:
@@ -170,7 +168,7 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
     def score(self, X: Any, y: Any) -> float:  # noqa: N803
         """Return the mean log-likelihood, log p(y | x), in nats a row: higher is better."""
         given = self.condition(X)
-        values = np.asarray(y, dtype=np.float64).reshape(len(given), -1)
+        values = check_array(y, dtype=np.float64, ensure_2d=False).reshape(len(given), -1)
         return float(given.log_prob(values).mean())
 
     def _shaped(self, answer: Array) -> Array:
@@ -184,6 +182,14 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         # `score` is a log-likelihood, not R^2.
         tags.regressor_tags.poor_score = True
         return tags
+
+
+def _new_names(targets: int, taken: list[str]) -> list[str]:
+    """Return y, or y1, y2, …: names that no feature has."""
+    stem = "y"
+    while any(name.startswith(stem) for name in taken):
+        stem += "_"
+    return [stem] if targets == 1 else [f"{stem}{i + 1}" for i in range(targets)]
 
 
 def _target_names(y: Any) -> list[str]:

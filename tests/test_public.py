@@ -51,9 +51,7 @@ def examples(name: str) -> tuple[object, dict]:
     [
         *("load", "read_table", "save", "MixtureDensityRegressor"),
         *("ConditionalDensity.condition", "ConditionalDensity.evaluate"),
-        pytest.param(
-            "MdnError", marks=pytest.mark.xfail(reason="it has no example yet", strict=True)
-        ),
+        "MdnError",
     ],
 )
 def test_examples_in_docstrings_run(folder: Path, name: str) -> None:

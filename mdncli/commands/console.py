@@ -3,6 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
+from mdncli.commands.streams import writing
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -19,13 +21,16 @@ def answer(*tables: "RenderableType") -> None:
     from rich.console import Console
 
     # In a pipe nothing is cut to a terminal's width.
-    width = None if sys.stdout.isatty() else 10_000
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = None if terminal else 10_000
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
     with console.capture() as captured:
         for table in tables:
             console.print(table)
     # Rich fills every line of a table with blanks.
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    with writing(None) as stream:
+        stream.write(f"{text}\n".encode())
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -127,10 +127,17 @@ def _tell_table(description: "TableDescription") -> None:
             step,
             listed(column.examples, 3),
         )
-    lines: list[Any] = [f"{description.rows} rows, {len(description.columns)} columns", table]
-    if description.options:
+    counts = _counted(description.rows, "row"), _counted(len(description.columns), "column")
+    lines: list[Any] = [", ".join(counts), table]
+    if description.options is None:
+        lines.append("mdn fit needs two columns of numbers that vary, without empty cells.")
+    elif description.options:
         lines.append(f"mdn fit would need: {_harmless(' '.join(description.options))}")
     answer(*lines)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _say_what_separates(content: bytes) -> None:

@@ -109,6 +109,9 @@ def _learn(
                 ),
                 quiet=quiet,
             )
+            if stop():
+                # A model of one epoch would replace a good one.
+                raise KeyboardInterrupt
         density, seconds = watch(fit(examples, schema, settings, stop=stop), quiet=quiet)
     record = replace(density.record, cv=[fold.to_plain() for fold in folds])
     origin = Origin(request.command, lesson.table_sha256, versions())

@@ -157,6 +157,8 @@ def limits(texts: list[str] | None, names: tuple[str, ...]) -> dict[str, float]:
                 f"--fail-over {quoted(text)}: write it as SCORE=MOST, the score one of "
                 f"{', '.join(names)}."
             )
+        if name.strip() in most:
+            raise UsageError(f"--fail-over names {name.strip()} twice.")
         most[name.strip()] = finite_number(f"--fail-over {quoted(text)}", number)
     return most
 

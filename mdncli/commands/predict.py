@@ -1,6 +1,7 @@
 """`mdn predict`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -147,8 +148,8 @@ def predict(
         "intervals": probabilities("--interval", interval),
         "regions": probabilities("--hdr", hdr),
     }
-    density_model = open_model(model)
-    targets = density_model.schema.target_names
+    # Of which targets the model will say; what does not go together shows before it is opened.
+    anything = {"": 0.0}
     questions = Questions(
         mean=mean,
         std=std,
@@ -158,11 +159,18 @@ def predict(
         density=density,
         marginal=marginal,
         cdf=cdf,
-        exceed=numbers_of_targets("--exceed", exceed, targets),
-        at=numbers_of_targets("--at-target", at_target, targets),
+        exceed=anything if exceed else {},
+        at=anything if at_target else {},
         log=log,
         parameters=parameters,
         **levels,
+    )
+    density_model = open_model(model)
+    targets = density_model.schema.target_names
+    questions = replace(
+        questions,
+        exceed=numbers_of_targets("--exceed", exceed, targets),
+        at=numbers_of_targets("--at-target", at_target, targets),
     )
     if questions == Questions():
         questions = Questions(mean=True, intervals=(0.9,))

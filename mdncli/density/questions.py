@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.density.distribution import Distribution
-from mdncli.density.regions import joined
 from mdncli.errors import UsageError
 from mdncli.words import listed, quoted
+
+if TYPE_CHECKING:
+    from mdncli.density.distribution import Distribution
 
 Array = NDArray[np.float64]
 Columns = dict[str, Array]
@@ -88,7 +90,7 @@ class Questions:
                 )
         return [] if self.at else targets
 
-    def answer(self, given: Distribution, targets: list[str], y: Array) -> tuple[Columns, int]:
+    def answer(self, given: "Distribution", targets: list[str], y: Array) -> tuple[Columns, int]:
         """Return the answers, (N,) each, and how many rows had regions joined to fit the columns.
 
         Args:
@@ -144,7 +146,7 @@ class Questions:
 class _Answers:
     """Columns by name, as they come together."""
 
-    def __init__(self, given: Distribution, targets: list[str]) -> None:
+    def __init__(self, given: "Distribution", targets: list[str]) -> None:
         self.given, self.targets = given, targets
         self.columns: Columns = {}
         self.had_joined = np.zeros(len(given), dtype=bool)
@@ -168,6 +170,8 @@ class _Answers:
 
     def add_regions(self, name: str, regions: Array) -> None:
         """Add the ends of highest-density regions, (N, I, 2) or (N, T, I, 2)."""
+        from mdncli.density.regions import joined
+
         most = min(self.given.mixture.mu.shape[1], _MOST_INTERVALS)
         by_target = self.by_target(regions)
         for position, target in enumerate(self.targets):

@@ -38,11 +38,14 @@ class ColumnDescription:
 
 @dataclass(frozen=True)
 class TableDescription:
-    """A table: its rows, its columns, and the options that `fit` would need for it."""
+    """A table: its rows, its columns, and the options that `fit` would need for it.
+
+    The options are None where none would do: two columns of numbers that vary are needed.
+    """
 
     rows: int
     columns: list[ColumnDescription]
-    options: list[str]
+    options: list[str] | None
 
     def to_plain(self) -> dict[str, Any]:
         """Return the description as plain values."""
@@ -52,15 +55,18 @@ class TableDescription:
 _MISSING = {"", "nan", "+nan", "-nan", "na", "n/a", "null", "none"}
 _MOST_EXAMPLES = 5
 _FEWEST_FOR_A_STEP = 2
+_FEWEST_COLUMNS = 2
 
 
 def describe_table(table: Table) -> TableDescription:
     """Return what each column holds, and which options of `fit` would make the table learnable."""
     columns = [_describe(table, name) for name in table.names]
-    options: list[str] = []
     usable = [column for column in columns if column.kind == "number" and not column.missing]
     varied = [column for column in usable if column.lowest < column.highest]
-    if varied and columns[-1] is not varied[-1]:
+    if len(varied) < _FEWEST_COLUMNS:
+        return TableDescription(table.rows, columns, None)
+    options: list[str] = []
+    if columns[-1] is not varied[-1]:
         options.append(f"-t {shlex.quote(varied[-1].name)}")
     unusable = [column for column in columns if column not in usable]
     options += [f"--ignore {shlex.quote(column.name)}" for column in unusable]

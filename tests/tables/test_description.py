@@ -97,7 +97,7 @@ def test_the_options_make_a_table_learnable(columns: list[tuple[str, list[str]]]
 
 
 def test_plain_values_have_every_attribute() -> None:
-    plain = describe_table(table(["1", "2"], ["a", "b"])).to_plain()
+    plain = describe_table(table(["1", "2"], ["3", "5"], ["a", "b"])).to_plain()
     assert plain["rows"] == 2
-    assert [column["name"] for column in plain["columns"]] == ["c0", "c1"]
-    assert plain["options"] == ["-t c0", "--ignore c1"]
+    assert [column["name"] for column in plain["columns"]] == ["c0", "c1", "c2"]
+    assert plain["options"] == ["-t c1", "--ignore c2"]
