@@ -212,8 +212,8 @@ def joint_modes(mixture: GaussianMixture) -> Array:
 def _highest_of(mixture: GaussianMixture, y: Array) -> Array:
     """Return the best of the maxima that mean shift reaches from each row's starts, (N, S, T)."""
     rows = np.arange(len(y))[:, None]
-    starts = np.argsort(-log_sum_exp(_log_parts(mixture, y)), axis=1, kind="stable")
-    y = y[rows, starts[:, :_MOST_STARTS]]
+    order = np.argsort(-log_sum_exp(_log_parts(mixture, y)), axis=1, kind="stable")
+    starts = y = y[rows, order[:, :_MOST_STARTS]]
     precision = mixture.sigma**-2.0
     for _ in range(_SHIFTS):
         parts = _log_parts(mixture, y)
@@ -223,6 +223,8 @@ def _highest_of(mixture: GaussianMixture, y: Array) -> Array:
         y = new
         if moved.max(initial=0.0) < _STILL:
             break
+    # A start is better than where it leads only by rounding, where floats are sparse.
+    y = np.concatenate([y, starts], axis=1)
     best = log_sum_exp(_log_parts(mixture, y)).argmax(axis=1)
     top: Array = y[rows[:, 0], best]
     return top

@@ -127,7 +127,7 @@ class Perceptron:
     frequencies: Array
     layers: list[tuple[Array, Array]]
 
-    def __call__(self, x: Array, *, precision: Any = np.float64) -> Array:
+    def __call__(self, x: Array, *, precision: Any = np.float64) -> Numbers:
         """Return the outputs, shape (N, O), for standardized features x (N, F).
 
         The first layer reads x, sin 2 pi c x and cos 2 pi c x, c the frequencies: the periodic
@@ -157,7 +157,7 @@ class Perceptron:
             columns = outputs
         rows_last = columns.transpose(1, 0, 2).reshape(-1, panels * _PANEL)[:, : len(x)]
         # A copy in any case: the next call will use the memory.
-        return np.array(rows_last, dtype=np.float64).T
+        return np.array(rows_last).T
 
     def _embedded(self, x: Numbers) -> Numbers:
         """Return what the first layer reads, (P, F + 2 F Q, 16), for x of shape (P, F, 16)."""
@@ -174,7 +174,7 @@ class Perceptron:
         return columns
 
 
-def split_head(raw: Array, architecture: Architecture, floor: Array) -> GaussianMixture:
+def split_head(raw: Numbers, architecture: Architecture, floor: Array) -> GaussianMixture:
     """Return the mixture that a network's output stands for, standardized.
 
     log pi = logits - log sum exp(logits), mu as it is, sigma^2 = floor^2 + exp(2 s): smooth, never
@@ -190,13 +190,14 @@ def split_head(raw: Array, architecture: Architecture, floor: Array) -> Gaussian
     ends = np.cumsum(architecture.head_sizes(targets))[:-1]
     # Rows last in memory, as the network leaves them: sums over components are fast so.
     logits, mu, log_scale = np.split(np.ascontiguousarray(raw.T), ends)
-    logits = logits - logits.max(axis=0)
+    logits = (logits - logits.max(axis=0)).astype(np.float64)
     logits -= np.log(np.exp(logits).sum(axis=0))
-    # A float64 overflows beyond exp(709); a scale that large is an extrapolation in any case.
-    above_floor = np.exp(np.minimum(log_scale, 300.0)).reshape(components, sigmas, rows)
+    # A float32 overflows beyond exp(88); a scale that large is an extrapolation in any case.
+    scale = np.exp(np.minimum(log_scale, 80.0)).reshape(components, sigmas, rows)
+    above_floor = scale.astype(np.float64)
     above_floor *= above_floor
     above_floor += architecture.floor_of_sigmas(floor)[:, None] ** 2
     sigma = np.sqrt(above_floor, out=above_floor)
     shape = (components, targets, rows)
-    mu, sigma = mu.reshape(shape), np.broadcast_to(sigma, shape)
+    mu, sigma = mu.reshape(shape).astype(np.float64), np.broadcast_to(sigma, shape)
     return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma.transpose(2, 0, 1))

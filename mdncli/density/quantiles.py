@@ -62,6 +62,8 @@ def _lower_quantile(mixture: Univariate, p: float) -> Array:
     low = np.where(used, alone, np.inf).min(axis=0)
     high = np.where(used, alone, -np.inf).max(axis=0)
     start = np.clip(_first_guess(pi, mu, sigma, p), low, high)
+    # Each end is rounded: the float to be found may be the next one out.
+    low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
     return bracketed_zeros(_LowerTail(pi, mu, 1.0 / sigma, p), low, high, start)
 
 

@@ -31,25 +31,28 @@ class Problem(Protocol):
 def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> Array:
     """Return where each function is zero, shape (N,), or as close to it as floats come.
 
+    A row's zero does not depend on the other rows: once found it stays as it is.
+
     Args:
         problem: the functions; it is used up.
         low, high: (N,), around each zero.
         start: (N,), within them.
     """
-    found, missed = start.copy(), np.full(len(start), np.inf)
-    low, high, at, where = low.copy(), high.copy(), start, np.arange(len(start))
-    # Once found a zero stays as it is, so that no row's answer hangs on how long others take.
-    sought = np.ones(len(start), dtype=bool)
+    found, where, sought = start.copy(), np.arange(len(start)), np.ones(len(start), dtype=bool)
+    low, high, at = low.copy(), high.copy(), start
+    missed_low, missed_high = np.full((2, len(start)), np.inf)
     for step in range(_MOST_STEPS):
         value, change, done = problem.ask(at)
-        error = np.abs(value)
-        better = sought & (error < missed)
-        np.copyto(missed, error, where=better)
-        found[where[better]] = at[better]
-        np.copyto(low, at, where=value < 0.0)
-        np.copyto(high, at, where=~(value < 0.0))
+        below, missed = value < 0.0, np.abs(value)
+        for end, missed_end, side in ((low, missed_low, below), (high, missed_high, ~below)):
+            np.copyto(end, at, where=side)
+            np.copyto(missed_end, missed, where=side)
         middle = low + 0.5 * (high - low)
-        sought &= ~done & (middle > low) & (middle < high)
+        ends = sought & (done | (middle <= low) | (middle >= high) | (step == _MOST_STEPS - 1))
+        # The nearer end, where two neighbouring floats are left. On a plateau many are as near.
+        nearer = np.where(done, at, np.where(missed_low < missed_high, low, high))
+        found[where[ends]] = nearer[ends]
+        sought &= ~ends
         left = np.count_nonzero(sought)
         if not left:
             break
@@ -62,5 +65,6 @@ def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> 
         if left <= _SHARE_TO_LEAVE * len(at):
             problem.keep(sought)
             low, high, at = low[sought], high[sought], at[sought]
-            where, missed, sought = where[sought], missed[sought], sought[sought]
+            missed_low, missed_high = missed_low[sought], missed_high[sought]
+            where, sought = where[sought], sought[sought]
     return found
