@@ -1,7 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+from density.mixtures import Truth, ordinary, thorough, univariate
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.scores import cdf, coverage, crps
@@ -56,3 +61,34 @@ def test_coverage_of_draws_is_the_level() -> None:
     y, _ = many.sample(1, rng)
     for level in (0.5, 0.9):
         assert coverage(many, y[:, 0], level) == pytest.approx(level, abs=0.01)
+
+
+@given(univariate(), st.floats(-1.0, 1.0), st.integers(-3, 3))
+@thorough(40)
+def test_crps_of_any_mixture_is_that_integral(one, z, decades):
+    """To 1e-9 of the largest term, the mean distance of a draw from the value."""
+    truth = Truth(one)
+    value = float(one.mu[0, 0] + z * 10.0**decades * one.sigma[0, 0])
+    steps = np.array([-9.0, -6.0, -4.0, -2.0, -0.7, 0.7, 2.0, 4.0, 6.0, 9.0])
+    ends = np.unique(np.append((truth.mu + truth.sigma * steps).astype(float), value))
+
+    def difference(at: float) -> float:
+        """Of the tail that does not cancel, for every piece is on one side of the value."""
+        return float(truth.tails(at)[int(at >= value)][0]) ** 2
+
+    pieces = [
+        scipy.integrate.quad(difference, low, high, epsabs=0.0, epsrel=1e-10, limit=20)[0]
+        for low, high in itertools.pairwise(ends)
+        # Within a few floats of each other quad would evaluate at the wrong side.
+        if high - low > 1e-13 * abs(high)
+    ]
+    largest = float((truth.pi * np.hypot(value - truth.mu, truth.sigma)).sum())
+    assert one.crps(value)[0] == pytest.approx(sum(pieces), abs=1e-9 * largest, rel=0.0)
+
+
+def test_crps_is_that_of_scoringrules() -> None:
+    theirs = pytest.importorskip("scoringrules")
+    many = ordinary(50, 4)
+    y = np.random.default_rng(0).normal(scale=3.0, size=50)
+    expected = theirs.crps_mixnorm(y, many.mu, many.sigma, many.pi)
+    np.testing.assert_allclose(many.crps(y), expected, rtol=1e-9)
