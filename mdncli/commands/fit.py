@@ -114,6 +114,8 @@ def _command_line(context: typer.Context) -> str:
             continue
         flag = max(parameter.opts, key=len)
         value = context.params[name]
+        if value == parameter.default:
+            continue
         if value is True:
             words.append(flag)
             continue

@@ -53,6 +53,20 @@ def test_both_maxima_and_the_minimum_between_are_found(one):
         assert (sign * truth.log_density(at) >= sign * truth.log_density(at + step)).all()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_close_maxima_of_unlike_height_are_told_apart(seed):
+    """Of two components little more than two sigma apart, one a little heavier."""
+    rng = np.random.default_rng(seed)
+    apart = 1.0 + 10.0 ** rng.uniform(-2.5, -1.0)
+    one = distribution(
+        [[0.0, rng.uniform(-1.0, 1.0) * (apart - 1.0) ** 1.5]], [[-apart, apart]], [[1.0, 1.0]]
+    )
+    heights = Truth(one).log_density(np.linspace(-apart, apart, 4001))
+    turns = np.diff(np.sign(np.diff(heights)))
+    points = critical_points(Univariate.marginal(one.mixture, 0))[0]
+    assert len(points) == np.count_nonzero(turns)
+
+
 @given(univariate())
 @thorough(100)
 def test_maxima_and_minima_take_turns(one):
