@@ -253,3 +253,15 @@ def test_a_file_of_version_2_still_gives_its_answers() -> None:
     assert len(density.networks) == 2
     assert density.origin.table_sha256 == ""
     assert density.record.cv == []
+
+
+def test_a_file_of_version_3_still_gives_its_answers() -> None:
+    content = (Path(__file__).parent / "files" / "version3.pt").read_bytes()
+    density = checkpoint.load(content, "version3.pt")
+    x, y = np.array([[-3.0], [0.5], [9.0]]), np.array([[1.0], [0.5], [7.0]])
+    expected = [3.4681686720372995, 3.0753663586557125, 3.806584132383117]
+    np.testing.assert_allclose(density.nll(x, y), expected, rtol=1e-5)
+    means = density.condition_baseline(x).mean()[:, 0]
+    np.testing.assert_allclose(means, [1.05496552667, 0.27400306702, 5.57120607361], rtol=1e-6)
+    assert len(density.record.cv) == 2
+    assert density.origin.command.startswith("mdn fit DATA --cv 2")
