@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -22,6 +22,11 @@ MOST_ROWS = 10**9
 
 # Beyond so many rows, what more of them can still teach grows with their square root.
 _ROWS_OF_PLAIN_STEPS = 5000
+# What is left open by `best`: steps on up to so many rows, rows for each component of a member, and
+# rows from which on a step takes twice as many of them.
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1200, 1250
+_ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
+_ROWS_OF_SMALL_BATCHES, _SMALL_BATCH = 5000, 256
 _NOISE_TIMES = 0.1
 
 
@@ -32,7 +37,7 @@ class Settings:
     Attributes:
         members: M, networks whose densities are averaged; each holds out other rows.
         mixtures: K, the number of components of each member; `auto` for as many as held-out rows
-            call for.
+            call for; None for one for every 120 rows, from 6 to 20.
         hidden: widths of the trunk's layers.
         activation: after each hidden layer.
         frequencies: sines and cosines of each feature that the trunk reads beside it; 0 for none.
@@ -41,10 +46,11 @@ class Settings:
         valid: share of the rows that a single member holds out for early stopping, from 0 up to
             below 1; several hold out 1/max(M, 5) each.
         steps: of learning, when no number of epochs is given, on up to 5000 rows; on more,
-            sqrt(rows / 5000) times as many.
+            sqrt(rows / 5000) times as many. None for 1200, and sqrt(rows / 1250) times as many on
+            more than 1250 rows.
         epochs: passes over the training rows; None for as many as make the steps.
         patience: epochs without a better validation NLL before stopping; None for a third of all.
-        batch_size: rows a step.
+        batch_size: rows a step; None for 256, twice as many from 5000 rows on.
         lr: the learning rate's peak.
         weight_decay: decoupled.
         dropout: the chance that a hidden unit is left out of a step, from 0 up to below 1.
@@ -62,16 +68,16 @@ class Settings:
     """
 
     members: int = 1
-    mixtures: Mixtures = 5
+    mixtures: Mixtures | None = 5
     hidden: tuple[int, ...] = (64, 64)
     activation: Activation = "silu"
     frequencies: int = 8
     covariance: Covariance = "diagonal"
     valid: float = 0.1
-    steps: int = 500
+    steps: int | None = 500
     epochs: int | None = None
     patience: int | None = None
-    batch_size: int = 256
+    batch_size: int | None = 256
     lr: float = 0.01
     weight_decay: float = 0.05
     dropout: float = 0.05
@@ -120,15 +126,28 @@ class Settings:
         chosen = {name: value for name, value in given.items() if value is not None}
         return cls(**{**PRESETS[preset], **chosen})
 
+    def for_rows(self, rows: int) -> "Settings":
+        """Return the settings with what they leave open chosen for a table of this many rows."""
+        components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
+        batch_size = _SMALL_BATCH * (2 if rows >= _ROWS_OF_SMALL_BATCHES else 1)
+        return replace(
+            self,
+            mixtures=components if self.mixtures is None else self.mixtures,
+            batch_size=batch_size if self.batch_size is None else self.batch_size,
+        )
+
     def steps_per_epoch(self, rows: int) -> int:
         """Return how many steps a pass over this many training rows takes."""
-        return math.ceil(rows / self.batch_size)
+        return math.ceil(rows / (self.batch_size or _SMALL_BATCH))
 
     def epochs_for(self, rows: int) -> int:
         """Return the number of epochs on this many training rows."""
         if self.epochs is not None:
             return self.epochs
-        steps = self.steps * max(1.0, math.sqrt(rows / _ROWS_OF_PLAIN_STEPS))
+        least, plain_rows = self.steps, _ROWS_OF_PLAIN_STEPS
+        if least is None:
+            least, plain_rows = _OPEN_STEPS, _ROWS_OF_OPEN_STEPS
+        steps = least * max(1.0, math.sqrt(rows / plain_rows))
         return max(2, math.ceil(steps / self.steps_per_epoch(rows)))
 
     def patience_for(self, rows: int) -> int:
@@ -150,7 +169,10 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 250},
     "default": {},
-    "best": {"members": 20, "mixtures": 6, "steps": 1200, "dropout": 0.0, "threads": 2},
+    "best": {
+        **{"members": 20, "mixtures": None, "steps": None, "batch_size": None},
+        **{"dropout": 0.0, "threads": 2},
+    },
 }
 
 _CHOICES = {"activation": Activation, "covariance": Covariance, "device": Device}

@@ -87,8 +87,8 @@ Preset = Annotated[
     _option(
         _NETWORK,
         "A whole recipe; options given by hand override it. On real tables fast takes half "
-        "the time of default, for an NLL up to 0.5 nats higher; best, 20 networks of 6 "
-        "components, takes 8 to 22 times as long, for one 0.1 to 0.6 nats lower.",
+        "the time of default, for an NLL up to 0.5 nats higher; best, 20 networks of 6 to 20 "
+        "components, takes 8 to 60 times as long, for one 0.1 to 0.6 nats lower.",
     ),
 ]
 Members = Annotated[

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 import torch
@@ -275,7 +276,8 @@ class Lesson:
 
 def _architecture(settings: Settings) -> Architecture:
     return Architecture(
-        mixtures=int(settings.mixtures),
+        # Chosen by now, by the rows or by the search.
+        mixtures=cast(int, settings.mixtures),
         hidden=settings.hidden,
         activation=settings.activation,
         covariance=settings.covariance,

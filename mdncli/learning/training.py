@@ -38,6 +38,7 @@ def fit(
         DataError: not one epoch ended with a finite loss, or all rows are of one group.
     """
     watch = Watch(stop, settings.time_limit)
+    settings = settings.for_rows(len(examples.y))
     with _threads(settings.threads):
         tried = {}
         if settings.mixtures == "auto":
