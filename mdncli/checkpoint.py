@@ -23,11 +23,12 @@ from mdncli.density.record import Origin, TrainingRecord
 from mdncli.density.report import MemberReport
 from mdncli.errors import ModelFileError
 from mdncli.settings import Activation, Covariance
-from mdncli.tables.columns import Column, Feature, Target
+from mdncli.tables.columns import Column, Target
+from mdncli.tables.features import CategoryFeature, DateFeature, Feature
 from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _REFERENCE = ("reference.log_pi", "reference.mu", "reference.sigma")
 _SPLITS = ("nll_train", "nll_valid")
@@ -85,9 +86,9 @@ def load(content: bytes, source: str) -> ConditionalDensity:
             f"{FORMAT_VERSION}. Upgrade mdn, or fit the model again."
         )
     try:
-        if version == 1:
-            plain = _from_version_1(plain)
-        return _model(_from_version_2(plain) if version < FORMAT_VERSION else plain)
+        for raised in _RAISED[version - 1 :]:
+            plain = raised(plain)
+        return _model(plain)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelFileError(f"{source}: the model file is damaged: {error}.") from error
 
@@ -132,6 +133,18 @@ def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "record": {**plain["record"], "cv": []}, "origin": asdict(Origin())}
 
 
+def _from_version_3(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 4 would hold: features that are all numbers without gaps, no weights."""
+    features = [
+        {**column, "kind": "number", "gaps": False} for column in plain["schema"]["features"]
+    ]
+    return {**plain, "schema": {**plain["schema"], "features": features, "weight": None}}
+
+
+# From each version to the next.
+_RAISED = (_from_version_1, _from_version_2, _from_version_3)
+
+
 def _state(model: ConditionalDensity) -> dict[str, Array]:
     """Return every tensor of a model by the name it has in the file."""
     named: dict[str, Array] = {}
@@ -161,15 +174,18 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
     record = TrainingRecord(**{**plain["record"], "components": reports})
     _expect(bool(schema.features and schema.targets), "the number of columns")
     _expect(type(plain["members"]) is int and plain["members"] >= 1, "the number of members")
-    for column in (*schema.features, *schema.targets):
-        _check_column(column)
+    for feature in schema.features:
+        _check_feature(feature)
+    for target in schema.targets:
+        _check_target(target)
+    _expect(isinstance(schema.weight, str | None), "the column of weights")
     _check_architecture(architecture)
     _check_record(record, plain["members"], architecture.mixtures)
-    features, targets = len(schema.features), len(schema.targets)
+    targets = len(schema.targets)
     state = dict(plain["state_dict"])
     baseline = None
     if plain["baseline"]:
-        network = _network(state, "baseline", architecture, features, targets)
+        network = _network(state, "baseline", architecture, schema, targets)
         _expect(isinstance(plain["baseline_nll"], float), "the baseline's NLL")
         sigma = _tensor(state, "baseline.sigma", (targets,))
         _expect(bool((sigma > 0.0).all()), "the baseline's sigma")
@@ -179,7 +195,7 @@ def _model(plain: dict[str, Any]) -> ConditionalDensity:
         schema=schema,
         architecture=architecture,
         networks=[
-            _network(state, f"network.{member}", architecture, features, outputs)
+            _network(state, f"network.{member}", architecture, schema, outputs)
             for member in range(plain["members"])
         ],
         settings=dict(plain["settings"]),
@@ -207,16 +223,29 @@ def _reference(state: dict[str, Any], architecture: Architecture, targets: int) 
     return GaussianMixture(log_pi, mu, sigma)
 
 
-def _check_column(column: Column) -> None:
+def _check_feature(feature: Feature) -> None:
     """Check what the types alone do not: a file may say anything."""
-    numbers = [column.mean, column.scale, column.lowest, column.median, column.highest]
-    if isinstance(column, Feature):
-        numbers += [*column.knots, *column.scores]
-        rising = all(one < other for one, other in itertools.pairwise(column.knots))
-        _expect(rising and len(column.knots) == len(column.scores), "a feature's scores")
-    if isinstance(column, Target):
-        numbers += [column.min_sigma, 1.0 if column.step is None else column.step]
-        _expect(min(numbers[-2:]) > 0.0, "a target's step or smallest sigma")
+    _expect(isinstance(feature.gaps, bool), "a feature's gaps")
+    if isinstance(feature, CategoryFeature):
+        levels = feature.levels
+        texts = all(isinstance(text, str) for text in [feature.name, *levels])
+        _expect(texts and len(set(levels)) == len(levels) >= 1, "a category's levels")
+        return
+    if isinstance(feature, DateFeature):
+        _expect(isinstance(feature.format, str), "a date's format")
+    _check_column(feature, [*feature.knots, *feature.scores])
+    rising = all(one < other for one, other in itertools.pairwise(feature.knots))
+    _expect(rising and len(feature.knots) == len(feature.scores), "a feature's scores")
+
+
+def _check_target(target: Target) -> None:
+    positive = [target.min_sigma, 1.0 if target.step is None else target.step]
+    _check_column(target, positive)
+    _expect(min(positive) > 0.0, "a target's step or smallest sigma")
+
+
+def _check_column(column: Column, more: list[float]) -> None:
+    numbers = [column.mean, column.scale, column.lowest, column.median, column.highest, *more]
     finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
     _expect(isinstance(column.name, str) and finite and column.scale > 0.0, "a column")
 
@@ -253,9 +282,10 @@ def _expect(holds: bool, what: str) -> None:
 
 
 def _network(
-    state: dict[str, Any], prefix: str, architecture: Architecture, features: int, outputs: int
+    state: dict[str, Any], prefix: str, architecture: Architecture, schema: Schema, outputs: int
 ) -> Perceptron:
-    widths = [architecture.trunk_width(features), *architecture.hidden, outputs]
+    inputs = architecture.trunk_width(schema.waves, schema.plain)
+    widths = [inputs, *architecture.hidden, outputs]
     layers = [
         (
             _tensor(state, f"{prefix}.layers.{index}.weight", (width, inputs)),
@@ -263,7 +293,7 @@ def _network(
         )
         for index, (inputs, width) in enumerate(itertools.pairwise(widths))
     ]
-    frequencies = _tensor(state, f"{prefix}.frequencies", (features, architecture.frequencies))
+    frequencies = _tensor(state, f"{prefix}.frequencies", (schema.waves, architecture.frequencies))
     return Perceptron(architecture.activation, frequencies, layers)
 
 

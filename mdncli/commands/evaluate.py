@@ -8,7 +8,13 @@ import typer
 
 from mdncli.commands.console import answer, say, say_written, warn
 from mdncli.commands.options import BadRows, Model, Quiet, limits
-from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
+from mdncli.commands.rows import (
+    Rows,
+    read_rows,
+    warn_of_extrapolation,
+    warn_of_skipped,
+    weights_of,
+)
 from mdncli.commands.streams import (
     STANDARD,
     input_name,
@@ -23,8 +29,10 @@ from mdncli.errors import DataError, UsageError
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
+    from mdncli.commands.rows import Mask
     from mdncli.density.evaluation import Evaluation
     from mdncli.density.model import ConditionalDensity
+    from mdncli.density.network import Array
 
 SCORES = ("nll", "crps", "rmse", "pit_ks")
 
@@ -84,20 +92,25 @@ def evaluate(
     table = parse_csv(content, input_name(data))
     targets = density.schema.target_names
     rows = read_rows(density.schema, table, targets, skip=on_bad_rows == "skip")
-    used = ~rows.bad
+    used = ~(rows.bad | rows.no_target)
+    weights = _weights(density.schema.weight, rows, skip=on_bad_rows == "skip")
+    if weights is not None:
+        used &= weights > 0.0
     if not used.any():
         raise DataError(f"{table.source}: there are no rows to evaluate.")
     if hashlib.sha256(content).hexdigest() == density.origin.table_sha256:
         warn(f"{table.source} is the training table: scores on other rows will be worse.")
     warn_of_skipped(rows, "they are left out of the scores")
+    if rows.no_target.any():
+        warn(f"{int(rows.no_target.sum())} of {rows.count} rows have no target; they do not count.")
     x, y = rows.x[used], rows.y[used]
     warn_of_extrapolation(int(density.schema.extrapolates(x).sum()), len(x))
 
     from mdncli.density.evaluation import evaluate as scores_of
 
-    result = scores_of(density, x, y)
+    result = scores_of(density, x, y, None if weights is None else weights[used])
     if per_row:
-        _write_rows(result, rows, output, quiet=quiet)
+        _write_rows(result, rows, used, output, quiet=quiet)
     if as_json:
         write_json(result.to_plain())
     elif not quiet and (not per_row or output not in (None, STANDARD)):
@@ -117,15 +130,30 @@ def _check(model: str, data: str, per_row: bool, output: str | None, as_json: bo
         raise UsageError("--per-row and --json both want standard output. Give --per-row an -o.")
 
 
-def _write_rows(result: "Evaluation", rows: Rows, output: str | None, *, quiet: bool) -> None:
-    """Write every row with its scores, those of a bad row empty."""
+def _weights(name: str | None, rows: Rows, *, skip: bool) -> "Array | None":
+    """Return the weights of the rows, (N,), NaN where one is bad; None where all count alike."""
+    if name is None:
+        return None
+    if name not in rows.table.names:
+        say(f"{quoted(name)}, which weighted the rows in fit, is not here: they count equally.")
+        return None
+    weights, faults = weights_of(rows.table, name)
+    if faults and not skip:
+        raise DataError(rows.table.complaint(faults, "Correct them, or add --on-bad-rows skip."))
+    return weights
+
+
+def _write_rows(
+    result: "Evaluation", rows: Rows, used: "Mask", output: str | None, *, quiet: bool
+) -> None:
+    """Write every row with its scores, empty for one that was not used."""
     import numpy as np
 
     from mdncli.tables.writer import write_csv
 
     def everywhere(values: Any) -> Any:
         whole = np.full(rows.count, math.nan)
-        whole[~rows.bad] = values
+        whole[used] = values
         return whole
 
     scores = {"nll": everywhere(result.by_row.nll)}

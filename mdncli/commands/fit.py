@@ -5,8 +5,9 @@ import shlex
 import typer
 
 from mdncli.commands import fit_options as given
-from mdncli.commands.learn import Request, run
+from mdncli.commands.learn import run
 from mdncli.commands.options import Quiet, components, noise, widths
+from mdncli.commands.request import Request
 from mdncli.commands.streams import STANDARD, write_json
 from mdncli.errors import UsageError
 from mdncli.settings import Settings
@@ -22,6 +23,10 @@ def fit(
     target: given.Target = None,
     feature: given.Feature = None,
     ignore: given.Ignore = None,
+    categorical: given.Categorical = None,
+    numeric: given.Numeric = None,
+    datetime: given.Datetime = None,
+    weight: given.Weight = None,
     group: given.Group = None,
     valid_file: given.ValidFile = None,
     min_sigma: given.MinSigma = None,
@@ -92,6 +97,10 @@ def fit(
         target,
         feature,
         ignore,
+        categorical,
+        numeric,
+        datetime,
+        weight,
         group,
         valid_file,
         min_sigma,

@@ -46,6 +46,36 @@ Feature = Annotated[
     ),
 ]
 Ignore = Annotated[list[str] | None, _option(_COLUMNS, "Columns to leave out.", metavar="COL,…")]
+Categorical = Annotated[
+    list[str] | None,
+    _option(
+        _COLUMNS, "Features whose cells name categories, even if they are numbers.", metavar="COL,…"
+    ),
+]
+Numeric = Annotated[
+    list[str] | None,
+    _option(
+        _COLUMNS,
+        "Features whose cells must be numbers, whatever most of them are.",
+        metavar="COL,…",
+    ),
+]
+Datetime = Annotated[
+    list[str] | None,
+    _option(
+        _COLUMNS,
+        "A feature of dates, of a format such as %d.%m.%Y if not ISO 8601. May be repeated.",
+        metavar="COL[=FORMAT]",
+    ),
+]
+Weight = Annotated[
+    str | None,
+    _option(
+        _COLUMNS,
+        "How much each row counts, in learning and in every score: zero or more. It is no feature.",
+        metavar="COL",
+    ),
+]
 Group = Annotated[
     str | None,
     _option(

@@ -44,6 +44,21 @@ def named_columns(texts: list[str] | None, names: list[str]) -> list[str]:
     return chosen
 
 
+def date_formats(texts: list[str] | None, names: list[str]) -> dict[str, str]:
+    """Return the format of each column of dates in texts such as `COL` or `COL=FORMAT`.
+
+    Raises:
+        UsageError: a column is named twice.
+    """
+    formats: dict[str, str] = {}
+    for text in texts or []:
+        name, _, form = (text, "", "") if text in names else text.partition("=")
+        if name in formats:
+            raise UsageError(f"--datetime names {quoted(name)} twice.")
+        formats[name] = form
+    return formats
+
+
 def widths(text: str | None) -> tuple[int, ...] | None:
     """Return the whole numbers of a list such as `64,64`; None for none given.
 

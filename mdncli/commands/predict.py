@@ -23,7 +23,7 @@ from mdncli.commands.streams import (
     spare_inputs,
     writing,
 )
-from mdncli.errors import UsageError
+from mdncli.errors import DataError, UsageError
 from mdncli.words import listed
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def predict(
     own = questions.own_targets(targets)
     skip = on_bad_rows == "skip"
     asked = read_rows(density_model.schema, open_table(rows), own, skip=skip, no_target=_NO_TARGET)
+    if asked.no_target.any() and not skip:
+        raise DataError(_lacking(asked))
     with writing(output) as stream:
         from mdncli.density.pieces import ahead
         from mdncli.tables.writer import write_csv
@@ -191,6 +193,14 @@ def predict(
             "are columns: the closest were joined, and hold at least what was asked."
         )
     say_written(output, quiet=quiet)
+
+
+def _lacking(rows: Rows) -> str:
+    count, first = int(rows.no_target.sum()), int(rows.no_target.argmax()) + 1
+    return (
+        f"{rows.table.source}: {count} of {rows.count} rows, row {first} first, "
+        f"have no target.{_NO_TARGET} Or leave them without an answer: --on-bad-rows skip."
+    )
 
 
 class _Answers:
@@ -227,7 +237,8 @@ class _Answers:
         from mdncli.density.questions import blanked
 
         x, y, bad = self._rows.x[piece], self._rows.y[piece], self._rows.bad[piece]
-        given = self._density.condition(x)
+        bad = bad | self._rows.no_target[piece]
+        given = self._density.distribution(x)
         names = self._density.schema.target_names
         columns, had_joined = self._questions.answer(given, names, y)
         self.joined += had_joined

@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import warn
 from mdncli.errors import DataError
+from mdncli.words import quoted
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from mdncli.density.network import Array
-    from mdncli.tables.reader import Table
     from mdncli.tables.schema import Schema
+    from mdncli.tables.table import Fault, Table
 
-_REMEDY = ", or leave such rows without an answer: --on-bad-rows skip"
+    Mask = NDArray[np.bool_]
+
+_REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
 
 
 @dataclass(frozen=True)
@@ -23,17 +26,19 @@ class Rows:
 
     Attributes:
         table: that they were read from.
-        x: (N, F); the features' medians in a bad row.
+        x: (N, F), NaN where missing; what is typical of the features in a bad row.
         y: (N, T), NaN for targets that were not asked for.
         bad: (N,), rows that have a cell that cannot be used.
         fault: what is wrong with the first of them.
+        no_target: (N,), rows that lack a target that was asked for.
     """
 
     table: "Table"
     x: "Array"
     y: "Array"
-    bad: "NDArray[np.bool_]"
+    bad: "Mask"
     fault: str
+    no_target: "Mask"
 
     @property
     def count(self) -> int:
@@ -41,45 +46,89 @@ class Rows:
         return len(self.bad)
 
     def carried(self, piece: slice) -> dict[str, Any]:
-        """Return the table's own columns over some rows, as the text that they were."""
+        """Return the table's own columns over some rows, as they were."""
         length = piece.stop - piece.start
         return {
-            name: column.slice(piece.start, length) for name, column in self.table.columns.items()
+            name: column.slice(piece.start, length) for name, column in self.table.originals.items()
         }
 
 
 def read_rows(
-    schema: "Schema", table: "Table", targets: list[str], *, skip: bool, no_target: str = ""
+    schema: "Schema",
+    table: "Table",
+    targets: list[str],
+    *,
+    skip: bool,
+    no_target: str = "",
+    remedy: str = _REMEDY,
 ) -> Rows:
-    """Return a table's rows for a model.
+    """Return a table's rows for a model, and warn of categories that it has not learned.
 
     Args:
         schema: the model's columns.
         table: that has the features, and these targets.
-        targets: those whose values are needed.
+        targets: those whose values are needed; where one is missing, the row is marked.
         skip: mark a row with a bad cell instead of refusing the table.
         no_target: what else to say where a target is not there.
+        remedy: what else can be done about a bad cell.
 
     Raises:
-        DataError: a column is missing, or a cell is not a finite number.
+        DataError: a column is missing, or a cell cannot be used.
     """
     import numpy as np
 
+    from mdncli.tables.encoding import encoded_features, encoded_numbers
+
     _require_targets(table, targets, no_target)
-    features = schema.feature_names
-    names = [*features, *targets]
-    if skip:
-        values, fault = table.usable_numbers(names)
-    else:
-        values, fault = table.numbers(names, remedy=_REMEDY), ""
-    bad = np.asarray(np.isnan(values).any(axis=1))
-    x = values[:, : len(features)]
+    features = encoded_features(table, schema.features)
+    values, lacking = encoded_numbers(table, targets)
+    faults = [*features.faults, *values.faults]
+    if faults and not skip:
+        raise DataError(table.complaint(faults, remedy))
+    bad = features.bad() | values.bad()
+    x = features.values
     if bad.any():
-        x = np.where(bad[:, None], [feature.median for feature in schema.features], x)
+        x = np.where(bad[:, None], [feature.typical for feature in schema.features], x)
     y = np.full((table.rows, len(schema.targets)), np.nan)
-    for position, name in enumerate(targets, start=len(features)):
-        y[:, schema.target_names.index(name)] = values[:, position]
-    return Rows(table, x, y, bad, fault)
+    for position, name in enumerate(targets):
+        y[:, schema.target_names.index(name)] = values.values[:, position]
+    warn_of_unseen(features.unseen, table.rows)
+    fault = table.told(faults, 1)[0] if faults else ""
+    return Rows(table, x, y, bad, fault, lacking & ~bad)
+
+
+def weights_of(table: "Table", name: str) -> tuple["Array", "list[Fault]"]:
+    """Return each row's weight, (N,), NaN for a cell that is none, and those cells.
+
+    Raises:
+        DataError: no row has a positive weight.
+    """
+    import numpy as np
+
+    from mdncli.tables.encoding import encoded_numbers
+
+    found, missing = encoded_numbers(table, [name])
+    weights = found.values[:, 0]
+    faults = list(found.faults)
+    for places, why in (
+        (np.flatnonzero(missing), "the weight is missing"),
+        (np.flatnonzero(weights < 0.0), "a weight must be zero or more"),
+    ):
+        if len(places):
+            faults.append((name, places, why))
+            weights[places] = np.nan
+    if not (weights > 0.0).any():
+        raise DataError(f"{table.source}: no row has a positive weight in {quoted(name)}.")
+    return weights, faults
+
+
+def warn_of_unseen(unseen: dict[str, int], count: int) -> None:
+    """Warn of texts that name no category the model has learned."""
+    for name, cells in unseen.items():
+        warn(
+            f"{cells} of {count} rows have in {quoted(name)} what the model has not learned; it is "
+            "taken for 'other'."
+        )
 
 
 def _require_targets(table: "Table", targets: list[str], no_target: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kstest
+from scipy.stats import kstest, kstwobign
 
 from mdncli.density import scores
 from mdncli.density.distribution import Distribution
@@ -102,13 +102,16 @@ class Evaluation:
         return {name: float(value) for name, value in zip(self.targets, values, strict=True)}
 
 
-def evaluate(model: ConditionalDensity, x: Array, y: Array, *, seed: int = 0) -> Evaluation:
+def evaluate(
+    model: ConditionalDensity, x: Array, y: Array, weights: Array | None = None, *, seed: int = 0
+) -> Evaluation:
     """Return how well a model meets rows x (N, F) and y (N, T), N at least 1.
 
     Args:
         model: to be judged.
-        x: finite, in the order of its schema.
-        y: likewise.
+        x: in the order of its schema, NaN where missing.
+        y: finite, likewise.
+        weights: (N,), how much each row counts in every score, positive; all alike if not given.
         seed: of the randomized PIT of targets recorded in steps.
     """
     rng = np.random.default_rng(seed)
@@ -120,21 +123,25 @@ def evaluate(model: ConditionalDensity, x: Array, y: Array, *, seed: int = 0) ->
         **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
     )
     resolution = model.schema.resolution
-    tests = [kstest(pit, "uniform") for pit in by_row.pit.T]
-    nll = float(by_row.nll.mean())
+    tests = [distance_from_uniform(pit, weights) for pit in by_row.pit.T]
+
+    def mean(values: Array) -> Array:
+        return np.asarray(np.average(values, axis=0, weights=weights))
+
+    nll = float(mean(by_row.nll))
     return Evaluation(
         targets=model.schema.target_names,
         rows=len(y),
         nll=nll,
         resolution=math.nan if resolution is None else resolution,
-        crps=by_row.crps.mean(axis=0),
-        rmse=np.sqrt((by_row.error**2).mean(axis=0)),
-        coverage={level: _covered(by_row.reached, level) for level in LEVELS},
-        width=dict(zip(LEVELS, by_row.width.mean(axis=0).T, strict=True)),
-        pit_ks=np.array([float(test.statistic) for test in tests]),
-        pit_ks_p=np.array([float(test.pvalue) for test in tests]),
-        skill_unconditional=float(by_row.nll_unconditional.mean()) - nll,
-        skill_baseline=float(by_row.nll_baseline.mean()) - nll,
+        crps=mean(by_row.crps),
+        rmse=np.sqrt(mean(by_row.error**2)),
+        coverage={level: mean(_inside(by_row.reached, level)) for level in LEVELS},
+        width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
+        pit_ks=np.array([distance for distance, _ in tests]),
+        pit_ks_p=np.array([chance for _, chance in tests]),
+        skill_unconditional=float(mean(by_row.nll_unconditional)) - nll,
+        skill_baseline=float(mean(by_row.nll_baseline)) - nll,
         by_row=by_row,
     )
 
@@ -180,7 +187,24 @@ def pit(
     return drawn
 
 
-def _covered(reached: Array, level: float) -> Array:
+def _inside(reached: Array, level: float) -> Array:
+    """Return 1 where a value is inside its central interval of this level, else 0."""
     tail = 0.5 * (1.0 - level)
-    share: Array = ((reached >= tail) & (reached <= 1.0 - tail)).mean(axis=0)
-    return share
+    return ((reached >= tail) & (reached <= 1.0 - tail)).astype(np.float64)
+
+
+def distance_from_uniform(values: Array, weights: Array | None) -> tuple[float, float]:
+    """Return the Kolmogorov-Smirnov distance of values (N,) from uniform, and its p-value.
+
+    With weights the distance is that of their weighted distribution function, and its p-value that
+    of as many unweighted values as would give a mean as exact (Kish 1965).
+    """
+    if weights is None:
+        test = kstest(values, "uniform")
+        return float(test.statistic), float(test.pvalue)
+    order = values.argsort()
+    reached = np.append(0.0, weights[order].cumsum() / weights.sum())
+    above, below = reached[1:] - values[order], values[order] - reached[:-1]
+    distance = float(max(above.max(), below.max()))
+    count = float(weights.sum() ** 2 / (weights**2).sum())
+    return distance, float(kstwobign.sf(distance * math.sqrt(count)))

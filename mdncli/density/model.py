@@ -13,7 +13,8 @@ from mdncli.density.network import Architecture, Array, Perceptron, split_head
 from mdncli.density.pieces import each_piece
 from mdncli.density.record import Origin, TrainingRecord
 from mdncli.errors import DataError
-from mdncli.tables.frames import matrix
+from mdncli.tables.features import to_plain
+from mdncli.tables.frames import feature_matrix, matrix
 from mdncli.tables.schema import Schema
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class ConditionalDensity:
 
         Args:
             rows: a DataFrame whose columns include the features, by name, or an array (N, F) in
-                the order of `schema.features`; in the units of the file.
+                the order of `schema.features`; in the units of the file, categories and dates as
+                they are there. Missing values (NaN, None) may be where some were in training.
 
         Raises:
             DataError: a feature is missing, or a value is not a finite number.
@@ -85,16 +87,19 @@ class ConditionalDensity:
         >>> load("model.pt").condition([[2.5], [3.0]]).mean().shape
         (2,)
         """
+        return self.distribution(feature_matrix(rows, self.schema.features))
+
+    def distribution(self, x: Array) -> "Distribution":
+        """Return what `condition` does, for rows as `Schema.inputs` takes them, (N, F)."""
         # Here, since SciPy takes a while: drawing samples does without it.
         from mdncli.density.distribution import Distribution
 
-        x = matrix(rows, self.schema.feature_names)
         components = len(self.networks) * self.architecture.mixtures
         shape = len(x), components, len(self.schema.targets)
         return Distribution.of_rows(shape, lambda part: self.mixture(x[part]))
 
     def mixture(self, x: Array) -> GaussianMixture:
-        """Return the mixtures that `condition` is about, for x (N, F), finite."""
+        """Return the mixtures that `distribution` is about, for x (N, F)."""
         rows, targets = len(x), len(self.schema.targets)
         components = len(self.networks) * self.architecture.mixtures
         # Rows last in memory: sums over components are several times faster so.
@@ -123,21 +128,22 @@ class ConditionalDensity:
 
     def _members(self, x: Array) -> list[GaussianMixture]:
         """Return each member's mixtures at one block of rows."""
-        standardized = self.schema.standardize_features(x)
+        inputs = self.schema.inputs(x)
         floor = self.schema.sigma_floor
         return [
             self._in_user_units(
-                split_head(network(standardized, precision=np.float32), self.architecture, floor)
+                split_head(network(inputs, precision=np.float32), self.architecture, floor)
             )
             for network in self.networks
         ]
 
-    def evaluate(self, rows: Any, targets: Any = None) -> "Evaluation":
+    def evaluate(self, rows: Any, targets: Any = None, weights: Any = None) -> "Evaluation":
         """Return how well the model meets rows whose targets are known.
 
         Args:
             rows: as `condition` takes them.
             targets: an array (N,) or (N, T); or None, if `rows` is a DataFrame that has them.
+            weights: (N,), positive, how much each row counts; all alike if not given.
 
         Raises:
             DataError: a column is missing, there are no rows, or a value is not a finite number.
@@ -148,16 +154,16 @@ class ConditionalDensity:
         """
         from mdncli.density.evaluation import evaluate
 
-        x = matrix(rows, self.schema.feature_names)
+        x = feature_matrix(rows, self.schema.features)
         y = matrix(rows if targets is None else targets, self.schema.target_names)
         if len(x) != len(y) or not len(x):
             raise DataError(f"{len(x)} rows with {len(y)} targets: as many are needed, and one.")
-        return evaluate(self, x, y)
+        return evaluate(self, x, y, None if weights is None else matrix(weights, ["weights"])[:, 0])
 
     def describe(self) -> dict[str, Any]:
         """Return what the model is, as plain values: columns, architecture, settings, training."""
         return {
-            "features": [asdict(feature) for feature in self.schema.features],
+            "features": [to_plain(feature) for feature in self.schema.features],
             "targets": [asdict(target) for target in self.schema.targets],
             "members": len(self.networks),
             "architecture": self.architecture.to_plain(),
@@ -203,16 +209,19 @@ class ConditionalDensity:
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
                 yield rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1)
 
-    def mean_nll(self, x: Array, y: Array) -> float:
-        """Return the mean of `nll` over rows, in bounded memory; NaN for no rows."""
+    def mean_nll(self, x: Array, y: Array, weights: Array | None = None) -> float:
+        """Return the mean of `nll` over rows, in bounded memory; NaN for no rows.
+
+        Args:
+            x: (N, F).
+            y: (N, T).
+            weights: (N,), how much each row counts; all alike if not given.
+        """
         if not len(y):
             return math.nan
         parts = range(0, len(y), _ROWS_AT_ONCE)
-        total = sum(
-            float(self.nll(x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE]).sum())
-            for at in parts
-        )
-        return total / len(y)
+        nlls = [self.nll(x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE]) for at in parts]
+        return float(np.average(np.concatenate(nlls), weights=weights))
 
     def condition_baseline(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian given each row of x, shape (N, F).
@@ -222,8 +231,8 @@ class ConditionalDensity:
         """
         if self.baseline is None:
             raise ValueError("the model has no baseline")
-        standardized = self.schema.standardize_features(x)
-        mean = self.baseline.network(standardized)
+        inputs = self.schema.inputs(x)
+        mean = self.baseline.network(inputs)
         sigma = np.broadcast_to(self.baseline.sigma, mean.shape)
         one = GaussianMixture(np.zeros((len(mean), 1)), mean[:, None], sigma[:, None])
         return self._in_user_units(one)

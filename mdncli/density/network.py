@@ -32,7 +32,7 @@ class Architecture:
         hidden: the widths of the trunk's layers, from the input on.
         activation: after each of them.
         covariance: `diagonal`, one sigma a target, or `isotropic`, one for all (standardized).
-        frequencies: sines, and as many cosines, of each feature that the trunk reads beside it.
+        frequencies: sines, and as many cosines, of each number that the trunk reads beside it.
     """
 
     mixtures: int
@@ -41,9 +41,9 @@ class Architecture:
     covariance: Covariance
     frequencies: int
 
-    def trunk_width(self, features: int) -> int:
-        """Return the number of inputs of the first layer."""
-        return features * (1 + 2 * self.frequencies)
+    def trunk_width(self, waves: int, plain: int) -> int:
+        """Return the width of the first layer's input: of P inputs with waves and of I without."""
+        return waves * (1 + 2 * self.frequencies) + plain
 
     def head_sizes(self, targets: int) -> list[int]:
         """Return how the outputs are laid out: K logits, K*T means, K or K*T log-scales."""
@@ -115,11 +115,11 @@ ACTIVATIONS: dict[str, Callable[[Numbers, Numbers], object]] = {
 
 @dataclass(frozen=True)
 class Perceptron:
-    """A multilayer perceptron over features and their sines and cosines.
+    """A multilayer perceptron over its inputs and sines and cosines of the first of them.
 
     Attributes:
         activation: between the layers, one of `ACTIVATIONS`.
-        frequencies: (F, Q), in turns per standard deviation of a feature; Q may be 0.
+        frequencies: (P, Q), in turns per standard deviation of an input; Q may be 0.
         layers: (weight, bias) pairs of shapes (out, in) and (out,).
     """
 
@@ -128,17 +128,18 @@ class Perceptron:
     layers: list[tuple[Array, Array]]
 
     def __call__(self, x: Array, *, precision: Any = np.float64) -> Numbers:
-        """Return the outputs, shape (N, O), for standardized features x (N, F).
+        """Return the outputs, shape (N, O), for inputs x (N, P + I), as `Schema.inputs` gives them.
 
-        The first layer reads x, sin 2 pi c x and cos 2 pi c x, c the frequencies: the periodic
-        embedding of Gorishniy et al. (2022, section 3.3), with x kept beside it.
+        The first layer reads x, and of its first P columns sin 2 pi c x and cos 2 pi c x, c the
+        frequencies: the periodic embedding of Gorishniy et al. (2022, section 3.3), with x kept
+        beside it.
 
         Rows go in panels of 16, columns first: how a matrix product is rounded depends on its
         shape and on the place in it, and so in single precision a row's answer would else visibly
         depend on the rows around it.
 
         Args:
-            x: standardized features.
+            x: the inputs.
             precision: of all that is computed; the weights are kept in single.
         """
         panels = -(-len(x) // _PANEL)
@@ -160,17 +161,17 @@ class Perceptron:
         return np.array(rows_last).T
 
     def _embedded(self, x: Numbers) -> Numbers:
-        """Return what the first layer reads, (P, F + 2 F Q, 16), for x of shape (P, F, 16)."""
-        panels, features, _ = x.shape
-        waves = self.frequencies.size
-        columns = _buffers.take("inputs", (panels, features + 2 * waves, _PANEL), x.dtype)
-        columns[:, :features] = x
+        """Return what the first layer reads, x and then sines and cosines, 16 rows a panel."""
+        panels, inputs, _ = x.shape
+        waving, waves = len(self.frequencies), self.frequencies.size
+        columns = _buffers.take("inputs", (panels, inputs + 2 * waves, _PANEL), x.dtype)
+        columns[:, :inputs] = x
         rates = (2.0 * np.pi * self.frequencies).astype(x.dtype)
         angles = _buffers.take("angles", (panels, *rates.shape, _PANEL), x.dtype)
-        np.multiply(x[:, :, None], rates[:, :, None], out=angles)
+        np.multiply(x[:, :waving, None], rates[:, :, None], out=angles)
         flat = angles.reshape(panels, waves, _PANEL)
-        columns[:, features : features + waves] = np.sin(flat)
-        columns[:, features + waves :] = np.cos(flat)
+        columns[:, inputs : inputs + waves] = np.sin(flat)
+        columns[:, inputs + waves :] = np.cos(flat)
         return columns
 
 

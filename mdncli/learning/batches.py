@@ -6,25 +6,42 @@ from torch import Tensor
 from mdncli.density.network import Array
 from mdncli.learning.splits import Split
 
+# The chance that a row's category is turned into `other` for a step.
+_FORGOTTEN = 0.03
+
 
 class Batches:
-    """Standardized rows, and which of them each member learns from or holds out.
+    """The rows as the networks read them, and which of them each member learns from or holds out.
 
     Args:
-        x: (N, F).
-        y: (N, T).
+        inputs: (N, P + I), as `Schema.inputs` gives them.
+        y: (N, T), standardized.
+        weights: (N,), how much each row counts.
         split: positions in these.
+        categories: of each, where its inputs begin, its `other` is, and they end.
         device: where the rows go.
     """
 
-    def __init__(self, x: Array, y: Array, split: Split, device: torch.device) -> None:
-        self.x, self.y = (torch.tensor(v, dtype=torch.float32, device=device) for v in (x, y))
+    def __init__(
+        self,
+        inputs: Array,
+        y: Array,
+        weights: Array,
+        split: Split,
+        categories: list[tuple[int, int, int]],
+        device: torch.device,
+    ) -> None:
+        self.x, self.y, self.weights = (
+            torch.tensor(v, dtype=torch.float32, device=device) for v in (inputs, y, weights)
+        )
         self.train = [torch.from_numpy(rows).to(device) for rows in split.train]
         self.valid = _padded([torch.from_numpy(rows).to(device) for rows in split.valid])
         lengths = torch.tensor([[len(rows)] for rows in split.valid], device=device)
-        self.valid_share = torch.arange(self.valid.shape[1], device=device) < lengths
+        there = torch.arange(self.valid.shape[1], device=device) < lengths
+        self.valid_share = there * self.weights[self.valid]
         self.members = len(split.train)
         self.holds_out = self.valid.numel() > 0
+        self._categories = categories
 
     @property
     def longest(self) -> int:
@@ -35,6 +52,18 @@ class Batches:
         """Return x, (M, F, B), and y, (M, T, B), of the rows at these positions, (M, B)."""
         x, y = (v[rows].transpose(1, 2).contiguous() for v in (self.x, self.y))
         return x, y
+
+    def forget_some(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return inputs, (M, P + I, B), with some rows' categories turned into `other`, in place.
+
+        So `other` is learned from, as the mean over all levels, even where no level is rare.
+        """
+        for begin, other, end in self._categories:
+            chance = torch.rand((x.shape[0], 1, x.shape[2]), generator=generator).to(x)
+            forgotten = (chance < _FORGOTTEN).to(x)
+            x[:, begin:end] *= 1.0 - forgotten
+            x[:, other : other + 1] += forgotten
+        return x
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """Return an order of each member's training rows, (M, longest).

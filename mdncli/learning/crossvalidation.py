@@ -8,10 +8,11 @@ import numpy as np
 from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.model import ConditionalDensity
 from mdncli.errors import DataError
-from mdncli.learning.lesson import Epoch, Positions
+from mdncli.learning.lesson import Epoch
 from mdncli.learning.splits import Examples, parts
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
+from mdncli.tables.kinds import column_of
 from mdncli.tables.schema import Roles, Schema, learnable
 
 
@@ -50,18 +51,21 @@ def cross_validate(
         raise DataError(f"--cv {folds}: there are {most} {what} only.")
     goals = np.full(folds, rows / folds)
     held_out = parts(rows, goals, rng, examples.groups)
-    roles = Roles(schema.feature_names, schema.target_names)
+    roles = Roles(schema.feature_names, schema.target_names, schema.weight)
+    columns = [column_of(feature) for feature in schema.features]
     scores: list[Evaluation] = []
     for number, fold in enumerate(held_out, start=1):
         left = np.setdiff1d(np.arange(rows), fold)
-        x, y = examples.x[left], examples.y[left]
-        groups = None if examples.groups is None else _renumbered(examples.groups[left])
-        own, kept = learnable(f"fold {number} of --cv", x, y, roles, min_sigma=min_sigma)
-        learning = fit(Examples(x[:, kept], y, groups), own, settings, stop=stop)
+        some = examples.some(left)
+        own, kept = learnable(
+            f"fold {number} of --cv", some.x, some.y, roles, columns=columns, min_sigma=min_sigma
+        )
+        learning = fit(replace(some, x=some.x[:, kept]), own, settings, stop=stop)
         density = yield from _called(f"fold {number} ", learning)
         if stop():
             break
-        scores.append(evaluate(density, examples.x[fold][:, kept], examples.y[fold]))
+        held = examples.some(fold)
+        scores.append(evaluate(density, held.x[:, kept], held.y, held.weights))
     return scores
 
 
@@ -76,8 +80,3 @@ def _called(
             density: ConditionalDensity = ended.value
             return density
         yield replace(epoch, fold=name)
-
-
-def _renumbered(groups: Positions) -> Positions:
-    """Return the groups that are left as numbers from 0 on."""
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)

@@ -119,28 +119,30 @@ class Descent:
             self.outcome.best_epochs[member] = epoch
 
     def _mean_over_rows(self, valid_losses: Tensor) -> float:
-        """Return the mean over all rows held out, from each member's mean over its own."""
+        """Return the weighted mean over all rows held out, from each member's over its own."""
         rows = self._batches.valid_share.sum(1).cpu()
         return float((valid_losses * rows).sum() / rows.sum())
 
     def _epoch(self) -> float:
         """Take one pass over the training rows; return its mean loss, NaN if a step went wrong."""
         batches = self._batches
-        total = torch.zeros((), dtype=torch.float64, device=batches.y.device)
-        seen = 0
+        total, seen = torch.zeros((2,), dtype=torch.float64, device=batches.y.device)
         order = batches.shuffled(self._generator)
         for rows in order.tensor_split(self._steps_per_epoch, 1):
-            x, y = self._noisy(*batches.take(rows))
+            x, y = batches.take(rows)
+            x, y = self._noisy(batches.forget_some(x, self._generator), y)
             raw = self._networks(x, self._leave_out if self._settings.dropout else None)
             losses, gradient = self._objective(raw, y)
+            weights = batches.weights[rows]
+            gradient *= weights[:, None] / rows.shape[1]
             self._steps += 1
-            if not self._optimizer.step(raw, gradient / rows.shape[1], self._rate()):
+            if not self._optimizer.step(raw, gradient, self._rate()):
                 return math.nan
-            total += losses.sum()
-            seen += losses.numel()
+            total += (losses * weights).sum()
+            seen += weights.sum()
             if self._stop():
                 break
-        return float(total) / seen
+        return float(total / seen)
 
     def _noisy(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows with fresh noise on them (Rothfuss et al. 2019, algorithm 1)."""

@@ -94,8 +94,8 @@ class Lesson:
         self._architecture = _architecture(settings)
         self._generator = torch.Generator().manual_seed(settings.seed)
         rng = np.random.default_rng(settings.seed)
-        self._x, self._y, self._split = divided(examples, settings.members, settings.valid, rng)
-        self._standard_y = schema.standardize_targets(self._y)
+        self._rows, self._split = divided(examples, settings.members, settings.valid, rng)
+        self._standard_y = schema.standardize_targets(self._rows.y)
         self._device = _device(settings.device)
         self._batches = self._taken(self._split)
         # All rows that some member learns from: with several, those are all of the table.
@@ -141,12 +141,16 @@ class Lesson:
         [network] = networks.for_answers()
         [judged] = self._split.valid[:1] if len(self._split.valid[0]) else self._split.train[:1]
         parts = np.split(judged, range(_ROWS_AT_ONCE, len(judged), _ROWS_AT_ONCE))
-        means = [network(self._schema.standardize_features(self._x[part])) for part in parts]
+        means = [network(self._schema.inputs(self._rows.x[part])) for part in parts]
         errors = np.concatenate(means) - self._standard_y[judged]
+        weights = self._rows.counts[judged]
         # A single row held out can be hit exactly; the floor keeps the Gaussian a density.
-        sigma = np.maximum(np.sqrt((errors**2).mean(axis=0)), self._schema.sigma_floor)
-        loss = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1).mean()
-        return Baseline(network, sigma, self._mixture_nll(float(loss)))
+        spread = np.sqrt(np.average(errors**2, axis=0, weights=weights))
+        sigma = np.maximum(spread, self._schema.sigma_floor)
+        losses = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1)
+        return Baseline(
+            network, sigma, self._mixture_nll(float(np.average(losses, weights=weights)))
+        )
 
     def density(
         self, networks: Perceptrons, outcome: Outcome, baseline: Baseline | None = None
@@ -163,20 +167,23 @@ class Lesson:
         )
         record = replace(
             density.record,
-            nll_train=density.mean_nll(self._x[self._learned], self._y[self._learned]),
+            nll_train=self._mean_nll(density, self._learned),
             nll_valid=self._nll_held_out(density),
             components=self._report(density),
         )
         return replace(density, record=record)
 
-    def held_out(self) -> tuple[Array, Array]:
-        """Return the rows that the first member holds out, x (V, F) and y (V, T)."""
+    def nll_held_out(self, density: ConditionalDensity) -> tuple[Array, Array]:
+        """Return the NLL of each row that the first member holds out, (V,), and its weight."""
         [rows] = self._split.valid[:1]
-        return self._x[rows], self._y[rows]
+        return density.nll(self._rows.x[rows], self._rows.y[rows]), self._rows.counts[rows]
+
+    def _mean_nll(self, density: ConditionalDensity, rows: Positions) -> float:
+        return density.mean_nll(self._rows.x[rows], self._rows.y[rows], self._rows.counts[rows])
 
     def _record(self, outcome: Outcome) -> TrainingRecord:
         return TrainingRecord(
-            rows=len(self._y),
+            rows=len(self._rows.y),
             rows_valid=len(np.unique(np.concatenate(self._split.valid))),
             epochs=len(outcome.train_losses),
             best_epochs=outcome.best_epochs,
@@ -196,32 +203,39 @@ class Lesson:
     def _nll_held_out(self, density: ConditionalDensity) -> float:
         """Return the mean NLL over the rows held out, each by the member that held it out."""
         if self._split.shared:
-            return density.mean_nll(*self.held_out())
-        total = 0.0
-        for network, rows in zip(density.networks, self._split.valid, strict=True):
-            alone = replace(density, networks=[network])
-            total += len(rows) * alone.mean_nll(self._x[rows], self._y[rows])
-        return total / sum(len(rows) for rows in self._split.valid)
+            return self._mean_nll(density, self._split.valid[0])
+        nlls = [
+            self._mean_nll(replace(density, networks=[network]), rows)
+            for network, rows in zip(density.networks, self._split.valid, strict=True)
+        ]
+        return float(np.average(nlls, weights=[self._weight(rows) for rows in self._split.valid]))
+
+    def _weight(self, rows: Positions) -> float:
+        return float(self._rows.counts[rows].sum())
 
     def _report(self, density: ConditionalDensity) -> list[MemberReport]:
         some = self._learned[:: max(1, len(self._learned) // _ROWS_TO_REPORT)]
         floor = self._architecture.floor_of_sigmas(self._schema.sigma_floor)
         return [
             report(mixture, floor * self._schema.target_scales)
-            for mixture in density.condition_members(self._x[some])
+            for mixture in density.condition_members(self._rows.x[some])
         ]
 
     def _without_x(self, rows: Positions, rng: np.random.Generator) -> GaussianMixture:
         """Return the mixture that knows nothing of x, fitted on these rows."""
         floor, components = self._schema.sigma_floor, self._architecture.mixtures
-        return unconditional_mixture(self._standard_y[rows], components, floor, rng)
+        y, weights = self._standard_y[rows], self._rows.counts[rows]
+        return unconditional_mixture(y, weights, components, floor, rng)
 
     def _nll_without_x(self, mixture: GaussianMixture, rows: Positions) -> float:
         if not len(rows):
             return math.nan
         parts = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
-        total = sum(float(mixture.log_prob(self._standard_y[part]).sum()) for part in parts)
-        return self._mixture_nll(-total / len(rows))
+        total = sum(
+            float(mixture.log_prob(self._standard_y[part]) @ self._rows.counts[part])
+            for part in parts
+        )
+        return self._mixture_nll(-total / self._weight(rows))
 
     def _nll_without_x_held_out(self, rng: np.random.Generator) -> float:
         """Return the NLL on rows held out, of mixtures that did not see them."""
@@ -230,15 +244,21 @@ class Lesson:
             return self._nll_without_x(self._reference, split.valid[0])
         some = list(zip(split.train, split.valid, strict=True))[:_FOLDS_WITHOUT_X]
         nlls = [self._nll_without_x(self._without_x(train, rng), valid) for train, valid in some]
-        return float(np.average(nlls, weights=[len(valid) for _, valid in some]))
+        return float(np.average(nlls, weights=[self._weight(valid) for _, valid in some]))
 
     def _taken(self, split: Split) -> Batches:
-        x = self._schema.standardize_features(self._x)
-        return Batches(x, self._standard_y, split, self._device)
+        return Batches(
+            self._schema.inputs(self._rows.x),
+            self._standard_y,
+            self._rows.counts,
+            split,
+            self._schema.categories(),
+            self._device,
+        )
 
     def _networks(self, outputs: int, members: int) -> Perceptrons:
-        features = len(self._schema.features)
-        return Perceptrons(members, features, self._architecture, outputs, self._generator)
+        inputs = self._schema.waves, self._schema.plain
+        return Perceptrons(members, inputs, self._architecture, outputs, self._generator)
 
     def _teach(
         self,

@@ -30,14 +30,15 @@ class Perceptrons:
     """M networks at once, alike but for their weights: a trunk of hidden layers and a linear head.
 
     Attributes:
-        frequencies: (M, F, Q), of the sines and cosines that the first layer reads beside x.
+        frequencies: (M, P, Q), of the sines and cosines that the first layer reads beside the
+            first P inputs.
         layers: (weight, bias) pairs of shapes (M, out, in) and (M, out).
     """
 
     def __init__(
         self,
         members: int,
-        features: int,
+        inputs: tuple[int, int],
         architecture: Architecture,
         outputs: int,
         generator: torch.Generator,
@@ -47,23 +48,27 @@ class Perceptrons:
         count = architecture.frequencies
         levels = (torch.arange(count) + 0.5) / max(1, count)
         scale = _FREQUENCY_SCALE * math.sqrt(2.0)
-        self.frequencies = (scale * torch.erfinv(levels)).repeat(members, features, 1)
+        waves, plain = inputs
+        self.frequencies = (scale * torch.erfinv(levels)).repeat(members, waves, 1)
         self.layers: list[tuple[Tensor, Tensor]] = []
-        inputs = architecture.trunk_width(features)
+        width_before = architecture.trunk_width(waves, plain)
         for width in (*architecture.hidden, outputs):
-            spread = 1.0 / math.sqrt(3.0 * inputs)
-            weight = torch.empty(members, width, inputs).normal_(0.0, spread, generator=generator)
-            self.layers.append((weight, torch.zeros(members, width)))
-            inputs = width
+            spread = 1.0 / math.sqrt(3.0 * width_before)
+            weight = torch.empty(members, width, width_before)
+            self.layers.append(
+                (weight.normal_(0.0, spread, generator=generator), torch.zeros(members, width))
+            )
+            width_before = width
         self.layers[-1][0].mul_(_HEAD_GAIN)
 
     def __call__(self, x: Tensor, leave_out: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Return the outputs, (M, O, N), rows last, for standardized features x, (M, F, N).
+        """Return the outputs, (M, O, N), rows last, for the inputs x, (M, P + I, N).
 
         `leave_out` is applied to every hidden layer's outputs, for dropout.
         """
         activation = ACTIVATIONS[self._architecture.activation]
-        angles = (2.0 * math.pi * self.frequencies[..., None] * x[:, :, None]).flatten(1, 2)
+        waving = x[:, : self.frequencies.shape[1], None]
+        angles = (2.0 * math.pi * self.frequencies[..., None] * waving).flatten(1, 2)
         hidden = torch.cat([x, torch.sin(angles), torch.cos(angles)], 1)
         *trunk, (head_weight, head_bias) = self.layers
         for weight, bias in trunk:

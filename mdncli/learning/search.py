@@ -4,6 +4,8 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
@@ -65,29 +67,35 @@ def choose_mixtures(
                 raise
             break
         densities[candidate] = lesson.density(networks, outcome)
-        losses[candidate] = densities[candidate].nll(*lesson.held_out())
-        worse = worse + 1 if _chosen(losses) < candidate else 0
+        losses[candidate], weights = lesson.nll_held_out(densities[candidate])
+        worse = worse + 1 if _chosen(losses, weights) < candidate else 0
         if worse == _ENOUGH or watch.reason_to_end():
             break
-    chosen = _chosen(losses)
-    tried = {candidate: float(nll.mean()) for candidate, nll in losses.items()}
+    chosen = _chosen(losses, weights)
+    tried = {
+        candidate: float(np.average(nll, weights=weights)) for candidate, nll in losses.items()
+    }
     return Choice(chosen, tried, densities[chosen])
 
 
 def _trial(settings: Settings, candidate: int, examples: Examples) -> Settings:
     held_out = max(settings.valid, _HELD_OUT)
-    learned = 1.0 if examples.own_y is not None else 1.0 - held_out
+    learned = 1.0 if examples.own is not None else 1.0 - held_out
     rows = round(learned * len(examples.y))
     epochs = max(1, round(_STEPS_EACH * settings.epochs_for(rows)))
     return replace(settings, mixtures=candidate, members=1, valid=held_out, epochs=epochs)
 
 
-def _chosen(losses: dict[int, Array]) -> int:
-    best = min(losses.values(), key=lambda nll: float(nll.mean()))
+def _chosen(losses: dict[int, Array], weights: Array) -> int:
+    means = {candidate: np.average(nll, weights=weights) for candidate, nll in losses.items()}
+    best = losses[min(means, key=lambda candidate: float(means[candidate]))]
+    # As many rows of equal weight would give a mean as exact (Kish 1965).
+    count = float(weights.sum() ** 2 / (weights**2).sum())
     for candidate, nll in losses.items():
         difference = nll - best
-        count = len(difference)
-        noise = float(difference.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-        if float(difference.mean()) <= noise:
+        mean = float(np.average(difference, weights=weights))
+        spread = math.sqrt(float(np.average((difference - mean) ** 2, weights=weights)))
+        noise = spread / math.sqrt(count - 1.0) if count > 1.0 else math.inf
+        if mean <= noise:
             return candidate
     raise AssertionError("the best is within its own noise")

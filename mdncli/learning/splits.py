@@ -18,17 +18,31 @@ class Examples:
     """The rows to learn from, in the units of the file.
 
     Attributes:
-        x: (N, F), finite, the columns of the schema's features.
-        y: (N, T), finite, likewise of its targets.
+        x: (N, F), the columns of the schema's features, NaN where missing.
+        y: (N, T), finite, the columns of its targets.
         groups: (N,), the group of each row from 0, if groups are not to be split.
-        own_x, own_y: rows of one's own to hold out, instead of some of these.
+        weights: (N,), positive, of mean 1; None where all rows count alike.
+        own: rows of one's own to hold out, instead of some of these.
     """
 
     x: Array
     y: Array
     groups: Rows | None = None
-    own_x: Array | None = None
-    own_y: Array | None = None
+    weights: Array | None = None
+    own: "Examples | None" = None
+
+    @property
+    def counts(self) -> Array:
+        """How much each row counts, (N,)."""
+        return np.ones(len(self.y)) if self.weights is None else self.weights
+
+    def some(self, rows: Rows) -> "Examples":
+        """Return the examples at these positions, groups numbered anew, weights of mean 1."""
+        groups = None
+        if self.groups is not None:
+            groups = np.unique(self.groups[rows], return_inverse=True)[1].astype(np.int64)
+        weights = None if self.weights is None else mean_one(self.weights[rows])
+        return Examples(self.x[rows], self.y[rows], groups, weights)
 
 
 @dataclass(frozen=True)
@@ -47,16 +61,23 @@ class Split:
         return len(self.valid) == 1 or np.array_equal(self.valid[0], self.valid[1])
 
 
+def mean_one(weights: Array) -> Array:
+    """Return positive weights scaled to a mean of 1."""
+    return weights / weights.mean() if len(weights) else weights
+
+
 def divided(
     examples: Examples, members: int, share: float, rng: np.random.Generator
-) -> tuple[Array, Array, Split]:
-    """Return all rows, x (N, F) and y (N, T), and which of them each member holds out."""
-    rows = len(examples.y)
-    if examples.own_x is None or examples.own_y is None:
-        parts = split(rows, members, share, rng, examples.groups)
-        return examples.x, examples.y, parts
-    x, y = (np.concatenate(v) for v in ((examples.x, examples.own_x), (examples.y, examples.own_y)))
-    return x, y, own_rows(rows, len(examples.own_y), members)
+) -> tuple[Examples, Split]:
+    """Return all rows, one's own to hold out last, and which of them each member holds out."""
+    rows, own = len(examples.y), examples.own
+    if own is None:
+        return examples, split(rows, members, share, rng, examples.groups)
+    weights = None
+    if examples.weights is not None or own.weights is not None:
+        weights = np.concatenate([examples.counts, own.counts])
+    x, y = (np.concatenate(v) for v in ((examples.x, own.x), (examples.y, own.y)))
+    return Examples(x, y, weights=weights), own_rows(rows, len(own.y), members)
 
 
 def own_rows(rows: int, held_out: int, members: int) -> Split:

@@ -16,11 +16,12 @@ _LIGHTEST = 1e-6
 
 
 def unconditional_mixture(
-    y: Array, components: int, floor: Array, rng: np.random.Generator
+    y: Array, weights: Array, components: int, floor: Array, rng: np.random.Generator
 ) -> GaussianMixture:
     """Return one row, the mixture of K components that fits the rows of y best, by EM.
 
-    Each round takes the responsibilities r of the components for the rows, then
+    Each round takes the responsibilities r of the components for the rows, times the rows' weights,
+    then
 
         pi_k = mean r_k,   mu_k = sum r_k y / sum r_k,   sigma_k^2 = sum r_k (y - mu_k)^2 / sum r_k
 
@@ -29,12 +30,14 @@ def unconditional_mixture(
 
     Args:
         y: (N, T), standardized.
+        weights: (N,), how much each row counts, positive.
         components: K.
         floor: (T,), the smallest sigma of each target.
         rng: chooses the rows when there are more than 5000.
     """
     if len(y) > _MOST_ROWS:
-        y = y[rng.choice(len(y), _MOST_ROWS, replace=False)]
+        some = rng.choice(len(y), _MOST_ROWS, replace=False)
+        y, weights = y[some], weights[some]
     first = y[:, 0].argsort(kind="stable")
     start = first[((np.arange(components) + 0.5) / components * len(y)).astype(int)]
     mixture = GaussianMixture(
@@ -46,11 +49,12 @@ def unconditional_mixture(
     for _ in range(_MOST_ROUNDS):
         log_joint = mixture.log_pi + mixture.log_components(y)
         log_density = log_sum_exp(log_joint)
-        nll = -float(log_density.mean())
+        nll = -float(np.average(log_density, weights=weights))
         if nll > best - _LEAST_GAIN:
             break
         best = nll
-        mixture = _improved(np.exp(log_joint - log_density[:, None]), y, floor)
+        responsibility = np.exp(log_joint - log_density[:, None]) * weights[:, None]
+        mixture = _improved(responsibility, y, floor)
     return mixture
 
 

@@ -7,15 +7,18 @@ from numpy.typing import NDArray
 
 from mdncli.density.network import Array
 from mdncli.plots.judged import Judged
+from mdncli.plots.scene import feature_places, feature_ticks
 from mdncli.plots.style import (
     COLOURS,
     DATA,
     grid_of_panels,
     headline,
     label_panels,
+    label_ticks,
     plain,
     scatter,
 )
+from mdncli.tables.features import CategoryFeature
 
 _MOST = 12
 _ACROSS = 4
@@ -35,12 +38,15 @@ def draw(judged: Judged) -> Figure:
     features = judged.x.shape[1]
     chosen = np.arange(features)
     if features > _MOST:
-        strength = [dependence(values, judged.pit) for values in judged.x.T]
+        strength = [dependence(*_there(judged, feature)) for feature in chosen]
         chosen = np.argsort(-np.array(strength), kind="stable")[:_MOST]
     figure, panels = grid_of_panels(len(chosen), _ACROSS, (3.4, 2.7))
     for feature, axes in zip(chosen, panels, strict=True):
-        _draw_feature(axes, judged.x[:, feature], judged.pit)
-        axes.set_xlabel(plain(judged.density.schema.features[feature].name, 28))
+        values, pit = _there(judged, feature)
+        shown = judged.density.schema.features[feature]
+        _draw_feature(axes, values, pit, feature_places(shown, values))
+        axes.set_xlabel(plain(shown.name, 28))
+        label_ticks(axes, feature_ticks(shown))
     label_panels(figure, panels, _ACROSS, y="PIT")
     most = f"the {_MOST} of {features} features that it depends on most" * (features > _MOST)
     remarks = [remark for remark in (most, judged.randomized) if remark]
@@ -48,6 +54,15 @@ def draw(judged: Judged) -> Figure:
         figure, f"{plain(judged.target_name, 30)}: PIT against the features", "; ".join(remarks)
     )
     return figure
+
+
+def _there(judged: Judged, feature: int) -> tuple[Array, Array]:
+    """Return a feature's values and the PIT of the rows that have one; of a category, of all."""
+    shown, values = judged.density.schema.features[feature], judged.x[:, feature]
+    if isinstance(shown, CategoryFeature):
+        return np.where(np.isnan(values), shown.plain - 1, values), judged.pit
+    there = ~np.isnan(values)
+    return values[there], judged.pit[there]
 
 
 def bins(values: Array) -> NDArray[np.int64]:
@@ -94,8 +109,10 @@ def dependence(values: Array, pit: Array) -> float:
     return float((chi_squared - freedom) / np.sqrt(2.0 * freedom))
 
 
-def _draw_feature(axes: Axes, values: Array, pit: Array) -> None:
-    scatter(axes, values, pit, colour=DATA, label="rows")
+def _draw_feature(axes: Axes, values: Array, pit: Array, places: Array) -> None:
+    scatter(axes, places, pit, colour=DATA, label="rows")
+    if not len(values):
+        return
     middles, quantiles = running_quantiles(values, pit)
     if len(middles) == 1:
         # Points alone could not be told from rows.

@@ -8,9 +8,13 @@ from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
+from mdncli.tables.features import CategoryFeature, DateFeature, Feature, date_texts
 from mdncli.words import listed, nearest, quoted
 
 _POINTS = 400
+_WIDTH_OF_A_LEVEL = 0.9
+_MOST_TICKS = 10
+_GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,27 @@ class Scene:
 
     @property
     def grid(self) -> Array:
-        """The feature's values along the horizontal axis, shape (P,)."""
-        return self.points[:, self.along]
+        """Where the points stand along the horizontal axis, shape (P,); a level is a step wide."""
+        feature, values = self.density.schema.features[self.along], self.points[:, self.along]
+        if not isinstance(feature, CategoryFeature):
+            return values
+        _, first, counts = np.unique(values, return_index=True, return_counts=True)
+        within = (np.arange(len(values)) - first.repeat(counts)) / (counts.repeat(counts) - 1)
+        return values + _WIDTH_OF_A_LEVEL * (within - 0.5)
 
     @property
     def data(self) -> tuple[Array, Array]:
-        """The table's values of the feature and of the target, each (N,)."""
-        return self.x[:, self.along], self.y[:, self.target]
+        """Where the table's rows stand along the horizontal axis and the target's, each (N,)."""
+        return self._places(self.x[:, self.along]), self.y[:, self.target]
+
+    @property
+    def ticks(self) -> dict[float, str]:
+        """Texts for places on the horizontal axis; none where they are numbers."""
+        return feature_ticks(self.density.schema.features[self.along])
+
+    def _places(self, values: Array) -> Array:
+        """Return where values stand along the horizontal axis; those of one level side by side."""
+        return feature_places(self.density.schema.features[self.along], values)
 
     @property
     def held(self) -> str:
@@ -64,7 +82,9 @@ class Scene:
         if not others:
             return ""
         names = ", ".join(others) if len(others) <= 3 else f"{len(others)} other features"
-        return f"{names} at the median" + ("s" if len(others) > 1 else "")
+        categories = any(not feature.waves for feature in self.density.schema.features)
+        where = "what is typical" if categories else "the median" + "s" * (len(others) > 1)
+        return f"{names} at {where}"
 
     def mixture(self) -> GaussianMixture:
         """Return the shown target's mixtures at the points of the grid: P of one target."""
@@ -79,7 +99,29 @@ class Scene:
         rng = generator_of_draws(seed)
         places = self.x if len(self.x) else self.points.repeat(3, axis=0)
         y = [y[:, self.target] for _, y, _ in self.density.sample(places, 1, rng)]
-        return places[:, self.along], np.concatenate(y)
+        return self._places(places[:, self.along]), np.concatenate(y)
+
+
+def feature_places(feature: Feature, values: Array) -> Array:
+    """Return where values of a feature stand on an axis, (N,); those of one level side by side."""
+    if not isinstance(feature, CategoryFeature):
+        return values
+    # Multiples of the golden ratio fill any interval evenly.
+    aside = (np.arange(len(values)) * _GOLDEN) % 1.0 - 0.5
+    at = np.where(np.isnan(values), feature.plain - 1, values)
+    return at + 0.6 * _WIDTH_OF_A_LEVEL * aside
+
+
+def feature_ticks(feature: Feature) -> dict[float, str]:
+    """Return texts for places on an axis of a feature; none where its values are numbers."""
+    if isinstance(feature, CategoryFeature):
+        names = [*feature.levels, "other", "empty"][: feature.plain]
+        apart = -(-len(names) // _MOST_TICKS)
+        return {float(place): names[place] for place in range(0, len(names), apart)}
+    if isinstance(feature, DateFeature):
+        days = np.linspace(feature.lowest, feature.highest, 4).round()
+        return dict(zip(days.tolist(), date_texts(days, ""), strict=True))
+    return {}
 
 
 def scene(
@@ -131,10 +173,14 @@ def position_of_target(density: ConditionalDensity, name: str | None) -> int:
 
 
 def _sweep(density: ConditionalDensity, position: int) -> Array:
-    """Return points (P, F) along one feature's training range, the others at their medians."""
-    columns = density.schema.features
-    points = np.tile([column.median for column in columns], (_POINTS, 1))
-    points[:, position] = np.linspace(columns[position].lowest, columns[position].highest, _POINTS)
+    """Return points (P, F) along one feature's training range, the others at what is typical.
+
+    Of a category each level has as many points, one after another.
+    """
+    features = density.schema.features
+    points = np.tile([feature.typical for feature in features], (_POINTS, 1))
+    values = features[position].points(_POINTS)
+    points[:, position] = np.sort(values)
     return points
 
 

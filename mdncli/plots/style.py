@@ -24,6 +24,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#C
 GREY = "#C8C8C8"
 BAND = "#E4E4E4"
 DATA = "#555555"
+# Letters on a horizontal axis that do not touch.
+_ROOM_FOR_TICKS = 60
 
 _SETTINGS: dict[Any, Any] = {
     "backend": "agg",
@@ -176,8 +178,19 @@ def label_feature(axes: Axes, scene: Scene) -> None:
     """Name the horizontal axis and show the feature's training range and the table's."""
     axes.set_xlabel(plain(scene.feature_name))
     values = np.append(scene.data[0], scene.grid)
-    margin = 0.03 * float(np.ptp(values))
-    axes.set_xlim(float(values.min()) - margin, float(values.max()) + margin)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    label_ticks(axes, scene.ticks)
+
+
+def label_ticks(axes: Axes, ticks: dict[float, str]) -> None:
+    """Put texts at places of the horizontal axis, if there are any."""
+    if ticks:
+        slanted = max(map(len, ticks.values())) * len(ticks) > _ROOM_FOR_TICKS
+        axes.set_xticks(list(ticks), [plain(text, 15) for text in ticks.values()])
+        if slanted:
+            axes.tick_params(axis="x", labelrotation=30)
 
 
 def title(figure: Figure, scene: Scene) -> None:

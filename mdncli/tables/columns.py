@@ -2,18 +2,14 @@
 
 import math
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.tables.steps import step_of
 
-_FARTHEST = 1e6
 # Of a continuous target, in its standard deviations.
 _LEAST_SIGMA = 1e-4
-_KNOTS = 64
-_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -45,58 +41,6 @@ class Column:
     def constant(self) -> bool:
         """Whether the column holds one value, at the resolution of float64."""
         return not self.lowest < self.highest or not self.scale > 0.0
-
-
-@dataclass(frozen=True)
-class Feature(Column):
-    """A column to predict from.
-
-    Attributes:
-        knots: values in rising order, (Q,); empty in a model of the first file format.
-        scores: the normal score at each, (Q,), of unit standard deviation over the training rows.
-    """
-
-    knots: list[float]
-    scores: list[float]
-
-    @classmethod
-    def of(cls, column: Column, values: NDArray[np.float64]) -> "Feature":
-        """Return the feature of this column and its values, shape (N,).
-
-        A normal score is the standard normal quantile of a value's mean rank, (rank - 1/2) / N.
-        """
-        distinct, counts = np.unique(values, return_counts=True)
-        ranks = (counts.cumsum() - 0.5 * counts) / len(values)
-        chosen = np.arange(len(distinct))
-        if len(distinct) > _KNOTS:
-            # Evenly spaced in score: the tails, where scores change fastest, get their share.
-            ends = _NORMAL.inv_cdf(ranks[0]), _NORMAL.inv_cdf(ranks[-1])
-            levels = [_NORMAL.cdf(score) for score in np.linspace(*ends, _KNOTS)]
-            ends_too = [0, *np.searchsorted(ranks, levels), len(distinct) - 1]
-            chosen = np.unique(np.clip(ends_too, 0, len(distinct) - 1))
-        scores = np.array([_NORMAL.inv_cdf(rank) for rank in ranks[chosen]])
-        everywhere = np.interp(distinct, distinct[chosen], scores)
-        center = float(np.average(everywhere, weights=counts))
-        spread = math.sqrt(float(np.average((everywhere - center) ** 2, weights=counts)))
-        return cls(
-            **asdict(column),
-            knots=distinct[chosen].tolist(),
-            scores=((scores - center) / spread).tolist(),
-        )
-
-    def standardize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return values, shape (N,), as the networks read them: the mean of two scales.
-
-        One is the training standard deviation, cut at a million of them: beyond, no answer means
-        anything, but it stays a number. The other is the normal score, on which a skewed feature
-        is spread as evenly as any.
-        """
-        with np.errstate(over="ignore"):
-            linear = np.clip((values - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
-        if not self.knots:
-            return linear
-        mean: NDArray[np.float64] = 0.5 * (linear + np.interp(values, self.knots, self.scores))
-        return mean
 
 
 @dataclass(frozen=True)

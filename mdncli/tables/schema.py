@@ -1,6 +1,7 @@
 """The columns that a model reads and predicts: their roles, ranges and standardization."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,24 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, UsageError
-from mdncli.tables.columns import Column, Feature, Target
+from mdncli.tables import features as of_features
+from mdncli.tables.columns import Column, Target
+from mdncli.tables.features import CategoryFeature, Feature
+from mdncli.tables.kinds import FeatureColumn, NumberColumn
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
     from mdncli.tables.reader import Table
 
 FEWEST_ROWS = 10
-_FAR_OUTSIDE = 0.1
 # In standard deviations of the target.
 _FINEST_SIGMA = 1e-6
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The features and the targets of a model, in its order."""
+    """The features and the targets of a model, in its order, and the column of weights if any."""
 
     features: tuple[Feature, ...]
     targets: tuple[Target, ...]
+    weight: str | None = None
 
     @property
     def feature_names(self) -> list[str]:
@@ -53,24 +57,41 @@ class Schema:
         steps = [target.step for target in self.targets]
         return None if None in steps else sum(math.log(step) for step in steps if step)
 
-    def standardize_features(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return x, shape (N, F), as the networks read it: see `Feature.standardize`."""
+    @property
+    def waves(self) -> int:
+        """The number of inputs that the networks read with sines and cosines of them."""
+        return sum(feature.waves for feature in self.features)
+
+    @property
+    def plain(self) -> int:
+        """The number of inputs that the networks read as they are."""
+        return sum(feature.plain for feature in self.features)
+
+    def inputs(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return x, shape (N, F), as the networks read it: first `waves` inputs, then `plain`.
+
+        See `waving_inputs` and `plain_inputs` of each kind of feature.
+        """
         columns = np.asarray(x, dtype=np.float64).T
-        pairs = zip(self.features, columns, strict=True)
-        return np.column_stack([feature.standardize(values) for feature, values in pairs])
+        pairs = list(zip(self.features, columns, strict=True))
+        waving = [feature.waving_inputs(values) for feature, values in pairs]
+        plain = [feature.plain_inputs(values) for feature, values in pairs if feature.plain]
+        return np.column_stack([*waving, *plain])
+
+    def categories(self) -> list[tuple[int, int, int]]:
+        """Return of each category where its inputs begin, its `other` is, and they end."""
+        places, at = [], self.waves
+        for feature in self.features:
+            if isinstance(feature, CategoryFeature):
+                places.append((at, at + feature.other, at + feature.plain))
+            at += feature.plain
+        return places
 
     def extrapolates(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which rows of x, (N, F), have a feature far outside its training range.
-
-        By more than a tenth of the range; shape (N,).
-        """
-        lowest = np.array([feature.lowest for feature in self.features])
-        highest = np.array([feature.highest for feature in self.features])
-        with np.errstate(over="ignore"):
-            margin = _FAR_OUTSIDE * (highest - lowest)
-            outside: NDArray[np.bool_] = ((x < lowest - margin) | (x > highest + margin)).any(
-                axis=1
-            )
+        """Return which rows of x, (N, F), have a feature far outside its training range, (N,)."""
+        outside = np.zeros(len(x), dtype=bool)
+        for feature, values in zip(self.features, x.T, strict=True):
+            outside |= feature.far_outside(values)
         return outside
 
     def standardize_targets(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,23 +102,29 @@ class Schema:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the schema as plain values."""
-        return asdict(self)
+        return {
+            "features": [of_features.to_plain(feature) for feature in self.features],
+            "targets": [asdict(target) for target in self.targets],
+            "weight": self.weight,
+        }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Schema":
         """Return the schema that `to_plain` gave."""
         return cls(
-            tuple(Feature(**column) for column in plain["features"]),
+            tuple(of_features.from_plain(column) for column in plain["features"]),
             tuple(Target(**column) for column in plain["targets"]),
+            plain["weight"],
         )
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which columns of a table are features and which are targets."""
+    """Which columns of a table are features, which are targets, and which holds weights, if any."""
 
     features: list[str]
     targets: list[str]
+    weight: str | None = None
 
 
 def choose_roles(
@@ -140,15 +167,17 @@ def learnable(
     y: NDArray[np.float64],
     roles: Roles,
     *,
+    columns: Sequence[FeatureColumn] | None = None,
     min_sigma: dict[str, float] | None = None,
 ) -> tuple[Schema, list[int]]:
     """Return the schema of training rows and the positions of the features that are not constant.
 
     Args:
         source: the table's name in messages.
-        x: features in the order of `roles`, shape (N, F).
+        x: features in the order of `roles`, shape (N, F), NaN where missing.
         y: targets in the order of `roles`, shape (N, T).
         roles: their names.
+        columns: how each feature was read; all as numbers, if not said.
         min_sigma: by target, in its units, instead of the floor that its values allow.
 
     Raises:
@@ -165,13 +194,20 @@ def learnable(
                 f"{source}: the target {quoted(target.name)} is {target.lowest:g} in every row, "
                 "so there is nothing to learn. Choose another target with -t."
             )
-    measured = [Column.measure(name, x[:, i]) for i, name in enumerate(roles.features)]
-    kept = [position for position, feature in enumerate(measured) if not feature.constant]
+    columns = columns or [NumberColumn(name) for name in roles.features]
+    kept = [position for position in range(len(columns)) if _varies(x[:, position])]
     if not kept:
         raise DataError(f"{source}: every feature is constant, so none can tell about the target.")
-    columns = _with_floors(targets, y, min_sigma or {})
-    features = tuple(Feature.of(measured[position], x[:, position]) for position in kept)
-    return Schema(features, columns), kept
+    features = tuple(columns[position].measured(x[:, position]) for position in kept)
+    return Schema(features, _with_floors(targets, y, min_sigma or {}), roles.weight), kept
+
+
+def _varies(values: NDArray[np.float64]) -> bool:
+    """Return whether a feature's values differ, or some are there and others missing."""
+    there = values[~np.isnan(values)]
+    if not len(there):
+        return False
+    return len(there) < len(values) or not Column.measure("", there).constant
 
 
 def _with_floors(

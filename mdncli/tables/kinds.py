@@ -1,0 +1,222 @@
+"""What kind of column each feature is, found from all of its cells or said by the user."""
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdncli.errors import DataError, UsageError
+from mdncli.tables.dates import parsed_dates
+from mdncli.tables.features import CategoryFeature, DateFeature, NumberFeature, levels_of
+from mdncli.tables.table import Fault, Table
+from mdncli.tables.texts import counted, is_missing, positions
+from mdncli.words import quoted
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The kinds that a user has set.
+
+    Attributes:
+        categorical, numeric: names of columns.
+        dates: formats by name, as `strptime` takes them; empty for ISO 8601.
+    """
+
+    categorical: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)
+    dates: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        named = Counter([*set(self.categorical), *set(self.numeric), *self.dates])
+        for name, times in named.items():
+            if times > 1:
+                raise UsageError(
+                    f"{quoted(name)} is given two kinds by --categorical, --numeric and --datetime."
+                )
+
+
+@dataclass(frozen=True)
+class Values:
+    """A column as a model takes it.
+
+    Attributes:
+        values: (N,), NaN where missing or wrong.
+        faults: cells that cannot be used at all.
+        unseen: (N,), cells that name no category the model has learned.
+    """
+
+    values: Array
+    faults: list[Fault]
+    unseen: Mask | None = None
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A feature's column that is to be read as numbers."""
+
+    name: str
+
+    def read(self, table: Table) -> Values:
+        """Return the numbers of a table's column."""
+        return read_numbers(table, self.name)
+
+    def measured(self, values: Array) -> NumberFeature:
+        """Return the feature of these values, (N,), some of them there."""
+        return NumberFeature.of(self.name, values)
+
+
+@dataclass(frozen=True)
+class DateColumn:
+    """A feature's column that is to be read as dates of a format; empty for ISO 8601."""
+
+    name: str
+    format: str
+
+    def read(self, table: Table) -> Values:
+        """Return the days since 1970 of a table's column."""
+        table.require([self.name])
+        texts = table.columns[self.name]
+        days = parsed_dates(texts, self.format)
+        missing = is_missing(texts, table.dialect.na)
+        wrong = np.flatnonzero(np.isnan(days) & ~missing)
+        what = f"a date of the form {self.format}" if self.format else "a date as 2026-01-31"
+        days[missing] = np.nan
+        faults: list[Fault] = []
+        if len(wrong):
+            faults.append((self.name, wrong, lambda cell: f"{quoted(cell)} is not {what}"))
+        return Values(days, faults)
+
+    def measured(self, values: Array) -> DateFeature:
+        """Return the feature of these values, (N,), some of them there."""
+        return DateFeature.of(self.name, values, format=self.format)
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """A feature's column that names categories, with the levels that are learned."""
+
+    name: str
+    levels: list[str]
+
+    @classmethod
+    def of(cls, table: Table, name: str) -> "CategoryColumn":
+        """Return a table's column with its levels, but for the rare ones."""
+        return cls(name, levels_of(counted(table.columns[name], table.dialect.na)))
+
+    def read(self, table: Table) -> Values:
+        """Return the positions of the levels in a table's column."""
+        table.require([self.name])
+        texts = table.columns[self.name]
+        missing = is_missing(texts, table.dialect.na)
+        values = np.where(missing, np.nan, positions(texts, self.levels))
+        unseen = np.isnan(values) & ~missing
+        values[unseen] = len(self.levels)
+        return Values(values, [], unseen)
+
+    def measured(self, values: Array) -> CategoryFeature:
+        """Return the feature of these values, (N,)."""
+        return CategoryFeature.of(self.name, self.levels, values)
+
+
+FeatureColumn = NumberColumn | DateColumn | CategoryColumn
+
+
+def column_of(feature: NumberFeature | CategoryFeature) -> FeatureColumn:
+    """Return how the column of a model's feature is to be read."""
+    if isinstance(feature, CategoryFeature):
+        return CategoryColumn(feature.name, feature.levels)
+    if isinstance(feature, DateFeature):
+        return DateColumn(feature.name, feature.format)
+    return NumberColumn(feature.name)
+
+
+def read_numbers(table: Table, name: str) -> Values:
+    """Return a table's column of numbers, NaN where a cell is missing."""
+    cells = table.cells(name)
+    wrong = np.flatnonzero(cells.text | cells.infinite)
+    return Values(cells.values, [(name, wrong, table.why)] if len(wrong) else [])
+
+
+def feature_columns(
+    table: Table, names: list[str], asked: Asked, *, skip: bool
+) -> tuple[list[FeatureColumn], dict[str, str]]:
+    """Return how each feature is to be read, and why some are to be left out, by their names.
+
+    Args:
+        table: all of it: one cell decides what a column is.
+        names: of the features.
+        asked: kinds that are set.
+        skip: whether a row with a cell of another kind may be left out.
+
+    Raises:
+        DataError: a column holds numbers and other texts, and nothing says what it is.
+    """
+    table.require(names)
+    columns: list[FeatureColumn] = []
+    left_out: dict[str, str] = {}
+    for name in names:
+        if name in asked.categorical:
+            columns.append(CategoryColumn.of(table, name))
+        elif name in asked.dates:
+            columns.append(DateColumn(name, asked.dates[name]))
+        elif name in asked.numeric:
+            columns.append(NumberColumn(name))
+        else:
+            found = _found(table, name, skip=skip)
+            if isinstance(found, str):
+                left_out[name] = found
+            else:
+                columns.append(found)
+    return columns, left_out
+
+
+def _found(table: Table, name: str, *, skip: bool) -> FeatureColumn | str:
+    """Return how a column is to be read, or why it is to be left out."""
+    cells = table.cells(name)
+    if cells.kind == "number":
+        return NumberColumn(name)
+    if cells.kind == "empty":
+        return "has no value"
+    if cells.kind == "mixed":
+        if skip or not cells.text.any():
+            return NumberColumn(name)
+        flag = shlex.quote(name)
+        raise DataError(
+            table.complaint(
+                [(name, np.flatnonzero(cells.text | cells.infinite), table.why)],
+                f"Use --categorical {flag} if it names categories, --na TEXT for a text that "
+                f"stands for a missing value, --on-bad-rows skip to leave such rows out, or "
+                f"--ignore {flag}.",
+            )
+        )
+    texts = table.columns[name]
+    there = ~is_missing(texts, table.dialect.na)
+    if not np.isnan(parsed_dates(texts, "")[there]).any():
+        return DateColumn(name, "")
+    if len(counted(texts, table.dialect.na)) == there.sum() > 1:
+        return "has another text in every row, as an identifier does"
+    return CategoryColumn.of(table, name)
+
+
+def refuse_as_target(table: Table, name: str, asked: Asked) -> None:
+    """Check that a target's column holds numbers.
+
+    Raises:
+        DataError: it holds texts or dates.
+    """
+    table.require([name])
+    kind = "text" if name in asked.categorical or name in asked.dates else table.cells(name).kind
+    if kind == "text":
+        raise DataError(
+            f"{table.source}: the target {quoted(name)} holds texts, and a density is of numbers. "
+            "Choose another with -t."
+        )
+    if kind == "empty":
+        raise DataError(
+            f"{table.source}: the target {quoted(name)} has no value. Choose another with -t."
+        )
