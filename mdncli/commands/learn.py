@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import say, warn
 from mdncli.commands.options import named_columns, smallest_sigmas
 from mdncli.commands.progress import stop_on_interrupt, watch
+from mdncli.commands.rows import usable_examples
 from mdncli.commands.streams import (
     STANDARD,
     input_name,
@@ -22,12 +23,12 @@ from mdncli.commands.telling import tell, warn_of_the_result
 from mdncli.errors import DataError, UsageError
 from mdncli.files import require_writable
 from mdncli.settings import Settings
+from mdncli.tables.dialect import Dialect
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
     from mdncli.density.evaluation import Evaluation
     from mdncli.density.model import ConditionalDensity
-    from mdncli.density.network import Array
     from mdncli.learning.splits import Examples
     from mdncli.tables.reader import Table
     from mdncli.tables.schema import Roles, Schema
@@ -51,6 +52,8 @@ class Request:
     min_sigma: list[str] | None = None
     folds: int | None = None
     command: str = ""
+    dialect: Dialect = field(default_factory=Dialect)
+    skip_bad_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,19 +144,21 @@ def _check(request: Request, settings: Settings, output: str, valid_given: bool)
 def _read(request: Request, *, quiet: bool) -> Lesson:
     """Return the rows to learn from and their schema."""
     from mdncli.learning.splits import Examples
-    from mdncli.tables.reader import parse_csv
+    from mdncli.tables.reader import read_table
     from mdncli.tables.schema import learnable
 
     content = read_input(request.data)
-    table = parse_csv(content, input_name(request.data))
+    skip = request.skip_bad_rows
+    table = read_table(content, input_name(request.data), request.dialect, skip_bad_rows=skip)
     roles = _roles(request, table)
-    x, y = _numbers(table, roles)
+    x, y, used = usable_examples(table, roles, skip=skip)
     floors = smallest_sigmas(request.min_sigma, roles.targets)
     schema, kept = learnable(table.source, x, y, roles, min_sigma=floors)
-    groups = table.codes(request.group) if request.group else None
+    groups = table.codes(request.group)[used] if request.group else None
     own_x = own_y = None
     if request.valid_file:
-        own_x, own_y = _numbers(open_table(request.valid_file), roles)
+        held_out = open_table(request.valid_file, request.dialect, skip_bad_rows=skip)
+        own_x, own_y, _ = usable_examples(held_out, roles, skip=skip)
         if not len(own_y):
             raise DataError(f"{request.valid_file}: there are no rows to hold out.")
         own_x = own_x[:, kept]
@@ -177,11 +182,6 @@ def _roles(request: Request, table: "Table") -> "Roles":
             )
         ignore = [*ignore, request.group]
     return choose_roles(table, targets=targets, features=features, ignore=ignore)
-
-
-def _numbers(table: "Table", roles: "Roles") -> tuple["Array", "Array"]:
-    x = table.numbers(roles.features, remedy=", or leave the column out with --ignore {}")
-    return x, table.numbers(roles.targets)
 
 
 def _say_what_was_read(

@@ -1,7 +1,7 @@
 """Options that several commands share, each declared once, and how their texts are read."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,10 +20,6 @@ Output = Annotated[
 ]
 Seed = Annotated[
     int, typer.Option(min=0, help="Of the random numbers: the same seed, the same output.")
-]
-BadRows = Annotated[
-    Literal["fail", "skip"],
-    typer.Option(help="What a cell that is empty or no finite number does: fail, or skip its row."),
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")

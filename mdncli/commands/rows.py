@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import warn
+from mdncli.commands.reading import warn_of_left_out
 from mdncli.errors import DataError
 
 if TYPE_CHECKING:
@@ -11,9 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mdncli.density.network import Array
-    from mdncli.tables.reader import Table
-    from mdncli.tables.schema import Schema
+    from mdncli.tables.schema import Roles, Schema
+    from mdncli.tables.table import Table
 
+_MOST_LEFT_OUT = 0.1
+_IGNORE = ", or leave the column out with --ignore {}"
+_SKIP = ", or leave such rows out: --on-bad-rows skip"
 _REMEDY = ", or leave such rows without an answer: --on-bad-rows skip"
 
 
@@ -41,10 +45,10 @@ class Rows:
         return len(self.bad)
 
     def carried(self, piece: slice) -> dict[str, Any]:
-        """Return the table's own columns over some rows, as the text that they were."""
+        """Return the table's own columns over some rows, as they were in the file."""
         length = piece.stop - piece.start
         return {
-            name: column.slice(piece.start, length) for name, column in self.table.columns.items()
+            name: column.slice(piece.start, length) for name, column in self.table.originals.items()
         }
 
 
@@ -88,6 +92,60 @@ def _require_targets(table: "Table", targets: list[str], no_target: str) -> None
         table.require(targets)
     except DataError as error:
         raise DataError(f"{error}{no_target}") from error
+
+
+def usable_rows(
+    table: "Table", names: list[str], *, skip: bool
+) -> tuple["Array", "NDArray[np.int64]"]:
+    """Return columns as numbers, (N, len(names)), and the positions of the rows without a bad cell.
+
+    Raises:
+        DataError: a column is missing; or a cell is no finite number, unless such rows are skipped.
+    """
+    import numpy as np
+
+    if not skip:
+        return table.numbers(names, remedy=_SKIP), np.arange(table.rows)
+    values, fault = table.usable_numbers(names)
+    bad = np.asarray(np.isnan(values).any(axis=1))
+    if bad.any():
+        warn(
+            f"{int(bad.sum())} of {table.rows_in_file} rows have a cell that cannot be used and "
+            f"are left out. The first: {fault}."
+        )
+    return values, np.flatnonzero(~bad)
+
+
+def usable_examples(
+    table: "Table", roles: "Roles", *, skip: bool
+) -> tuple["Array", "Array", "NDArray[np.int64]"]:
+    """Return the rows to learn from, x (N, F) and y (N, T), and their positions in the table.
+
+    Raises:
+        DataError: a column is missing; a cell is no finite number; or such rows are skipped, and
+            are more than 10% of the rows that have a target.
+    """
+    import numpy as np
+
+    features = roles.features
+    if not skip:
+        x = table.numbers(features, remedy=f"{_IGNORE}{_SKIP}")
+        return x, table.numbers(roles.targets, remedy=_SKIP), np.arange(table.rows)
+    values, used = usable_rows(table, [*features, *roles.targets], skip=True)
+    warn_of_left_out(table)
+    untold = np.zeros(table.rows, bool)
+    for name in roles.targets:
+        untold |= table.cells(name).missing
+    _require_few(table, table.rows_in_file - len(used) - int(untold.sum()))
+    return values[used, : len(features)], values[used, len(features) :], used
+
+
+def _require_few(table: "Table", left_out: int) -> None:
+    if left_out > _MOST_LEFT_OUT * table.rows_in_file:
+        raise DataError(
+            f"{table.source}: {left_out} of {table.rows_in_file} rows cannot be used, more than "
+            f"{_MOST_LEFT_OUT:.0%}. Correct them, or leave out the columns at fault with --ignore."
+        )
 
 
 def warn_of_skipped(rows: Rows, what: str) -> None:
