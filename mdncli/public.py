@@ -1,7 +1,8 @@
 """Files from Python: models and tables by their paths."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from mdncli import checkpoint
 from mdncli.density.model import ConditionalDensity
@@ -37,29 +38,43 @@ def save(model: ConditionalDensity, path: str | os.PathLike[str]) -> None:
         checkpoint.save(model, stream)
 
 
-def read_table(path: str | os.PathLike[str]) -> "pd.DataFrame":
-    """Return a CSV as a DataFrame, read by the rules of the commands.
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    quote: str | None = '"',
+    escape: str | None = None,
+    comment: str | None = None,
+    header: bool = True,
+    na: Sequence[str] = (),
+    on_bad_rows: Literal["fail", "skip"] = "fail",
+) -> "pd.DataFrame":
+    """Return a table as a DataFrame, read by the rules and options of the commands.
 
-    A column whose cells are all numbers, or empty, is of float64, NaN where a cell is empty; any
-    other is text.
+    A column whose cells are all numbers, or missing, is of float64, NaN where a cell is missing;
+    any other is text, but for lists and the like in a Parquet file, which are left out. With
+    `on_bad_rows="skip"` rows of another number of fields are left out.
 
     Raises:
         MissingInputError: there is no such file.
         DataError: it is no table.
+        UsageError: an option is not what it can be.
 
     >>> read_table("data.csv").columns.tolist()
     ['x', 'y']
     """
     import pandas as pd
 
-    from mdncli.tables.description import describe_table
-    from mdncli.tables.reader import parse_csv
+    from mdncli.tables.dialect import Dialect
+    from mdncli.tables.reader import read_table
 
-    table = parse_csv(read_bytes(os.fspath(path)), os.fspath(path))
+    dialect = Dialect(delimiter, decimal, encoding, quote, escape, comment, header, tuple(na))
+    content = read_bytes(os.fspath(path))
+    table = read_table(content, os.fspath(path), dialect, skip_bad_rows=on_bad_rows == "skip")
     columns: dict[str, Any] = {}
-    for column in describe_table(table).columns:
-        if column.kind == "number":
-            columns[column.name] = table.usable_numbers([column.name])[0][:, 0]
-        else:
-            columns[column.name] = table.columns[column.name].to_pylist()
+    for name, text in table.columns.items():
+        cells = table.cells(name)
+        columns[name] = cells.values if cells.kind == "number" else text.to_pylist()
     return pd.DataFrame(columns)

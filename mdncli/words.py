@@ -22,3 +22,8 @@ def nearest(name: str, names: list[str]) -> str:
         lowered = {other.lower(): other for other in names}
         matches = [lowered[name.lower()]] if name.lower() in lowered else []
     return f" Did you mean {quoted(matches[0])}?" if matches else ""
+
+
+def counted_rest(count: int, what: str) -> str:
+    """Return a phrase for what a list leaves out, such as ` and 3 more rows`, or nothing."""
+    return f" and {count} more {what}{'' if count == 1 else 's'}" if count else ""

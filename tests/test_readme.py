@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,8 +79,8 @@ def test_sample_tables_are_what_generate_writes(file: str, command: str) -> None
     done = subprocess.run(
         [sys.executable, "-m", "mdncli", *command.split()], capture_output=True, check=True
     )
-    kept = parse_csv((ROOT / "sample_data" / file).read_bytes(), file)
-    fresh = parse_csv(done.stdout, "fresh")
+    kept = read_table((ROOT / "sample_data" / file).read_bytes(), file)
+    fresh = read_table(done.stdout, "fresh")
     assert kept.names == fresh.names
     # Processors differ in the last bits of a sine.
     np.testing.assert_allclose(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mdncli.commands.console import answer, say, say_written, warn
-from mdncli.commands.options import BadRows, Model, Quiet, limits
+from mdncli.commands.options import Model, Quiet, limits
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
 from mdncli.commands.rows import (
     Rows,
     read_rows,
@@ -26,6 +27,7 @@ from mdncli.commands.streams import (
     writing,
 )
 from mdncli.errors import DataError, UsageError
+from mdncli.tables.dialect import Dialect
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 SCORES = ("nll", "crps", "rmse", "pit_ks")
 
 
+@reads_tables
 def evaluate(
     model: Model,
     data: Annotated[
@@ -60,7 +63,6 @@ def evaluate(
             help="Write every row with its scores as CSV: nll, y_crps, y_error, y_pit.",
         ),
     ] = False,
-    on_bad_rows: BadRows = "fail",
     output: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +74,9 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     quiet: Quiet = False,
+    *,
+    dialect: Dialect,
+    on_bad_rows: OnBadRows,
 ) -> None:
     """Score a fitted density on rows whose targets are known.
 
@@ -83,23 +88,25 @@ def evaluate(
 
     Example: mdn evaluate model.pt test.csv --json --fail-over nll=1.5
     """
-    from mdncli.tables.reader import parse_csv
+    from mdncli.tables.reader import read_table
 
     most = limits(fail_over, SCORES)
     _check(model, data, per_row, output, as_json)
     density = open_model(model)
     content = read_input(data)
-    table = parse_csv(content, input_name(data))
-    targets = density.schema.target_names
-    rows = read_rows(density.schema, table, targets, skip=on_bad_rows == "skip")
+    skip = on_bad_rows == "skip"
+    with recalling(density.origin.command, dialect):
+        table = read_table(content, input_name(data), dialect, skip_bad_rows=skip)
+        rows = read_rows(density.schema, table, density.schema.target_names, skip=skip)
     used = ~(rows.bad | rows.no_target)
-    weights = _weights(density.schema.weight, rows, skip=on_bad_rows == "skip")
+    weights = _weights(density.schema.weight, rows, skip=skip)
     if weights is not None:
         used &= weights > 0.0
     if not used.any():
         raise DataError(f"{table.source}: there are no rows to evaluate.")
     if hashlib.sha256(content).hexdigest() == density.origin.table_sha256:
         warn(f"{table.source} is the training table: scores on other rows will be worse.")
+    warn_of_left_out(table)
     warn_of_skipped(rows, "they are left out of the scores")
     if rows.no_target.any():
         warn(f"{int(rows.no_target.sum())} of {rows.count} rows have no target; they do not count.")
@@ -149,7 +156,7 @@ def _write_rows(
     """Write every row with its scores, empty for one that was not used."""
     import numpy as np
 
-    from mdncli.tables.writer import write_csv
+    from mdncli.tables.writer import write_table
 
     def everywhere(values: Any) -> Any:
         whole = np.full(rows.count, math.nan)
@@ -166,7 +173,7 @@ def _write_rows(
     if clash:
         raise UsageError(f"--per-row: the table has {listed(clash)} already. Rename the column.")
     with writing(output) as stream:
-        write_csv(stream, [{**carried, **scores}])
+        write_table(stream, [{**carried, **scores}], output)
     say_written(output, quiet=quiet)
 
 

@@ -7,16 +7,19 @@ import typer
 from mdncli.commands import fit_options as given
 from mdncli.commands.learn import run
 from mdncli.commands.options import Quiet, components, noise, widths
+from mdncli.commands.reading import OnBadRows, reads_tables
 from mdncli.commands.request import Request
 from mdncli.commands.streams import STANDARD, write_json
 from mdncli.errors import UsageError
 from mdncli.settings import Settings
+from mdncli.tables.dialect import Dialect
 
 # Of these the model file must not depend.
 _NOT_OF_THE_MODEL = {"data", "output", "as_json", "quiet"}
 _EXIT_STATUS = {"faults": 1, "interrupted": 130}
 
 
+@reads_tables
 def fit(
     context: typer.Context,
     data: given.Data,
@@ -56,6 +59,9 @@ def fit(
     output: given.Output = "model.pt",
     as_json: given.AsJson = False,
     quiet: Quiet = False,
+    *,
+    dialect: Dialect,
+    on_bad_rows: OnBadRows,
 ) -> None:
     """Learn p(y | x) from a table and write it to a model file.
 
@@ -106,6 +112,8 @@ def fit(
         min_sigma,
         folds=cv,
         command=_command_line(context),
+        dialect=dialect,
+        skip_bad_rows=on_bad_rows == "skip",
     )
     result = run(request, settings, output, quiet=quiet, valid_given=valid is not None)
     if as_json:

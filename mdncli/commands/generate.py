@@ -40,9 +40,9 @@ def generate(
     """
     from mdncli import datasets
     from mdncli.commands.streams import writing
-    from mdncli.tables.writer import write_csv
+    from mdncli.tables.writer import write_table
 
     columns = datasets.generate(name, n=n, inverse=inverse, noise=noise, seed=seed)
     with writing(output) as stream:
-        write_csv(stream, [columns])
+        write_table(stream, [columns], output)
     say_written(output, quiet=quiet)

@@ -5,32 +5,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import answer, say
+from mdncli.commands.console import answer
+from mdncli.commands.inspect_table import harmless, see_table, tell_table
+from mdncli.commands.reading import OnBadRows, reads_tables
 from mdncli.commands.streams import input_name, read_input, write_json
 from mdncli.commands.telling import WHY_STOPPED, components, fold_rows, nats
-from mdncli.words import listed, quoted
+from mdncli.tables.dialect import Dialect
+from mdncli.words import quoted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mdncli.density.model import ConditionalDensity
-    from mdncli.tables.description import TableDescription
 
 # Of the zip archive that a model file is.
 _MODEL_BEGINS = b"PK\x03\x04"
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
+@reads_tables
 def inspect(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A model that mdn fit wrote, or a CSV; - for standard input."
+            metavar="FILE", help="A model that mdn fit wrote, or a table; - for standard input."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    *,
+    dialect: Dialect,
+    on_bad_rows: OnBadRows,
 ) -> None:
-    """Say what a model file is, or what a table holds.
+    """Say what a model file is, or what a table holds and how it is to be read.
 
     Example: mdn inspect model.pt
 
@@ -46,15 +51,11 @@ def inspect(
         else:
             _tell_model(density)
         return
-    from mdncli.tables.description import describe_table
-    from mdncli.tables.reader import parse_csv
-
-    _say_what_separates(content)
-    table = describe_table(parse_csv(content, input_name(file)))
+    seen = see_table(content, file, dialect, skip_bad_rows=on_bad_rows == "skip")
     if as_json:
-        write_json({"kind": "table", **table.to_plain()})
+        write_json(seen.to_plain())
     else:
-        _tell_table(table)
+        tell_table(seen)
 
 
 def _tell_model(density: "ConditionalDensity") -> None:
@@ -111,42 +112,6 @@ def _columns(density: "ConditionalDensity") -> "Table":
     return table
 
 
-def _tell_table(description: "TableDescription") -> None:
-    table = _new_table(
-        "column", "kind", "empty", "distinct", "lowest", "median", "highest", "step", "texts"
-    )
-    for column in description.columns:
-        ends = _range(column) if column.kind in ("number", "mixed") else ("", "", "")
-        step = "" if column.step is None else f"{column.step:g}"
-        table.add_row(
-            quoted(column.name),
-            column.kind,
-            str(column.missing) if column.missing else "",
-            str(column.distinct),
-            *ends,
-            step,
-            listed(column.examples, 3),
-        )
-    counts = _counted(description.rows, "row"), _counted(len(description.columns), "column")
-    lines: list[Any] = [", ".join(counts), table]
-    if description.options is None:
-        lines.append("mdn fit needs two columns of numbers that vary, without empty cells.")
-    elif description.options:
-        lines.append(f"mdn fit would need: {_harmless(' '.join(description.options))}")
-    answer(*lines)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _say_what_separates(content: bytes) -> None:
-    header = content[: content.find(b"\n")].decode("utf-8", "replace")
-    for separator, name in _SEPARATORS.items():
-        if separator in header and "," not in header:
-            say(f"the header has {name} and no commas: mdn reads fields separated by commas.")
-
-
 def _range(column: Any) -> tuple[str, str, str]:
     return f"{column.lowest:g}", f"{column.median:g}", f"{column.highest:g}"
 
@@ -165,10 +130,5 @@ def _in_pairs(rows: list[tuple[str, str]]) -> "Table":
 
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows:
-        table.add_row(name, _harmless(value))
+        table.add_row(name, harmless(value))
     return table
-
-
-def _harmless(text: str) -> str:
-    """Return text with whatever could disturb a terminal escaped."""
-    return quoted(text, len(text))[1:-1]

@@ -1,7 +1,7 @@
 """Options that several commands share, each declared once, and how their texts are read."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -20,10 +20,6 @@ Output = Annotated[
 ]
 Seed = Annotated[
     int, typer.Option(min=0, help="Of the random numbers: the same seed, the same output.")
-]
-BadRows = Annotated[
-    Literal["fail", "skip"],
-    typer.Option(help="What a cell that is empty or no finite number does: fail, or skip its row."),
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
@@ -75,14 +71,14 @@ def widths(text: str | None) -> tuple[int, ...] | None:
         ) from error
 
 
-def point(texts: list[str], names: list[str]) -> dict[str, float]:
-    """Return the value of every named feature in texts such as `a=1,b=2`.
+def point(texts: list[str], names: list[str]) -> dict[str, str]:
+    """Return the value of every named feature, as text, in texts such as `a=1,b=red`.
 
     Raises:
         UsageError: a text has another form, or a feature is left out or named twice.
         DataError: a name is not a feature.
     """
-    values = named_numbers("--at", "feature", texts, names)
+    values = named_texts("--at", "feature", texts, names)
     missing = [name for name in names if name not in values]
     if missing:
         raise UsageError(f"--at must name every feature: {listed(missing)} is missing.")
@@ -96,14 +92,27 @@ def named_numbers(flag: str, kind: str, texts: list[str], names: list[str]) -> d
         UsageError: a text has another form, or names a column twice.
         DataError: a name is not among `names`, the model's columns of this kind.
     """
-    values: dict[str, float] = {}
+    return {
+        name: finite_number(f"{flag} {quoted(f'{name}={text}')}", text)
+        for name, text in named_texts(flag, kind, texts, names).items()
+    }
+
+
+def named_texts(flag: str, kind: str, texts: list[str], names: list[str]) -> dict[str, str]:
+    """Return what follows each name in an option's texts, such as `a=1,b=red`.
+
+    Raises:
+        UsageError: a text has another form, or names a column twice.
+        DataError: a name is not among `names`, the model's columns of this kind.
+    """
+    values: dict[str, str] = {}
     for text in texts:
         whole = text.rpartition("=")[0] in names
         for part in [text] if whole else text.split(","):
-            name, equals, number = part.rpartition("=")
+            name, equals, value = part.rpartition("=")
             name = name.strip()
             if not equals:
-                raise UsageError(f"{flag} {quoted(part)}: write it as NAME=NUMBER.")
+                raise UsageError(f"{flag} {quoted(part)}: write it as NAME=VALUE.")
             if name not in names:
                 raise DataError(
                     f"{flag}: the model has no {kind} {quoted(name)}.{nearest(name, names)} "
@@ -111,7 +120,7 @@ def named_numbers(flag: str, kind: str, texts: list[str], names: list[str]) -> d
                 )
             if name in values:
                 raise UsageError(f"{flag} names {quoted(name)} twice.")
-            values[name] = finite_number(f"{flag} {quoted(part)}", number)
+            values[name] = value.strip()
     return values
 
 

@@ -7,6 +7,8 @@ import typer
 
 from mdncli.commands.console import say_written
 from mdncli.commands.options import Model, Quiet, Seed
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling
+from mdncli.commands.rows import usable_rows
 from mdncli.commands.streams import (
     STANDARD,
     input_name,
@@ -17,11 +19,13 @@ from mdncli.commands.streams import (
     writing,
 )
 from mdncli.errors import DataError, UsageError
+from mdncli.tables.dialect import Dialect
 from mdncli.words import quoted
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity
     from mdncli.density.network import Array
+    from mdncli.tables.table import Table
 
 Kind = Literal[
     "overview",
@@ -41,6 +45,7 @@ _NEED_DATA = ("comparison", "calibration", "residuals")
 _NEED_ROWS = ("calibration", "residuals", "row")
 
 
+@reads_tables
 def plot(
     model: Model,
     data: Annotated[
@@ -84,6 +89,9 @@ def plot(
         ),
     ] = "plot.png",
     quiet: Quiet = False,
+    *,
+    dialect: Dialect,
+    on_bad_rows: OnBadRows,
 ) -> None:
     """Draw a fitted density: its parameters, samples, and more, with the data where there is any.
 
@@ -103,7 +111,15 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
-    x, y = _data(density, data) if rows is None else _rows(density, rows, target)
+    shown = rows or data
+    if shown is None:
+        x, y = _no_rows(density)
+    else:
+        skip = on_bad_rows == "skip"
+        with recalling(density.origin.command, dialect):
+            table = open_table(shown, dialect, skip_bad_rows=skip)
+            needed = density.schema.target_names if rows is None else None
+            x, y = _shown(density, table, needed, target, skip=skip)
     if kind in _NEED_ROWS and not len(x):
         source = input_name(rows or data or "")
         raise DataError(f"{source}: --kind {kind} needs rows, and there are none.")
@@ -139,28 +155,34 @@ def _format(output: str) -> str:
     return suffix
 
 
-def _data(density: "ConditionalDensity", data: str | None) -> tuple["Array", "Array"]:
-    """Return the rows to show, x (N, F) and y (N, T); none without a table."""
+def _no_rows(density: "ConditionalDensity") -> tuple["Array", "Array"]:
     import numpy as np
 
-    features, targets = density.schema.feature_names, density.schema.target_names
-    if data is None:
-        return np.empty((0, len(features))), np.empty((0, len(targets)))
-    table = open_table(data)
-    return table.numbers(features), table.numbers(targets)
+    schema = density.schema
+    return np.empty((0, len(schema.features))), np.empty((0, len(schema.targets)))
 
 
-def _rows(density: "ConditionalDensity", rows: str, target: str | None) -> tuple["Array", "Array"]:
-    """Return the rows of `--rows`, x (N, F) and y (N, T): NaN but for the target shown, if there.
+def _shown(
+    density: "ConditionalDensity",
+    table: "Table",
+    needed: list[str] | None,
+    target: str | None,
+    *,
+    skip: bool,
+) -> tuple["Array", "Array"]:
+    """Return the rows to show, x (N, F) and y (N, T): NaN for targets that are not looked at.
 
-    No other target is looked at: its column may be missing, or hold anything.
+    Args:
+        density: the model.
+        table: that has its features.
+        needed: targets that the table must have; None for the one that is shown, if it has it. No
+            other is looked at: its column may be missing, or hold anything.
+        target: that is shown; by default the first.
+        skip: leave out rows with a cell that cannot be used.
     """
-    import numpy as np
-
-    table = open_table(rows)
-    x = table.numbers(density.schema.feature_names)
-    y = np.full((len(x), len(density.schema.targets)), np.nan)
-    for position, name in enumerate(density.schema.target_names):
-        if name == (target or density.schema.target_names[0]) and name in table.columns:
-            y[:, [position]] = table.numbers([name])
+    targets = density.schema.target_names
+    if needed is None:
+        needed = [name for name in targets if name == (target or targets[0])]
+        needed = [name for name in needed if name in table.names]
+    x, y, _ = usable_rows(density.schema, table, needed, skip=skip)
     return x, y

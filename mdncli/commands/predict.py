@@ -8,13 +8,13 @@ import typer
 
 from mdncli.commands.console import say_written, warn
 from mdncli.commands.options import (
-    BadRows,
     Model,
     Output,
     Quiet,
     numbers_of_targets,
     probabilities,
 )
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
 from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
 from mdncli.commands.streams import (
     only_one_from_standard_input,
@@ -24,6 +24,7 @@ from mdncli.commands.streams import (
     writing,
 )
 from mdncli.errors import DataError, UsageError
+from mdncli.tables.dialect import Dialect
 from mdncli.words import listed
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def _option(panel: str, text: str, *names: str, metavar: str | None = None) -> A
     )
 
 
+@reads_tables
 def predict(
     model: Model,
     rows: Annotated[
@@ -128,9 +130,11 @@ def predict(
     only: Annotated[
         bool, typer.Option("--only", help="Write the answers alone, without the input's columns.")
     ] = False,
-    on_bad_rows: BadRows = "fail",
     output: Output = None,
     quiet: Quiet = False,
+    *,
+    dialect: Dialect,
+    on_bad_rows: OnBadRows,
 ) -> None:
     """Answer questions about y for every row of a table: one row out for each row in.
 
@@ -176,15 +180,18 @@ def predict(
         questions = Questions(mean=True, intervals=(0.9,))
     own = questions.own_targets(targets)
     skip = on_bad_rows == "skip"
-    asked = read_rows(density_model.schema, open_table(rows), own, skip=skip, no_target=_NO_TARGET)
+    with recalling(density_model.origin.command, dialect):
+        table = open_table(rows, dialect, skip_bad_rows=skip)
+        asked = read_rows(density_model.schema, table, own, skip=skip, no_target=_NO_TARGET)
     if asked.no_target.any() and not skip:
         raise DataError(_lacking(asked))
     with writing(output) as stream:
         from mdncli.density.pieces import ahead
-        from mdncli.tables.writer import write_csv
+        from mdncli.tables.writer import write_table
 
         answers = _Answers(density_model, questions, asked, only, flag_extrapolation)
-        write_csv(stream, ahead(answers.tables()))
+        write_table(stream, ahead(answers.tables()), output)
+    warn_of_left_out(table)
     warn_of_skipped(asked, "their answers are empty")
     warn_of_extrapolation(answers.extrapolating, asked.count)
     if answers.joined:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import warn
+from mdncli.commands.reading import warn_of_left_out
 from mdncli.errors import DataError
 from mdncli.words import quoted
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
+_LEFT_OUT = "Correct them, or leave such rows out: --on-bad-rows skip."
 _REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
 
 
@@ -95,6 +97,22 @@ def read_rows(
     warn_of_unseen(features.unseen, table.rows)
     fault = table.told(faults, 1)[0] if faults else ""
     return Rows(table, x, y, bad, fault, lacking & ~bad)
+
+
+def usable_rows(
+    schema: "Schema", table: "Table", targets: list[str], *, skip: bool
+) -> tuple["Array", "Array", "NDArray[np.int64]"]:
+    """Return the rows that can be used, x (N, F) and y (N, T), and their positions in the table.
+
+    Arguments and errors are those of `read_rows`. What is left out is told in a warning.
+    """
+    import numpy as np
+
+    rows = read_rows(schema, table, targets, skip=skip, remedy=_LEFT_OUT)
+    warn_of_left_out(table)
+    warn_of_skipped(rows, "they are left out")
+    used = np.flatnonzero(~rows.bad)
+    return rows.x[used], rows.y[used], used
 
 
 def weights_of(table: "Table", name: str) -> tuple["Array", "list[Fault]"]:

@@ -8,6 +8,8 @@ import typer
 
 from mdncli.commands.console import say_written
 from mdncli.commands.options import Model, Output, Quiet, Seed, point
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
+from mdncli.commands.rows import usable_rows, warn_of_unseen
 from mdncli.commands.streams import (
     only_one_from_standard_input,
     open_model,
@@ -17,15 +19,19 @@ from mdncli.commands.streams import (
 )
 from mdncli.errors import UsageError
 from mdncli.settings import MOST_ROWS
+from mdncli.tables.dialect import Dialect
+from mdncli.words import quoted
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity, Samples
     from mdncli.density.network import Array
+    from mdncli.tables.table import Table
 
 _DEFAULT_DRAWS = 1000
 _COMPONENT = "component"
 
 
+@reads_tables
 def sample(
     model: Model,
     n: Annotated[
@@ -56,18 +62,28 @@ def sample(
     seed: Seed = 0,
     output: Output = None,
     quiet: Quiet = False,
+    *,
+    dialect: Dialect,
+    on_bad_rows: OnBadRows,
 ) -> None:
     """Draw targets from a fitted density, as CSV: the features, then the targets.
 
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
     from mdncli.density.mixture import generator_of_draws
-    from mdncli.tables.writer import write_csv
+    from mdncli.tables.writer import write_table
 
     _check(model, n, rows, at, temperature, sigma_temperature)
     spare_inputs(output, model, rows)
     density = open_model(model)
-    points, columns, draws = _points(density, n, rows, at)
+    if rows is None:
+        points, columns, draws = _points(density, n, at)
+    else:
+        with recalling(density.origin.command, dialect):
+            table = open_table(rows, dialect, skip_bad_rows=on_bad_rows == "skip")
+            points, columns = _rows(density, table, skip=on_bad_rows == "skip")
+        draws = n or 1
+        warn_of_left_out(table)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):
         raise UsageError("--component: the model has a column of that name already.")
     samples = density.sample(
@@ -78,7 +94,7 @@ def sample(
         sigma_temperature=sigma_temperature,
     )
     with writing(output) as stream:
-        write_csv(stream, _tables(samples, columns, density, component))
+        write_table(stream, _tables(samples, columns, density, component), output)
     say_written(output, quiet=quiet)
 
 
@@ -104,29 +120,50 @@ def _check(
 
 
 def _points(
-    density: "ConditionalDensity", n: int | None, rows: str | None, at: list[str] | None
+    density: "ConditionalDensity", n: int | None, at: list[str] | None
 ) -> tuple["Array", dict[str, Any], int]:
     """Return the rows to draw for (N, F), their columns as written, and the draws of each."""
-    import numpy as np
 
     features = density.schema.features
     names = density.schema.feature_names
-    if rows is not None:
-        table = open_table(rows)
-        return table.numbers(names), {name: table.columns[name] for name in names}, n or 1
     if at:
-        chosen = point(at, names)
-        points, draws = np.array([[chosen[name] for name in names]]), n or _DEFAULT_DRAWS
+        points, draws = _point(density, at), n or _DEFAULT_DRAWS
     elif len(features) == 1:
-        [only] = features
-        points = np.linspace(only.lowest, only.highest, n or _DEFAULT_DRAWS)[:, None]
-        draws = 1
+        points, draws = features[0].points(n or _DEFAULT_DRAWS)[:, None], 1
     else:
         raise UsageError(
             f"The model has {len(features)} features: say where to draw, with --rows FILE or with "
             f"--at '{','.join(f'{name}=…' for name in names)}'."
         )
-    return points, {name: points[:, i] for i, name in enumerate(names)}, draws
+    return points, {each.name: each.column(points[:, i]) for i, each in enumerate(features)}, draws
+
+
+def _point(density: "ConditionalDensity", at: list[str]) -> "Array":
+    """Return the one row that `--at` names, (1, F)."""
+    from mdncli.tables import arrow
+    from mdncli.tables.encoding import encoded_features
+    from mdncli.tables.table import Table
+
+    features = density.schema.features
+    texts = point(at, [feature.name for feature in features])
+    columns = {name: arrow.column([text]) for name, text in texts.items()}
+    found = encoded_features(Table("--at", columns), features)
+    for name, _, reason in found.faults:
+        why = reason if isinstance(reason, str) else reason(texts[name])
+        raise UsageError(f"--at, {quoted(name)}: {why}.")
+    warn_of_unseen(found.unseen, 1)
+    return found.values
+
+
+def _rows(
+    density: "ConditionalDensity", table: "Table", *, skip: bool
+) -> tuple["Array", dict[str, Any]]:
+    """Return the rows of a table to draw for (N, F), and their columns as they were."""
+    from mdncli.tables.writer import picked
+
+    x, _, used = usable_rows(density.schema, table, [], skip=skip)
+    names = density.schema.feature_names
+    return x, {name: picked(table.originals[name], used) for name in names}
 
 
 def _tables(

@@ -13,7 +13,8 @@ from mdncli.files import read_bytes, reason, replacing
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity
-    from mdncli.tables.reader import Table
+    from mdncli.tables.dialect import Dialect
+    from mdncli.tables.table import Table
 
 STANDARD = "-"
 
@@ -45,11 +46,11 @@ def open_model(path: str) -> "ConditionalDensity":
     return checkpoint.load(read_input(path), input_name(path))
 
 
-def open_table(path: str) -> "Table":
+def open_table(path: str, dialect: "Dialect", *, skip_bad_rows: bool) -> "Table":
     """Return the table that a file, or standard input for `-`, holds."""
-    from mdncli.tables.reader import parse_csv
+    from mdncli.tables.reader import read_table
 
-    return parse_csv(read_input(path), input_name(path))
+    return read_table(read_input(path), input_name(path), dialect, skip_bad_rows=skip_bad_rows)
 
 
 def input_name(path: str) -> str:

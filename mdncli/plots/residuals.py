@@ -36,10 +36,10 @@ def draw(judged: Judged) -> Figure:
     quantiles are 0.1, 0.5 and 0.9 all along.
     """
     features = judged.x.shape[1]
-    chosen = np.arange(features)
+    chosen = list(range(features))
     if features > _MOST:
         strength = [dependence(*_there(judged, feature)) for feature in chosen]
-        chosen = np.argsort(-np.array(strength), kind="stable")[:_MOST]
+        chosen = np.argsort(-np.array(strength), kind="stable")[:_MOST].tolist()
     figure, panels = grid_of_panels(len(chosen), _ACROSS, (3.4, 2.7))
     for feature, axes in zip(chosen, panels, strict=True):
         values, pit = _there(judged, feature)

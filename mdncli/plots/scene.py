@@ -109,7 +109,8 @@ def feature_places(feature: Feature, values: Array) -> Array:
     # Multiples of the golden ratio fill any interval evenly.
     aside = (np.arange(len(values)) * _GOLDEN) % 1.0 - 0.5
     at = np.where(np.isnan(values), feature.plain - 1, values)
-    return at + 0.6 * _WIDTH_OF_A_LEVEL * aside
+    places: Array = at + 0.6 * _WIDTH_OF_A_LEVEL * aside
+    return places
 
 
 def feature_ticks(feature: Feature) -> dict[float, str]:

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from mdncli.tables.reader import Table
 from mdncli.tables.steps import step_of
+from mdncli.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,12 @@ class ColumnDescription:
 
     Attributes:
         name: as the header has it.
-        kind: `number`, `text` (no cell is a number), `mixed` or `empty`.
+        kind: `number`, `text` (no cell is a number), `mixed`, `empty`, or `other` (lists, bytes).
         missing: cells that are empty or stand for a missing value.
         distinct: different texts.
         lowest, median, highest: of the numbers; NaN if there are none.
         step: in which they were recorded, None if they are continuous or there are too few.
-        examples: some of the texts that are no numbers.
+        examples: some of the texts that are no numbers; of `other` its type.
     """
 
     name: str
@@ -52,8 +53,8 @@ class TableDescription:
         return asdict(self)
 
 
-_MISSING = {"", "nan", "+nan", "-nan", "na", "n/a", "null", "none"}
 _MOST_EXAMPLES = 5
+_MOST_LOOKED_AT = 10_000
 _FEWEST_FOR_A_STEP = 2
 _FEWEST_COLUMNS = 2
 
@@ -74,11 +75,12 @@ def describe_table(table: Table) -> TableDescription:
 
 
 def _describe(table: Table, name: str) -> ColumnDescription:
-    values, _ = table.usable_numbers([name])
-    texts = table.columns[name].to_pylist()
-    numbers = values[np.isfinite(values[:, 0]), 0]
-    others = [text for text, bad in zip(texts, np.isnan(values[:, 0]), strict=True) if bad]
-    words = [text for text in others if text.strip().lower() not in _MISSING]
+    if name not in table.columns:
+        return _beyond_text(name, str(table.originals[name].type))
+    column, cells = table.columns[name], table.cells(name)
+    numbers = cells.values[~np.isnan(cells.values)]
+    others = np.flatnonzero(cells.text | cells.infinite)
+    words = dict.fromkeys(column[row].as_py() for row in others[:_MOST_LOOKED_AT].tolist())
     low, middle, high = (
         (float(numbers.min()), float(np.median(numbers)), float(numbers.max()))
         if len(numbers)
@@ -86,18 +88,17 @@ def _describe(table: Table, name: str) -> ColumnDescription:
     )
     return ColumnDescription(
         name=name,
-        kind=_kind(bool(len(numbers)), bool(words)),
-        missing=len(others) - len(words),
-        distinct=len(set(texts)),
+        kind=cells.kind,
+        missing=int(cells.missing.sum()),
+        distinct=int(pc.count_distinct(column).as_py()),
         lowest=low,
         median=middle,
         highest=high,
         step=step_of(numbers) if len(numbers) >= _FEWEST_FOR_A_STEP and low < high else None,
-        examples=list(dict.fromkeys(words))[:_MOST_EXAMPLES],
+        examples=list(words)[:_MOST_EXAMPLES],
     )
 
 
-def _kind(numbers: bool, words: bool) -> str:
-    if numbers:
-        return "mixed" if words else "number"
-    return "text" if words else "empty"
+def _beyond_text(name: str, kind: str) -> ColumnDescription:
+    """Describe a column of lists or bytes, which no command uses."""
+    return ColumnDescription(name, "other", 0, 0, math.nan, math.nan, math.nan, None, [kind])

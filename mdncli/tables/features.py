@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mdncli.tables import arrow
 from mdncli.tables.columns import Column
 from mdncli.words import listed
 
@@ -120,6 +121,10 @@ class NumberFeature(Column):
         """Return values all over its training range, evenly spaced, (count,)."""
         return np.linspace(self.lowest, self.highest, count)
 
+    def column(self, values: Array) -> Any:
+        """Return values, (N,), as a column to be written."""
+        return values
+
     @property
     def range(self) -> str:
         """Its range in training, in words."""
@@ -149,6 +154,12 @@ class DateFeature(NumberFeature):
         phases = [2.0 * np.pi * phase(there) for phase in self._cycles()]
         waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
         return np.column_stack([super().plain_inputs(values), *waves])
+
+    def column(self, values: Array) -> Any:
+        """Return days since 1970, (N,), as a column of dates to be written."""
+        there = np.where(np.isnan(values), 0.0, values)
+        texts = zip(date_texts(there, self.format), np.isnan(values), strict=True)
+        return arrow.column(["" if missing else text for text, missing in texts])
 
     def _cycles(self) -> list[Any]:
         span = self.highest - self.lowest
@@ -227,10 +238,10 @@ class CategoryFeature:
         """Its levels, in words."""
         return listed(self.levels, 6)
 
-    def texts(self, values: Array) -> list[str]:
-        """Return the level of each value, (N,); nothing for a missing one."""
+    def column(self, values: Array) -> Any:
+        """Return the level of each value, (N,), as a column to be written."""
         names = [*self.levels, "other", ""]
-        return [names[-1 if math.isnan(value) else int(value)] for value in values]
+        return arrow.column([names[-1 if math.isnan(value) else int(value)] for value in values])
 
 
 def levels_of(counts: dict[str, int]) -> list[str]:

@@ -1,7 +1,11 @@
-"""Rows out as CSV: numbers as the shortest decimals that read back exactly."""
+"""Rows out, in the form that the file's name asks for: CSV, tabs or Parquet, compressed or not.
+
+In text, numbers are the shortest decimals that read back exactly.
+"""
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
@@ -10,34 +14,56 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
+from mdncli.errors import DataError
+from mdncli.tables.containers import compressing
+from mdncli.tables.dialect import is_tsv
+from mdncli.tables.parquet import as_text, has_text, is_parquet, write_parquet
+from mdncli.words import quoted
+
 # NumPy's numbers, or Arrow's text: pyarrow has no types for a checker to see.
 Values = Any
 Columns = Mapping[str, Values]
 
-_PLAIN = pa_csv.WriteOptions(include_header=False, quoting_style="none")
-_NEEDS_QUOTES = '[",\r\n]'
 
-
-def write_csv(stream: BinaryIO, chunks: Iterable[Columns]) -> None:
+def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = None) -> None:
     """Write tables one below another, under the header of the first.
 
-    Numbers are written as they read back, NaN as an empty cell; text as it is, in quotes only where
-    it needs them.
-
     Args:
-        stream: takes the bytes, UTF-8 with LF line ends.
+        stream: takes the bytes.
         chunks: at least one; each maps the same column names to values of one length.
+        path: the file's name, by whose suffix it is tabs (`.tsv`), `.parquet`, and compressed
+            (`.gz`, `.zst`, `.xz`). None or `-` is CSV.
+
+    Raises:
+        DataError: a column cannot be written as text.
     """
+    path = path or ""
+    with compressing(stream, path) as sink:
+        if is_parquet(path):
+            tables = (_arrow_table(columns) for columns in chunks)
+            write_parquet(sink, tables)
+        else:
+            write_csv(sink, chunks, separator="\t" if is_tsv(path) else ",")
+
+
+def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = ",") -> None:
+    """Write tables one below another as text, under the header of the first.
+
+    Numbers are written as they read back, NaN and null as an empty cell; text as it is, in quotes
+    only where it needs them. UTF-8 with LF line ends.
+    """
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none", delimiter=separator)
+    needs_quotes = f'[{re.escape(separator)}"\r\n]'
     for position, columns in enumerate(chunks):
         if position == 0:
-            _write_rows(stream, [list(columns)])
-        table = pa.table({name: _arrow(values) for name, values in columns.items()})
-        if any(_needs_quotes(column) for column in table.columns) or _has_blank_lines(table):
+            _write_rows(stream, [list(columns)], separator)
+        table = _in_text(_arrow_table(columns))
+        if any(_matches(column, needs_quotes) for column in table.columns) or _has_blanks(table):
             # Arrow would put every text cell in quotes.
-            texts = [_texts(column) for column in table.columns]
-            _write_rows(stream, zip(*texts, strict=True))
+            texts = [_texts(column, options) for column in table.columns]
+            _write_rows(stream, zip(*texts, strict=True), separator)
         elif table.num_rows:
-            pa_csv.write_csv(table, pa.PythonFile(stream, mode="w"), _PLAIN)
+            pa_csv.write_csv(table, pa.PythonFile(stream, mode="w"), options)
 
 
 def picked(values: Values, rows: NDArray[np.int64]) -> Values:
@@ -45,36 +71,46 @@ def picked(values: Values, rows: NDArray[np.int64]) -> Values:
     return values[rows] if isinstance(values, np.ndarray) else values.take(_arrow(rows))
 
 
-def _needs_quotes(column: pa.ChunkedArray) -> bool:
+def _arrow_table(columns: Columns) -> pa.Table:
+    return pa.table({name: _arrow(values) for name, values in columns.items()})
+
+
+def _in_text(table: pa.Table) -> pa.Table:
+    """Return a table whose columns are all numbers or text."""
+    for position, name in enumerate(table.column_names):
+        kind = table.column(position).type
+        if not has_text(kind):
+            raise DataError(
+                f"column {quoted(name)} holds {kind}, which cannot be written as text. Write "
+                "Parquet (-o answers.parquet) or leave it out."
+            )
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.string()):
+            table = table.set_column(position, name, as_text(table.column(position)))
+    return table
+
+
+def _matches(column: pa.ChunkedArray, pattern: str) -> bool:
     if not pa.types.is_string(column.type):
         return False
     import pyarrow.compute as pc
 
-    return bool(pc.any(pc.match_substring_regex(column, _NEEDS_QUOTES)).as_py())
+    return bool(pc.any(pc.match_substring_regex(column, pattern)).as_py())
 
 
-def _has_blank_lines(table: pa.Table) -> bool:
+def _has_blanks(table: pa.Table) -> bool:
     """Return whether a row would be an empty line, which readers pass over."""
     return table.num_columns == 1 and (
-        table.column(0).null_count > 0 or _holds_empty_text(table.column(0))
+        table.column(0).null_count > 0 or _matches(table.column(0), "^$")
     )
 
 
-def _holds_empty_text(column: pa.ChunkedArray) -> bool:
-    if not pa.types.is_string(column.type):
-        return False
-    import pyarrow.compute as pc
-
-    return bool(pc.any(pc.equal(column, "")).as_py())
-
-
-def _texts(column: pa.ChunkedArray) -> list[str]:
+def _texts(column: pa.ChunkedArray, options: pa_csv.WriteOptions) -> list[str]:
     """Return every cell as the text that Arrow writes for it."""
     if pa.types.is_string(column.type):
         cells: list[str] = column.to_pylist()
         return cells
     lines = io.BytesIO()
-    pa_csv.write_csv(pa.table({"": column}), lines, _PLAIN)
+    pa_csv.write_csv(pa.table({"": column}), lines, options)
     return lines.getvalue().decode().splitlines()
 
 
@@ -92,7 +128,7 @@ def _arrow(values: Values) -> Any:
     return pa.Array.from_buffers(kind, len(values), [valid, memory])
 
 
-def _write_rows(stream: BinaryIO, rows: Iterable[Iterable[str]]) -> None:
+def _write_rows(stream: BinaryIO, rows: Iterable[Iterable[str]], separator: str) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
     stream.write(text.getvalue().encode())

@@ -24,7 +24,7 @@ import numpy as np
 
 from mdncli import checkpoint, datasets
 from mdncli.files import read_bytes
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 
 FRESH_ROWS = 20_000
 SEEDS = range(5)
@@ -181,7 +181,7 @@ def run_recipe(name: str, train_file: str, fresh_file: str) -> None:
 
 def read_xy(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns x and y of a table, each (N, 1)."""
-    table = parse_csv(read_bytes(path), path)
+    table = read_table(read_bytes(path), path)
     return table.numbers(["x"]), table.numbers(["y"])
 
 

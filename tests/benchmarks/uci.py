@@ -27,7 +27,7 @@ from mdncli.errors import DataError
 from mdncli.learning.splits import Examples
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 from mdncli.tables.schema import choose_roles, learnable
 
 # Best published NLL of a method trained from scratch; of TabPFN v2, which is pretrained.
@@ -62,7 +62,7 @@ def ours(preset: str, threads: int | None) -> Method:
     def learn(train: Rows, x: np.ndarray) -> tuple[GaussianMixture, float]:
         settings = Settings.of(preset, threads=threads)
         names = [f"x{i}" for i in range(train[0].shape[1])]
-        table = parse_csv((",".join([*names, "y"]) + "\n").encode(), "split")
+        table = read_table((",".join([*names, "y"]) + "\n").encode(), "split")
         schema, kept = learnable("split", *train, choose_roles(table))
         learning, seconds = fit(Examples(train[0][:, kept], train[1]), schema, settings), 0.0
         while True:
@@ -142,7 +142,7 @@ def methods(threads: int | None) -> dict[str, Method]:
 def read(path: Path) -> Rows | None:
     """Return x and y of a set, or None with a word about why it is left out."""
     try:
-        table = parse_csv(path.read_bytes(), path.name)
+        table = read_table(path.read_bytes(), path.name)
         roles = choose_roles(table)
         return table.numbers(roles.features), table.numbers(roles.targets)
     except DataError as error:

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from mdncli import checkpoint
-from mdncli.tables.reader import Table, parse_csv
+from mdncli.tables.reader import Table, read_table
 from running import Run, mdn
 
 MDN = f'"{sys.executable}" -m mdncli'
 
 
 def table(content: bytes) -> Table:
-    return parse_csv(content, "output")
+    return read_table(content, "output")
 
 
 def shell(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:

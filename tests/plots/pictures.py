@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from mdncli import checkpoint
 from mdncli.density.model import ConditionalDensity
 from mdncli.plots import style
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 
 
 def opened(folder: Path) -> tuple[ConditionalDensity, np.ndarray, np.ndarray]:
     density = checkpoint.load((folder / "model.pt").read_bytes(), "model.pt")
-    table = parse_csv((folder / "data.csv").read_bytes(), "data.csv")
+    table = read_table((folder / "data.csv").read_bytes(), "data.csv")
     schema = density.schema
     return density, table.numbers(schema.feature_names), table.numbers(schema.target_names)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mdncli.commands.options import named_columns
 from mdncli.tables.description import describe_table
-from mdncli.tables.reader import Table, parse_csv
+from mdncli.tables.reader import Table, read_table
 from mdncli.tables.schema import choose_roles, learnable
 
 
@@ -17,7 +17,7 @@ def table(*columns: list[str], names: list[str] | None = None) -> Table:
     names = names or [f"c{i}" for i in range(len(columns))]
     lines = [",".join(f'"{cell}"' for cell in row) for row in zip(*columns, strict=True)]
     header = ",".join(f'"{name}"' for name in names)
-    return parse_csv("\n".join([header, *lines]).encode() + b"\n", "t.csv")
+    return read_table("\n".join([header, *lines]).encode() + b"\n", "t.csv")
 
 
 @pytest.mark.parametrize(

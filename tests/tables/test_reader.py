@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from mdncli.errors import DataError
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 
 
 def read(content: bytes) -> list[list[float]]:
-    table = parse_csv(content, "data.csv")
+    table = read_table(content, "data.csv")
     return table.numbers(table.names).tolist()
 
 
@@ -25,14 +25,14 @@ def read(content: bytes) -> list[list[float]]:
     ],
 )
 def test_the_same_table_in_many_dresses(content: bytes) -> None:
-    table = parse_csv(content, "data.csv")
+    table = read_table(content, "data.csv")
     assert table.names == ["x", "y"]
     assert table.rows == 2
     assert table.numbers(["x", "y"]).tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def test_columns_come_in_the_order_asked_and_others_may_hold_anything() -> None:
-    table = parse_csv(b'name,x,y\n"a, b",1,2\n"line\nbreak",3,4\n', "data.csv")
+    table = read_table(b'name,x,y\n"a, b",1,2\n"line\nbreak",3,4\n', "data.csv")
     assert table.numbers(["y", "x"]).tolist() == [[2.0, 1.0], [4.0, 3.0]]
     assert table.columns["name"].to_pylist() == ["a, b", "line\nbreak"]
 
@@ -45,7 +45,7 @@ def test_numbers_are_read_exactly() -> None:
 
 @pytest.mark.parametrize("content", [b"x,y\n", b"x,y", b"x,y\r\n"])
 def test_a_header_alone_is_a_table_of_no_rows(content: bytes) -> None:
-    table = parse_csv(content, "data.csv")
+    table = read_table(content, "data.csv")
     assert table.rows == 0
     assert table.numbers(["x", "y"]).shape == (0, 2)
 
@@ -79,7 +79,7 @@ def test_a_table_that_cannot_be_read_is_refused_by_place(content: bytes, message
 
 
 def test_a_missing_column_is_named_with_its_nearest() -> None:
-    table = parse_csv(b"height,weight\n1,2\n", "data.csv")
+    table = read_table(b"height,weight\n1,2\n", "data.csv")
     with pytest.raises(DataError, match=r"no column 'hieght'\. Did you mean 'height'\?"):
         table.numbers(["hieght"])
 

@@ -4,10 +4,10 @@ import scipy.stats
 
 from mdncli.errors import DataError
 from mdncli.tables.columns import Column, Feature
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 from mdncli.tables.schema import Roles, Schema, choose_roles, learnable
 
-TABLE = parse_csv(b"a,b,c,d\n1,2,3,4\n", "data.csv")
+TABLE = read_table(b"a,b,c,d\n1,2,3,4\n", "data.csv")
 
 
 def test_the_last_column_is_the_target_and_the_rest_are_features() -> None:
@@ -28,7 +28,7 @@ def test_a_column_that_is_not_there_is_refused(choice: str) -> None:
 
 def test_a_table_of_one_column_has_no_feature() -> None:
     with pytest.raises(DataError, match="no feature"):
-        choose_roles(parse_csv(b"a\n1\n", "data.csv"))
+        choose_roles(read_table(b"a\n1\n", "data.csv"))
 
 
 def test_constant_features_are_dropped_and_a_constant_target_refused() -> None:

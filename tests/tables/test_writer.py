@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 
-from mdncli.tables.reader import parse_csv
+from mdncli.tables.reader import read_table
 from mdncli.tables.writer import picked, write_csv
 
 
@@ -17,7 +17,7 @@ def test_numbers_read_back_exactly_and_are_short() -> None:
     values = np.array([0.1, 1.0 / 3.0, 5.0, 1e-300, -1.7e308, 123456789.125])
     content = written({"x": values})
     assert content.startswith(b"x\n0.1\n0.3333333333333333\n5\n")
-    assert parse_csv(content, "").numbers(["x"])[:, 0].tolist() == values.tolist()
+    assert read_table(content, "").numbers(["x"])[:, 0].tolist() == values.tolist()
 
 
 def test_pieces_stand_one_below_another_under_one_header() -> None:
@@ -31,7 +31,7 @@ def test_no_rows_leave_a_header() -> None:
 
 def test_text_is_carried_as_it_was_and_quoted_only_where_needed() -> None:
     text = b'id,note\n007,plain\n0.10,"with, comma"\n 1 ,"with ""quotes"" and\nbreak"\n'
-    table = parse_csv(text, "")
+    table = read_table(text, "")
     rows = np.array([2, 0, 0])
     chunk = {name: picked(values, rows) for name, values in table.columns.items()}
     content = written({**chunk, "y": np.array([1.5, 2.0, 0.1])})
