@@ -93,8 +93,8 @@ def test_another_file_of_torch_is_refused() -> None:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(content: bytes) -> None:
-    with pytest.raises(ModelFileError, match="format 4; this mdn reads up to format 3. Upgrade"):
-        checkpoint.load(rewritten(content, format_version=4), "model.pt")
+    with pytest.raises(ModelFileError, match="format 5; this mdn reads up to format 4. Upgrade"):
+        checkpoint.load(rewritten(content, format_version=5), "model.pt")
 
 
 class Code:

@@ -145,7 +145,7 @@ def warn_of_unseen(unseen: dict[str, int], count: int) -> None:
     for name, cells in unseen.items():
         warn(
             f"{cells} of {count} rows have in {quoted(name)} what the model has not learned; it is "
-            "taken for 'other'."
+            "answered as a category that is none of the learned ones."
         )
 
 

@@ -8,7 +8,7 @@ from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
-from mdncli.tables.features import CategoryFeature, DateFeature, Feature, date_texts
+from mdncli.tables.features import OTHER, CategoryFeature, DateFeature, Feature, date_texts
 from mdncli.words import listed, nearest, quoted
 
 _POINTS = 400
@@ -116,7 +116,7 @@ def feature_places(feature: Feature, values: Array) -> Array:
 def feature_ticks(feature: Feature) -> dict[float, str]:
     """Return texts for places on an axis of a feature; none where its values are numbers."""
     if isinstance(feature, CategoryFeature):
-        names = [*feature.levels, "other", "empty"][: feature.plain]
+        names = [*feature.levels, OTHER, "(empty)"][: feature.plain]
         apart = -(-len(names) // _MOST_TICKS)
         return {float(place): names[place] for place in range(0, len(names), apart)}
     if isinstance(feature, DateFeature):

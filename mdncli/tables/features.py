@@ -30,6 +30,8 @@ _MONTHS_FROM, _WEEKDAYS_FROM = 365.0, 14.0
 _YEAR, _WEEK = 365.2425, 7.0
 _THURSDAY = 3.0
 _FAR_OUTSIDE = 0.1
+# What the level of all other texts is called; a file may well have an "other" of its own.
+OTHER = "(other)"
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ class CategoryFeature:
 
     def column(self, values: Array) -> Any:
         """Return the level of each value, (N,), as a column to be written."""
-        names = [*self.levels, "other", ""]
+        names = [*self.levels, OTHER, ""]
         return arrow.column([names[-1 if math.isnan(value) else int(value)] for value in values])
 
 

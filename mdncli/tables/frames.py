@@ -97,7 +97,10 @@ def _columns(rows: Any, names: list[str]) -> list[tuple[Any, str]]:
 
 
 def _two_dimensional(rows: Any, names: list[str]) -> Any:
-    values = np.asarray(rows)
+    try:
+        values = np.asarray(rows)
+    except ValueError as error:
+        raise DataError(f"the rows are no array: {error}.") from error
     if values.ndim == 1 and len(names) == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[1] != len(names):

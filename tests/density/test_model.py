@@ -39,7 +39,7 @@ def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: 
     architecture = Architecture(COMPONENTS, (7, 5), activation, covariance, 2)
     outputs = architecture.head_width(TARGETS)
     generator = torch.Generator().manual_seed(1)
-    networks = Perceptrons(MEMBERS, FEATURES, architecture, outputs, generator)
+    networks = Perceptrons(MEMBERS, (FEATURES - 1, 1), architecture, outputs, generator)
     # Larger weights than a network starts with, so that every term matters.
     networks.hold([2.0 * p.double() for p in networks.parameters()])
     x = torch.randn(MEMBERS, FEATURES, ROWS, dtype=torch.float64, generator=generator)

@@ -55,9 +55,9 @@ class Watched:
             self.schemas.append(schema)
             return fit(examples, schema, *given, **more)
 
-        def watched_evaluate(model: Any, x: np.ndarray, y: np.ndarray) -> Evaluation:
+        def watched_evaluate(model: Any, x: np.ndarray, y: np.ndarray, *more: Any) -> Evaluation:
             self.judged.append((model, x, y))
-            return evaluate(model, x, y)
+            return evaluate(model, x, y, *more)
 
         monkeypatch.setattr(crossvalidation, "fit", watched_fit)
         monkeypatch.setattr(crossvalidation, "evaluate", watched_evaluate)

@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def networks(members: int) -> Perceptrons:
-    return Perceptrons(members, 3, SHAPE, 6, torch.Generator().manual_seed(0))
+    return Perceptrons(members, (3, 0), SHAPE, 6, torch.Generator().manual_seed(0))
 
 
 def gradients(generator: torch.Generator, members: int) -> torch.Tensor:

@@ -66,11 +66,11 @@ def test_more_members_than_rows_or_groups_take_the_parts_in_turn(groups) -> None
 
 def test_own_rows_are_held_out_by_every_member() -> None:
     x, y = np.zeros((30, 2)), np.zeros((30, 1))
-    examples = Examples(x, y, own_x=np.ones((7, 2)), own_y=np.ones((7, 1)))
-    every_x, every_y, parts = divided(examples, 3, 0.1, np.random.default_rng(0))
+    examples = Examples(x, y, own=Examples(np.ones((7, 2)), np.ones((7, 1))))
+    every, parts = divided(examples, 3, 0.1, np.random.default_rng(0))
     assert parts.shared
-    assert len(every_y) == 37
+    assert len(every.y) == 37
     for train, valid in zip(parts.train, parts.valid, strict=True):
-        assert (every_x[valid] == 1.0).all()
+        assert (every.x[valid] == 1.0).all()
         assert len(valid) == 7
         assert sorted(train) == list(range(30))

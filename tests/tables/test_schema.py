@@ -3,7 +3,8 @@ import pytest
 import scipy.stats
 
 from mdncli.errors import DataError
-from mdncli.tables.columns import Column, Feature
+from mdncli.tables.columns import Column
+from mdncli.tables.features import NumberFeature
 from mdncli.tables.reader import read_table
 from mdncli.tables.schema import Roles, Schema, choose_roles, learnable
 
@@ -73,15 +74,15 @@ def test_a_schema_goes_through_plain_values() -> None:
 @pytest.mark.parametrize("rows", [30, 3000])
 def test_a_skewed_feature_is_spread_evenly_and_goes_on_beyond_its_range(rows: int) -> None:
     values = np.exp(2.0 * np.random.default_rng(0).normal(size=rows))
-    feature = Feature.of(Column.measure("a", values), values)
-    standard = feature.standardize(values)
+    feature = NumberFeature.of("a", values)
+    standard = feature.waving_inputs(values)[:, 0]
     assert abs(standard.mean()) < 0.05
     order = np.argsort(values)
     assert (np.diff(standard[order]) > 0.0).all()
     scores = np.interp(values, feature.knots, feature.scores)
     normal = scipy.stats.norm.ppf((scipy.stats.rankdata(values) - 0.5) / rows)
     np.testing.assert_allclose(scores, normal, atol=0.1)
-    beyond = feature.standardize(np.array([2.0, 3.0]) * values.max())
+    beyond = feature.waving_inputs(np.array([2.0, 3.0]) * values.max())[:, 0]
     assert beyond[1] - beyond[0] == pytest.approx(0.5 * values.max() / values.std())
 
 
