@@ -120,6 +120,7 @@ def _rebuild_tensor(
         raise ModelFileError("the model file is damaged: a tensor has too many dimensions.")
     count = int(np.prod(size, dtype=object))
     contiguous = tuple(int(np.prod(size[axis + 1 :], dtype=object)) for axis in range(len(size)))
-    if tuple(stride) != contiguous or offset < 0 or offset + count > storage.size:
+    # An empty tensor has any stride.
+    if (count and tuple(stride) != contiguous) or offset < 0 or offset + count > storage.size:
         raise ModelFileError("the model file is damaged: a tensor does not fit its data.")
     return storage[offset : offset + count].reshape(size)

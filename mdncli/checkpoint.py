@@ -3,8 +3,7 @@
 A model file is what `torch.save` makes of one dictionary of plain values and tensors. When it is
 read, every value is checked before it becomes a model.
 
-Raising `FORMAT_VERSION`: write the new version only, have `load` turn a dictionary of the version
-before into the new one, and keep a small file of the old version with its answers in `tests/`.
+What to do when the format changes stands in `mdncli.formats`.
 """
 
 import io
@@ -22,13 +21,13 @@ from mdncli.density.network import Architecture, Array, Perceptron
 from mdncli.density.record import Origin, TrainingRecord
 from mdncli.density.report import MemberReport
 from mdncli.errors import ModelFileError
+from mdncli.formats import FORMAT_VERSION, raised
 from mdncli.settings import Activation, Covariance
 from mdncli.tables.columns import Column, Target
 from mdncli.tables.features import CategoryFeature, DateFeature, Feature
 from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
-FORMAT_VERSION = 4
 
 _REFERENCE = ("reference.log_pi", "reference.mu", "reference.sigma")
 _SPLITS = ("nll_train", "nll_valid")
@@ -86,63 +85,9 @@ def load(content: bytes, source: str) -> ConditionalDensity:
             f"{FORMAT_VERSION}. Upgrade mdn, or fit the model again."
         )
     try:
-        for raised in _RAISED[version - 1 :]:
-            plain = raised(plain)
-        return _model(plain)
+        return _model(raised(plain, version))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelFileError(f"{source}: the model file is damaged: {error}.") from error
-
-
-def _from_version_1(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 2 would hold: one member, and features that are only standardized.
-
-    Version 1 had one floor of sigma for all targets, no unconditional mixture, and no report on the
-    components.
-    """
-    floor = plain["architecture"]["sigma_floor"]
-    schema = {
-        "features": [
-            {**column, "knots": [], "scores": []} for column in plain["schema"]["features"]
-        ],
-        "targets": [
-            {**column, "step": None, "min_sigma": floor * column["scale"]}
-            for column in plain["schema"]["targets"]
-        ],
-    }
-    architecture = {k: v for k, v in plain["architecture"].items() if k != "sigma_floor"}
-    record = {
-        **{key: value for key, value in plain["record"].items() if key != "best_epoch"},
-        "best_epochs": [plain["record"]["best_epoch"]],
-        "reference": {"nll_train": math.nan, "nll_valid": math.nan},
-        "components": [],
-        "tried": {},
-    }
-    state = {
-        name.replace("network.", "network.0.", 1): tensor
-        for name, tensor in plain["state_dict"].items()
-    }
-    return {
-        **plain,
-        **{"schema": schema, "architecture": architecture, "record": record},
-        **{"members": 1, "reference": False, "baseline_nll": math.nan, "state_dict": state},
-    }
-
-
-def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 3 would hold: a model of unknown origin, never cross-validated."""
-    return {**plain, "record": {**plain["record"], "cv": []}, "origin": asdict(Origin())}
-
-
-def _from_version_3(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 4 would hold: features that are all numbers without gaps, no weights."""
-    features = [
-        {**column, "kind": "number", "gaps": False} for column in plain["schema"]["features"]
-    ]
-    return {**plain, "schema": {**plain["schema"], "features": features, "weight": None}}
-
-
-# From each version to the next.
-_RAISED = (_from_version_1, _from_version_2, _from_version_3)
 
 
 def _state(model: ConditionalDensity) -> dict[str, Array]:
