@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "words", "__init__"},
     {"files", "settings", "datasets", "tables", "archive"},
     {"density"},
-    {"checkpoint"},
+    {"checkpoint", "formats"},
     {"public"},
     {"learning"},
     {"estimator", "plots"},
