@@ -80,7 +80,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     (
         "too-many-fields.csv",
         {},
-        "too-many-fields.csv, row 2, line 3: 3 fields where the header has 2. Correct the row; a comma inside",
+        "row 2, line 3: 3 fields where the header has 2. Correct the row; a comma inside",
     ),
     (
         "many-bad-rows.csv",
