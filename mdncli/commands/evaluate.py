@@ -45,7 +45,7 @@ def evaluate(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="A CSV with features and targets; - for standard input."
+            metavar="DATA", help="A table with features and targets; - for standard input."
         ),
     ],
     fail_over: Annotated[

@@ -21,7 +21,7 @@ def _option(
 
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A CSV with a header; - for standard input.")
+    str, typer.Argument(metavar="DATA", help="A table with a header; - for standard input.")
 ]
 Target = Annotated[
     list[str] | None,
@@ -89,7 +89,7 @@ ValidFile = Annotated[
     str | None,
     _option(
         _COLUMNS,
-        "Rows of your own to hold out for early stopping: a CSV like DATA.",
+        "Rows of your own to hold out for early stopping: a table like DATA.",
         metavar="FILE",
     ),
 ]

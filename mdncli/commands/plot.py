@@ -50,7 +50,9 @@ def plot(
     model: Model,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="A CSV whose rows are shown; - for standard input."),
+        typer.Argument(
+            metavar="[DATA]", help="A table whose rows are shown; - for standard input."
+        ),
     ] = None,
     kind: Annotated[
         Kind,
@@ -74,7 +76,7 @@ def plot(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="With --kind row: a CSV whose first rows' predicted densities are shown, with "
+            help="With --kind row: a table whose first rows' predicted densities are shown, with "
             "their targets if it has them; - for standard input.",
         ),
     ] = None,

@@ -52,7 +52,7 @@ def predict(
     rows: Annotated[
         str,
         typer.Argument(
-            metavar="ROWS", help="A CSV with the model's features; - for standard input."
+            metavar="ROWS", help="A table with the model's features; - for standard input."
         ),
     ],
     mean: Annotated[bool, _option(_POINT, "The mean: y_mean.", "--mean")] = False,

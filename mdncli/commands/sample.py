@@ -44,7 +44,7 @@ def sample(
     ] = None,
     rows: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Draw for the rows of this CSV; - for standard input."),
+        typer.Option(metavar="FILE", help="Draw for the rows of this table; - for standard input."),
     ] = None,
     at: Annotated[
         list[str] | None,

@@ -64,8 +64,18 @@ class Dialect:
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
 
     def separator(self, source: str) -> str:
-        """Return what separates the fields of a file of this name."""
-        return self.delimiter or ("\t" if is_tsv(source) else ",")
+        """Return what separates the fields of a file of this name.
+
+        Raises:
+            UsageError: it is a character that has another meaning.
+        """
+        separator = self.delimiter or ("\t" if is_tsv(source) else ",")
+        for name in ("quote", "escape", "comment"):
+            if getattr(self, name) == separator:
+                raise UsageError(
+                    f"--{name} and the delimiter are both {quoted(separator)}. Give --delimiter."
+                )
+        return separator
 
     def words(self) -> list[str]:
         """Return the options, as words of a command line, that give this dialect."""

@@ -18,6 +18,7 @@ _NO_TEXT = {
     b"PK\x03\x04": "it is a zip archive or a workbook. Save the table as CSV",
 }
 _SHOWN = 64
+_FEWEST_ZEROS = 4
 
 
 def utf8_text(content: bytes, dialect: Dialect, source: str) -> bytes:
@@ -94,6 +95,6 @@ def wide_encoding(content: bytes) -> str:
     some = content[: 1 << 12]
     evens, odds = some[::2].count(0), some[1::2].count(0)
     for zeros, others, name in ((odds, evens, "utf-16-le"), (evens, odds, "utf-16-be")):
-        if zeros > 0.3 * len(some) / 2 > 3 * others:
+        if zeros >= _FEWEST_ZEROS and zeros > 0.5 * len(some) / 2 and others < 0.2 * zeros:
             return name
     return ""

@@ -55,9 +55,10 @@ def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = "
     options = pa_csv.WriteOptions(include_header=False, quoting_style="none", delimiter=separator)
     needs_quotes = f'[{re.escape(separator)}"\r\n]'
     for position, columns in enumerate(chunks):
+        # Before the header: nothing is written of what cannot be.
+        table = _in_text(_arrow_table(columns))
         if position == 0:
             _write_rows(stream, [list(columns)], separator)
-        table = _in_text(_arrow_table(columns))
         if any(_matches(column, needs_quotes) for column in table.columns) or _has_blanks(table):
             # Arrow would put every text cell in quotes.
             texts = [_texts(column, options) for column in table.columns]

@@ -247,14 +247,14 @@ def test_a_bad_row_is_named_or_skipped(run: Run, here: Run, fitted: Path, tmp_pa
     model = fitted / "model.pt"
     (tmp_path / "bad.csv").write_bytes(BAD)
     said = refused(run("evaluate", model, "bad.csv"), 65)
-    assert "bad.csv, row 2, column 'x': the cell is empty" in said
+    assert "bad.csv, row 2, line 3, column 'x': the cell is empty" in said
     assert "--on-bad-rows skip" in said
     ask = ("evaluate", model, "bad.csv", "--on-bad-rows", "skip")
     done = here(*ask, "--json")
     (tmp_path / "good.csv").write_bytes(b"id,x,y\n007,1.5,2\nd,0.10,-1\n")
     assert scores(done) == scores(here("evaluate", model, "good.csv", "--json"))
     assert b"warning: 2 of 4 rows cannot be used" in done.stderr
-    assert b"bad.csv, row 2, column 'x': the cell is empty" in done.stderr
+    assert b"bad.csv, row 2, line 3, column 'x': the cell is empty" in done.stderr
     rows = told(here(*ask, "--per-row"))
     assert {name: rows[name] for name in ("id", "x", "y")} == cells(BAD)
     for name in ("nll", "y_crps", "y_error", "y_pit"):

@@ -214,11 +214,43 @@ def test_a_table_that_fit_takes_needs_no_options(here: Run, fitted: Path, wide: 
         assert b"mdn fit would need" not in here("inspect", folder / "data.csv").stdout
 
 
-def test_another_separator_is_named(here: Run) -> None:
-    done = here("inspect", "-", stdin=b"x;y\n1;2\n")
-    assert done.returncode == 0
-    assert b"semicolons and no commas" in done.stderr
-    assert here("inspect", "-", stdin=b"x,y;z\n1,2\n").stderr == b""
+LOOKS = [
+    ("d.csv", b"x;y\n1,5;2\n2,5;3\n", ["--delimiter", ";", "--decimal", ","]),
+    ("d.csv", b"x;y\na;b\n", ["--delimiter", ";"]),
+    ("d.tsv", b"x\ty\n1\t2\n", []),
+    ("d.csv", b"x\ty\n1\t2\n", ["--delimiter", "\\t"]),
+    ("d.csv", "\ufeffx|y\r\n1|2\r\n".encode(), ["--delimiter", "|"]),
+    ("d.csv", "x,y\n1,2\n3,4\n".encode("utf-16"), ["--encoding", "utf-16"]),
+    ("d.csv", "x,y\n1,2\n3,4\n".encode("utf-16-be"), ["--encoding", "utf-16-be"]),
+    ("d.csv", b"x,y\n\xe9,2\n", ["--encoding", "cp1252"]),
+    ("d.csv", b"0.5,2\n1.5,3\n", ["--no-header"]),
+    ("d.csv", b"# made in May\n# twice\nx,y\n1,2\n", ["--comment", "#"]),
+    ("d.csv", b"x,y\n1,2\n", []),
+    ("d.csv", b"x,y;z\n1,2\n", []),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), LOOKS)
+def test_what_a_file_looks_like_is_told_and_reads_it(
+    here: Run, tmp_path: Path, name: str, content: bytes, words: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    told = plain(here("inspect", name, "--json"))
+    assert told["reading"] == words
+    said = here("inspect", name).stdout.decode()
+    command = shlex.join(["mdn", "fit", name, *words])
+    assert (f"What would read it so: {command}\n" in said) == bool(words)
+    # With those options in effect it is described, and nothing else is suggested.
+    by_hand = plain(here("inspect", name, "--json", *words))
+    assert (by_hand["problem"], by_hand["reading"]) == (None, words)
+    assert len(by_hand["columns"]) == 2
+    assert "What would read" not in here("inspect", name, *words).stdout.decode()
+
+
+def test_what_is_asked_for_by_hand_is_not_doubted_while_it_reads(here: Run) -> None:
+    told = plain(here("inspect", "-", "--json", "--delimiter", "|", stdin=b"x;y\n1;2\n"))
+    assert [column["name"] for column in told["columns"]] == ["x;y"]
+    assert told["reading"] == ["--delimiter", "|"]
 
 
 def test_a_header_alone_is_a_table_of_no_rows(here: Run) -> None:
@@ -254,10 +286,10 @@ def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
     ("content", "words"),
     [
         (b"", "empty"),
-        (b"x,y\n1,2,3\n", "row 1: 3 fields"),
+        (b"x,y\n1,2,3\n", "row 1, line 2: 3 fields"),
         (b"PK\x03\x04 and no more", "not a model file"),
         (b"x\0y\n", "null bytes"),
-        (b"x,\xff\n", "not UTF-8"),
+        (b"\xff\0,\xff\n", "null bytes"),
     ],
 )
 def test_what_is_neither(here: Run, content: bytes, words: str) -> None:

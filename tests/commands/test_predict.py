@@ -406,8 +406,8 @@ def test_a_bad_row_is_named_and_nothing_is_written(here: Run, fitted: Path, tmp_
     (tmp_path / "old.csv").write_bytes(b"as it was")
     for more in ((), ("-o", "old.csv"), ("--on-bad-rows", "fail")):
         said = refused(here("predict", fitted / "model.pt", "rows.csv", *more), 65)
-        assert said.startswith("error: rows.csv, row 2, column 'x': the cell is empty")
-        assert "3 more cells" in said
+        assert said.startswith("error: rows.csv, row 2, line 3, column 'x': the cell is empty")
+        assert "; row 7, line 8, column 'x': 'NaN' stands for a missing value. Correct" in said
         assert "--on-bad-rows skip" in said
     assert (tmp_path / "old.csv").read_bytes() == b"as it was"
 
@@ -423,7 +423,7 @@ def test_skipped_rows_stay_with_empty_answers_and_are_counted(
     empty = [all(columns[name][row] == "" for name in answers) for row in range(7)]
     assert empty == [False, True, True, False, True, True, True]
     assert b"warning: 5 of 7 rows cannot be used" in done.stderr
-    assert b"row 2, column 'x': the cell is empty" in done.stderr
+    assert b"row 2, line 3, column 'x': the cell is empty" in done.stderr
     assert b"warning: 1 of 7 rows have a feature outside" in done.stderr
     assert [columns["extrapolates"][row] for row in (0, 3)] == ["0", "1"]
     good = told(here(*ask, *EVERYTHING[:-1], stdin=b"id,x,y\n1,0.5,1\n4,99,4\n"))
@@ -445,7 +445,7 @@ def test_a_bad_target_matters_only_where_it_is_asked_for(
     assert b"\n\n" not in lone.stdout
     (tmp_path / "rows.csv").write_bytes(rows)
     said = refused(here("predict", fitted / "model.pt", "rows.csv", "--mean", "--cdf"), 65)
-    assert "rows.csv, row 1, column 'y': the cell is empty" in said
+    assert "rows.csv, row 1, line 2, column 'y': the cell is empty" in said
 
 
 # Refusals.

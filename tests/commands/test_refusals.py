@@ -36,10 +36,10 @@ def refused(done, status: int, *words: str) -> str:
         (GOOD.replace(b"\n", b",\n"), ["column 3 has no name", "comma"]),
         (b"x,y\n" + GOOD[4:].replace(b"\n", b",\n"), ["row 1", "3 fields", "comma"]),
         (GOOD.replace(b"x,y", b"y,y"), ["two columns are named 'y'"]),
-        (GOOD + b"abc,4\n", ["row 31", "column 'x'", "'abc' is not a number"]),
-        (GOOD + b",4\n", ["row 31", "column 'x'", "empty"]),
-        (GOOD + b"4,NaN\n", ["row 31", "column 'y'", "'NaN'"]),
-        (GOOD + b"4,-inf\n", ["row 31", "column 'y'", "'-inf' is not a finite number"]),
+        (GOOD + b"abc,4\n", ["row 31, line 32", "column 'x'", "'abc' is not a number"]),
+        (GOOD + b",4\n", ["row 31, line 32", "column 'x'", "empty"]),
+        (GOOD + b"4,NaN\n", ["row 31, line 32", "column 'y'", "'NaN'"]),
+        (GOOD + b"4,-inf\n", ["row 31, line 32", "column 'y'", "'-inf' is not a finite number"]),
         (b"x,y\n" + b"".join(b"%d,5\n" % i for i in range(30)), ["target 'y' is 5 in every row"]),
         (b"y\n1\n2\n3\n", ["no feature"]),
     ],
@@ -54,7 +54,7 @@ def test_tables_that_fit_refuses(run: Run, tmp_path: Path, content: bytes, words
 
 
 def test_standard_input_is_named_in_refusals(run: Run) -> None:
-    refused(run("fit", "-", stdin=b"x,y\n1,b\n"), 65, "standard input, row 1, column 'y'")
+    refused(run("fit", "-", stdin=b"x,y\n1,b\n"), 65, "standard input, row 1, line 2, column 'y'")
 
 
 @pytest.mark.parametrize(
