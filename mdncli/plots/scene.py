@@ -117,8 +117,7 @@ def scene(
 
 def of_target(mixture: GaussianMixture, target: int) -> GaussianMixture:
     """Return the mixtures of one target, the others integrated out."""
-    only = slice(target, target + 1)
-    return GaussianMixture(mixture.log_pi, mixture.mu[:, :, only], mixture.sigma[:, :, only])
+    return mixture.targets([target])
 
 
 def position_of_target(density: ConditionalDensity, name: str | None) -> int:
