@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mdncli.commands.console import say_written
+from mdncli.commands.given import GivenTargets, conditions
 from mdncli.commands.options import Model, Output, Quiet, Seed, point
 from mdncli.commands.streams import (
     only_one_from_standard_input,
@@ -46,6 +47,7 @@ def sample(
             metavar="a=1,b=2", help="Draw at this value of every feature. May be repeated."
         ),
     ] = None,
+    given: GivenTargets = None,
     temperature: Annotated[
         float, typer.Option(help="Above 0: makes the weights proportional to π^(1/T).")
     ] = 1.0,
@@ -59,6 +61,8 @@ def sample(
 ) -> None:
     """Draw targets from a fitted density, as CSV: the features, then the targets.
 
+    With --given the others are drawn, and the given targets keep their values.
+
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
     from mdncli.density.mixture import generator_of_draws
@@ -67,7 +71,13 @@ def sample(
     _check(model, n, rows, at, temperature, sigma_temperature)
     spare_inputs(output, model, rows)
     density = open_model(model)
-    points, columns, draws = _points(density, n, rows, at)
+    known = conditions(given, density.schema.target_names)
+    if known.own and rows is None:
+        raise UsageError(
+            f"--given {known.own[0]}: the row's own value, and there are no rows. Add --rows FILE, "
+            f"or a value: --given {known.own[0]}=…"
+        )
+    points, own, columns, draws = _points(density, n, rows, at, known.own)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):
         raise UsageError("--component: the model has a column of that name already.")
     samples = density.sample(
@@ -76,6 +86,7 @@ def sample(
         generator_of_draws(seed),
         temperature=temperature,
         sigma_temperature=sigma_temperature,
+        given={**known.numbers, **own},
     )
     with writing(output) as stream:
         write_csv(stream, _tables(samples, columns, density, component))
@@ -104,16 +115,23 @@ def _check(
 
 
 def _points(
-    density: "ConditionalDensity", n: int | None, rows: str | None, at: list[str] | None
-) -> tuple["Array", dict[str, Any], int]:
-    """Return the rows to draw for (N, F), their columns as written, and the draws of each."""
+    density: "ConditionalDensity",
+    n: int | None,
+    rows: str | None,
+    at: list[str] | None,
+    own: list[str],
+) -> tuple["Array", dict[str, "Array"], dict[str, Any], int]:
+    """Return where to draw (N, F), the rows' own targets, columns as written, and draws of each."""
     import numpy as np
 
     features = density.schema.features
     names = density.schema.feature_names
     if rows is not None:
         table = open_table(rows)
-        return table.numbers(names), {name: table.columns[name] for name in names}, n or 1
+        values = table.numbers([*names, *own])
+        points, known = values[:, : len(names)], values[:, len(names) :]
+        columns = {name: table.columns[name] for name in names}
+        return points, dict(zip(own, known.T, strict=True)), columns, n or 1
     if at:
         chosen = point(at, names)
         points, draws = np.array([[chosen[name] for name in names]]), n or _DEFAULT_DRAWS
@@ -126,7 +144,7 @@ def _points(
             f"The model has {len(features)} features: say where to draw, with --rows FILE or with "
             f"--at '{','.join(f'{name}=…' for name in names)}'."
         )
-    return points, {name: points[:, i] for i, name in enumerate(names)}, draws
+    return points, {}, {name: points[:, i] for i, name in enumerate(names)}, draws
 
 
 def _tables(
