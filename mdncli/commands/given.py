@@ -49,8 +49,8 @@ def conditions(texts: list[str] | None, targets: list[str]) -> Conditions:
     """Return what texts such as `a=1.5,b` say is given.
 
     Raises:
-        UsageError: a target is named twice, or its value is not a number.
-        DataError: the model has no such target, or none is left.
+        UsageError: a target is named twice, its value is not a number, or none is left.
+        DataError: the model has no such target.
     """
     from mdncli.density.known import left_after
 

@@ -36,9 +36,13 @@ Kind = Literal[
     "calibration",
     "residuals",
     "row",
+    "pairs",
 ]
 _NEED_DATA = ("comparison", "calibration", "residuals")
 _NEED_ROWS = ("calibration", "residuals", "row")
+_TAKE_ROWS = ("row", "pairs")
+# Of the model as a whole, or of rows whose given targets have other values.
+_NOT_GIVEN = ("training", "calibration", "residuals")
 
 
 def plot(
@@ -69,8 +73,17 @@ def plot(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="With --kind row: a CSV whose first rows' predicted densities are shown, with "
-            "their targets if it has them; - for standard input.",
+            help="With --kind row or pairs: a CSV whose first rows' predicted densities are shown, "
+            "with their targets if it has them; - for standard input.",
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="a=1",
+            help="With several targets: show the others, given that a is 1. Rows of DATA are shown "
+            "whatever theirs is. May be repeated.",
+            show_default=False,
         ),
     ] = None,
     seed: Seed = 0,
@@ -92,9 +105,13 @@ def plot(
     Example: mdn plot model.pt data.csv --kind calibration -o calibration.svg
 
     Example: mdn plot model.pt --kind row --rows new.csv
+
+    Example: mdn plot model.pt --kind pairs --rows new.csv
     """
     file_format = _format(output)
     _check(kind, model, data, rows)
+    if given and kind in _NOT_GIVEN:
+        raise UsageError(f"--given is not for --kind {kind}: leave it out.")
     spare_inputs(output, model, data, rows)
 
     density = open_model(model)
@@ -103,7 +120,8 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
-    x, y = _data(density, data) if rows is None else _rows(density, rows, target)
+    density = _conditioned(density, given)
+    x, y = _data(density, data) if rows is None else _rows(density, rows, kind, target)
     if kind in _NEED_ROWS and not len(x):
         source = input_name(rows or data or "")
         raise DataError(f"{source}: --kind {kind} needs rows, and there are none.")
@@ -126,8 +144,10 @@ def _check(kind: str, model: str, data: str | None, rows: str | None) -> None:
         raise UsageError(
             "--kind row shows the rows of a file: mdn plot MODEL --kind row --rows FILE"
         )
-    if kind != "row" and rows is not None:
-        raise UsageError("--rows is for --kind row. Add that, or give the table as DATA.")
+    if kind not in _TAKE_ROWS and rows is not None:
+        raise UsageError("--rows is for --kind row or pairs. Add that, or give the table as DATA.")
+    if kind == "pairs" and data is not None:
+        raise UsageError("--kind pairs shows single rows: give the table with --rows, not as DATA.")
 
 
 def _format(output: str) -> str:
@@ -150,8 +170,25 @@ def _data(density: "ConditionalDensity", data: str | None) -> tuple["Array", "Ar
     return table.numbers(features), table.numbers(targets)
 
 
-def _rows(density: "ConditionalDensity", rows: str, target: str | None) -> tuple["Array", "Array"]:
-    """Return the rows of `--rows`, x (N, F) and y (N, T): NaN but for the target shown, if there.
+def _conditioned(density: "ConditionalDensity", given: list[str] | None) -> "ConditionalDensity":
+    """Return the model with the targets of `--given` fixed at their numbers."""
+    if not given:
+        return density
+    from mdncli.commands.given import conditions
+    from mdncli.density.conditioned import Conditioned
+
+    known = conditions(given, density.schema.target_names)
+    if known.own:
+        raise UsageError(
+            f"--given {quoted(known.own[0])}: a picture needs a number; write NAME=VALUE."
+        )
+    return Conditioned.on(density, known.numbers)
+
+
+def _rows(
+    density: "ConditionalDensity", rows: str, kind: str, target: str | None
+) -> tuple["Array", "Array"]:
+    """Return the rows of `--rows`, x (N, F) and y (N, T): NaN but for the targets shown, if there.
 
     No other target is looked at: its column may be missing, or hold anything.
     """
@@ -160,7 +197,9 @@ def _rows(density: "ConditionalDensity", rows: str, target: str | None) -> tuple
     table = open_table(rows)
     x = table.numbers(density.schema.feature_names)
     y = np.full((len(x), len(density.schema.targets)), np.nan)
-    for position, name in enumerate(density.schema.target_names):
-        if name == (target or density.schema.target_names[0]) and name in table.columns:
+    names = density.schema.target_names
+    shown = names if kind == "pairs" else [target or names[0]]
+    for position, name in enumerate(names):
+        if name in shown and name in table.columns:
             y[:, [position]] = table.numbers([name])
     return x, y

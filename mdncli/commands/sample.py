@@ -18,6 +18,7 @@ from mdncli.commands.streams import (
 )
 from mdncli.errors import UsageError
 from mdncli.settings import MOST_ROWS
+from mdncli.words import quoted
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity, Samples
@@ -73,9 +74,10 @@ def sample(
     density = open_model(model)
     known = conditions(given, density.schema.target_names)
     if known.own and rows is None:
+        name = quoted(known.own[0])
         raise UsageError(
-            f"--given {known.own[0]}: the row's own value, and there are no rows. Add --rows FILE, "
-            f"or a value: --given {known.own[0]}=…"
+            f"--given {name} is the row's own value, and there are no rows. Add --rows FILE, or "
+            "give a value, NAME=VALUE."
         )
     points, own, columns, draws = _points(density, n, rows, at, known.own)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.errors import DataError
+from mdncli.errors import DataError, UsageError
 from mdncli.tables.schema import Schema
 from mdncli.words import listed, nearest, quoted
 
@@ -39,8 +39,8 @@ class Known:
             rows: N.
 
         Raises:
-            DataError: the model has no such target, none is left, or a value is not a finite
-                number.
+            DataError: the model has no such target, or a value is not a finite number.
+            UsageError: no target is left.
         """
         names = schema.target_names
         left_after(list(given), names)
@@ -77,7 +77,8 @@ def left_after(given: list[str], targets: list[str]) -> list[str]:
     """Return the targets that are not given.
 
     Raises:
-        DataError: one of the given is no target, or none is left.
+        DataError: one of the given is no target.
+        UsageError: none is left.
     """
     for name in given:
         if name not in targets:
@@ -87,7 +88,7 @@ def left_after(given: list[str], targets: list[str]) -> list[str]:
             )
     left = [name for name in targets if name not in given]
     if not left:
-        raise DataError(
+        raise UsageError(
             f"no target is left to ask about: all are given, {listed(targets)}. Leave one out."
         )
     return left

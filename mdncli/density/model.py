@@ -82,8 +82,8 @@ class ConditionalDensity:
                 answer is the distribution of the other targets, in their order.
 
         Raises:
-            DataError: a feature or a given target is missing, no target is left, or a value is not
-                a finite number.
+            DataError: a feature or a given target is missing, or a value is not a finite number.
+            UsageError: no target is left.
 
         >>> from mdncli import load
         >>> load("model.pt").condition([[2.5], [3.0]]).mean().shape

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdncli.density.conditioned import fixed_values
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
@@ -55,16 +56,18 @@ class Scene:
 
     @property
     def held(self) -> str:
-        """What the title says of the other features: nothing if there are none."""
+        """What the title says of the targets and features held fast: nothing if there are none."""
+        fixed = fixed_values(self.density)
         others = [
             column.name
             for position, column in enumerate(self.density.schema.features)
             if position != self.along
         ]
         if not others:
-            return ""
+            return fixed
         names = ", ".join(others) if len(others) <= 3 else f"{len(others)} other features"
-        return f"{names} at the median" + ("s" if len(others) > 1 else "")
+        held = f"{names} at the median" + ("s" if len(others) > 1 else "")
+        return f"{fixed}; {held}" if fixed else held
 
     def mixture(self) -> GaussianMixture:
         """Return the shown target's mixtures at the points of the grid: P of one target."""
