@@ -239,33 +239,43 @@ def _highest_of(mixture: GaussianMixture, y: Array) -> Array:
 
 def _shifted(mixture: GaussianMixture, y: Array) -> Array:
     """Return where one round of mean shift takes points y (N, S, T)."""
-    parts = _log_parts(mixture, y)
+    z = _whitened(mixture, y)
+    parts = _constants(mixture)[:, None] - 0.5 * (z * z).sum(axis=3)
     share = np.exp(parts - parts.max(axis=2, keepdims=True))
     if mixture.factor is None:
         precision = mixture.sigma**-2.0
         straight: Array = (share @ (precision * mixture.mu)) / (share @ precision)
         return straight
-    # Rows of C^-1 D^-1, whose squares are the precisions.
-    columns = [solved(mixture.factor, axis) for axis in np.eye(y.shape[2])]
+    targets = y.shape[2]
+    # W = C^-1 D^-1, column by column: P = W^T W, and P (mu - y) = -W^T z.
+    columns = [solved(mixture.factor, axis) for axis in np.eye(targets)]
     whitening = np.stack(columns, axis=3) / mixture.sigma[:, :, None]
-    precisions = np.einsum("nkjt,nkju->nktu", whitening, whitening)
-    pull = np.einsum("nktu,nsku->nskt", precisions, mixture.mu[:, None] - y[:, :, None])
-    total = np.einsum("nsk,nktu->nstu", share, precisions)
+    precision = np.einsum("nkjt,nkju->nktu", whitening, whitening)
+    total = (share @ precision.reshape(*share.shape[::2], -1)).reshape(*y.shape, targets)
+    pull = -sum((share * z[..., j]) @ whitening[:, :, j] for j in range(targets))
     # Every target in units of its own precision, or narrow ones would drown the others.
     units = 1.0 / np.sqrt(np.diagonal(total, axis1=2, axis2=3))
-    total *= units[..., None] * units[:, :, None]
-    total += _RIDGE * np.eye(y.shape[2])
-    step = units * np.einsum("nsk,nskt->nst", share, pull)
-    shifted: Array = y + units * np.linalg.solve(total, step[..., None])[..., 0]
+    total = total * units[..., None] * units[:, :, None] + _RIDGE * np.eye(targets)
+    shifted: Array = y + units * np.linalg.solve(total, (units * pull)[..., None])[..., 0]
     return shifted
 
 
 def _log_parts(mixture: GaussianMixture, y: Array) -> Array:
     """Return log pi_k N_k at points y (N, S, T), but for a constant: (N, S, K)."""
-    z = (y[:, :, None] - mixture.mu[:, None]) / mixture.sigma[:, None]
-    constant = mixture.log_pi - np.log(mixture.sigma).sum(axis=2)
-    if mixture.factor is not None:
-        z = solved(mixture.factor[:, None], z)
-        constant = constant - np.log(np.diagonal(mixture.factor, axis1=2, axis2=3)).sum(axis=2)
-    parts: Array = constant[:, None] - 0.5 * (z * z).sum(axis=3)
+    z = _whitened(mixture, y)
+    parts: Array = _constants(mixture)[:, None] - 0.5 * (z * z).sum(axis=3)
     return parts
+
+
+def _whitened(mixture: GaussianMixture, y: Array) -> Array:
+    """Return C^-1 (y - mu) / sigma of every component at points y (N, S, T): (N, S, K, T)."""
+    z: Array = (y[:, :, None] - mixture.mu[:, None]) / mixture.sigma[:, None]
+    return z if mixture.factor is None else solved(mixture.factor[:, None], z)
+
+
+def _constants(mixture: GaussianMixture) -> Array:
+    """Return what log pi_k N_k is at the component's mean, but for a constant: (N, K)."""
+    constants: Array = mixture.log_pi - np.log(mixture.sigma).sum(axis=2)
+    if mixture.factor is not None:
+        constants -= np.log(np.diagonal(mixture.factor, axis1=2, axis2=3)).sum(axis=2)
+    return constants
