@@ -56,21 +56,24 @@ def conditions(texts: list[str] | None, targets: list[str]) -> Conditions:
 
     numbers: dict[str, float] = {}
     own: list[str] = []
-    for name, number in _parts(texts or [], targets):
+    parts = list(_parts(texts or [], targets))
+    left = left_after([name for name, _ in parts], targets)
+    for name, number in parts:
         if name in numbers or name in own:
             raise UsageError(f"--given names {quoted(name)} twice.")
         if number is None:
             own.append(name)
         else:
             numbers[name] = finite_number(f"--given {quoted(name)}", number)
-    return Conditions(numbers, own, left_after([*numbers, *own], targets))
+    return Conditions(numbers, own, left)
 
 
 def _parts(texts: list[str], targets: list[str]) -> Iterator[tuple[str, str | None]]:
     """Yield each name with its number as text, None for the row's own value."""
     for text in texts:
         # A target's name may hold commas and equals signs itself.
-        whole = text in targets or text.rpartition("=")[0] in targets
+        before, _, number = text.rpartition("=")
+        whole = text in targets or (before in targets and "," not in number)
         for part in [text] if whole else text.split(","):
             if part.strip() in targets:
                 yield part.strip(), None
