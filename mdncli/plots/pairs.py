@@ -23,7 +23,9 @@ _MOST_ROWS = {2: 4, 3: 2}
 # Of highest-density regions, from the inside out, and how strong each is.
 _REGIONS = ((0.5, 0.75), (0.8, 0.45), (0.95, 0.2))
 _DRAWS = 20_000
-_TAIL = 2e-3
+# What each panel reaches over: far components of next to no weight would shrink all others.
+_REACH = 0.99
+_MARGIN = 0.08
 _POINTS = 200
 # Around the heaviest components, in σ: their contours stay smooth however narrow they are.
 _REFINED = 5
@@ -111,9 +113,9 @@ def _draw_triangle(
 def _grid(mixture: GaussianMixture, target: int, value: float) -> Array:
     """Return one target's coordinates (P,) in rising order: as closely as its components need."""
     marginal = Distribution(mixture.targets([target]))
-    ends = np.append(marginal.quantile([_TAIL, 1.0 - _TAIL])[0], value)
+    ends = np.append(marginal.hdr(_REACH).ravel(), value)
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
-    margin = 0.04 * (high - low)
+    margin = _MARGIN * (high - low)
     low, high = low - margin, high + margin
     heaviest = np.argsort(-mixture.log_pi[0], kind="stable")[:_REFINED]
     mu, sigma = mixture.mu[0, heaviest, target], mixture.sigma[0, heaviest, target]
