@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from mdncli.errors import UsageError
 
 Activation = Literal["tanh", "relu", "silu", "leaky-relu"]
-Covariance = Literal["isotropic", "diagonal"]
+Covariance = Literal["isotropic", "diagonal", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 
 Preset = Literal["fast", "default", "best"]
@@ -41,8 +41,8 @@ class Settings:
         hidden: widths of the trunk's layers.
         activation: after each hidden layer.
         frequencies: sines and cosines of each feature that the trunk reads beside it; 0 for none.
-        covariance: with several targets, `diagonal` (a sigma each) or `isotropic` (one for all, in
-            standard deviations of each target).
+        covariance: with several targets, `diagonal` (a sigma each), `isotropic` (one for all, in
+            standard deviations of each target) or `full` (correlated within a component).
         valid: share of the rows that a single member holds out for early stopping, from 0 up to
             below 1; several hold out 1/max(M, 5) each.
         steps: of learning, when no number of epochs is given, on up to 5000 rows; on more,

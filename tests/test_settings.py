@@ -17,7 +17,7 @@ from mdncli.settings import Settings
         ({"frequencies": -1}, "--frequencies"),
         ({"hidden": (64, 0)}, "--hidden"),
         ({"activation": "sine"}, "--activation"),
-        ({"covariance": "full"}, "--covariance"),
+        ({"covariance": "dense"}, "--covariance"),
         ({"valid": 1.0}, "--valid"),
         ({"valid": float("nan")}, "--valid"),
         ({"lr": 0.0}, "--lr"),

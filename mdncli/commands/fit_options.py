@@ -167,7 +167,8 @@ Covariance = Annotated[
     settings.Covariance | None,
     _option(
         _NETWORK,
-        "With several targets: a σ each, or one for all in standard deviations of each.",
+        "With several targets: a σ each, one for all in standard deviations of each, or full: "
+        "correlated within a component.",
         _DEFAULTS.covariance,
     ),
 ]

@@ -7,23 +7,24 @@ import typer
 from mdncli.commands.console import say_written
 from mdncli.commands.options import Output, Quiet, Seed
 
-Name = Literal["sinusoid", "bishop", "spiral"]
+Name = Literal["sinusoid", "bishop", "spiral", "robot-arm"]
 
 
 def generate(
     name: Annotated[Name, typer.Argument(help="The problem.", show_default=False)],
     n: Annotated[
         int | None,
-        typer.Option(help="Rows. By default 1000, 2500 and 10000 for the three problems."),
+        typer.Option(help="Rows. By default 1000, 2500, 10000 and 1000 for the four problems."),
     ] = None,
     inverse: Annotated[
-        bool, typer.Option("--inverse", help="Swap the roles of x and y; the target stays last.")
+        bool,
+        typer.Option("--inverse", help="Swap the roles of x and y; the target stays last."),
     ] = False,
     noise: Annotated[
         float | None,
         typer.Option(
             help="Standard deviation of the noise (bishop: half-width). "
-            "By default 1, 0.1 and 0.2 for the three problems."
+            "By default 1, 0.1, 0.2 and 0.01 for the four problems."
         ),
     ] = None,
     seed: Seed = 0,
@@ -35,8 +36,12 @@ def generate(
     sinusoid: y = 7 sin(0.75x) + 0.5x + N(0, 1).
     bishop: y = x + 0.3 sin(2πx) + U(-0.1, 0.1), as in PRML, figure 5.19.
     spiral: two turns of a noisy spiral in the square from 0 to 5.
+    robot-arm: joint angles theta1, theta2 of two links and the hand's position x1, x2 (Bishop
+    1994); --inverse puts the angles last: two targets, two solutions.
 
     Example: mdn generate sinusoid --inverse --n 500 > data.csv
+
+    Example: mdn generate robot-arm --inverse > arm.csv
     """
     from mdncli import datasets
     from mdncli.commands.streams import writing

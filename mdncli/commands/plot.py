@@ -40,9 +40,13 @@ Kind = Literal[
     "calibration",
     "residuals",
     "row",
+    "pairs",
 ]
 _NEED_DATA = ("comparison", "calibration", "residuals")
 _NEED_ROWS = ("calibration", "residuals", "row")
+_TAKE_ROWS = ("row", "pairs")
+# Of the model as a whole, or of rows whose given targets have other values.
+_NOT_GIVEN = ("training", "calibration", "residuals")
 
 
 @reads_tables
@@ -76,8 +80,17 @@ def plot(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="With --kind row: a table whose first rows' predicted densities are shown, with "
-            "their targets if it has them; - for standard input.",
+            help="With --kind row or pairs: a table whose first rows' predicted densities are "
+            "shown, with their targets if it has them; - for standard input.",
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="a=1",
+            help="With several targets: show the others, given that a is 1. Rows of DATA are shown "
+            "whatever theirs is. May be repeated.",
+            show_default=False,
         ),
     ] = None,
     seed: Seed = 0,
@@ -102,9 +115,13 @@ def plot(
     Example: mdn plot model.pt data.csv --kind calibration -o calibration.svg
 
     Example: mdn plot model.pt --kind row --rows new.csv
+
+    Example: mdn plot model.pt --kind pairs --rows new.csv
     """
     file_format = _format(output)
     _check(kind, model, data, rows)
+    if given and kind in _NOT_GIVEN:
+        raise UsageError(f"--given is not for --kind {kind}: leave it out.")
     spare_inputs(output, model, data, rows)
 
     density = open_model(model)
@@ -113,6 +130,7 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
+    density = _conditioned(density, given)
     shown = rows or data
     if shown is None:
         x, y = _no_rows(density)
@@ -120,8 +138,10 @@ def plot(
         skip = on_bad_rows == "skip"
         with recalling(density.origin.command, dialect):
             table = open_table(shown, dialect, skip_bad_rows=skip)
-            needed = density.schema.target_names if rows is None else None
-            x, y = _shown(density, table, needed, target, skip=skip)
+            if rows is None:
+                x, y, _ = usable_rows(density.schema, table, density.schema.target_names, skip=skip)
+            else:
+                x, y = _shown(density, table, kind, target, skip=skip)
     if kind in _NEED_ROWS and not len(x):
         source = input_name(rows or data or "")
         raise DataError(f"{source}: --kind {kind} needs rows, and there are none.")
@@ -144,8 +164,10 @@ def _check(kind: str, model: str, data: str | None, rows: str | None) -> None:
         raise UsageError(
             "--kind row shows the rows of a file: mdn plot MODEL --kind row --rows FILE"
         )
-    if kind != "row" and rows is not None:
-        raise UsageError("--rows is for --kind row. Add that, or give the table as DATA.")
+    if kind not in _TAKE_ROWS and rows is not None:
+        raise UsageError("--rows is for --kind row or pairs. Add that, or give the table as DATA.")
+    if kind == "pairs" and data is not None:
+        raise UsageError("--kind pairs shows single rows: give the table with --rows, not as DATA.")
 
 
 def _format(output: str) -> str:
@@ -164,27 +186,30 @@ def _no_rows(density: "ConditionalDensity") -> tuple["Array", "Array"]:
     return np.empty((0, len(schema.features))), np.empty((0, len(schema.targets)))
 
 
-def _shown(
-    density: "ConditionalDensity",
-    table: "Table",
-    needed: list[str] | None,
-    target: str | None,
-    *,
-    skip: bool,
-) -> tuple["Array", "Array"]:
-    """Return the rows to show, x (N, F) and y (N, T): NaN for targets that are not looked at.
+def _conditioned(density: "ConditionalDensity", given: list[str] | None) -> "ConditionalDensity":
+    """Return the model with the targets of `--given` fixed at their numbers."""
+    if not given:
+        return density
+    from mdncli.commands.given import conditions
+    from mdncli.density.conditioned import Conditioned
 
-    Args:
-        density: the model.
-        table: that has its features.
-        needed: targets that the table must have; None for the one that is shown, if it has it. No
-            other is looked at: its column may be missing, or hold anything.
-        target: that is shown; by default the first.
-        skip: leave out rows with a cell that cannot be used.
+    known = conditions(given, density.schema.target_names)
+    if known.own:
+        raise UsageError(
+            f"--given {quoted(known.own[0])}: a picture needs a number; write NAME=VALUE."
+        )
+    return Conditioned.on(density, known.numbers)
+
+
+def _shown(
+    density: "ConditionalDensity", table: "Table", kind: str, target: str | None, *, skip: bool
+) -> tuple["Array", "Array"]:
+    """Return the rows of `--rows`, x (N, F) and y (N, T): NaN but for the targets shown, if there.
+
+    No other target is looked at: its column may be missing, or hold anything.
     """
-    targets = density.schema.target_names
-    if needed is None:
-        needed = [name for name in targets if name == (target or targets[0])]
-        needed = [name for name in needed if name in table.names]
-    x, y, _ = usable_rows(density.schema, table, needed, skip=skip)
+    names = density.schema.target_names
+    shown = names if kind == "pairs" else [target or names[0]]
+    there = [name for name in names if name in shown and name in table.names]
+    x, y, _ = usable_rows(density.schema, table, there, skip=skip, lacking=True)
     return x, y

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mdncli.commands.console import say_written, warn
+from mdncli.commands.given import Conditions, GivenTargets, conditions
 from mdncli.commands.options import (
     Model,
     Output,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 1 << 17
 _POINT, _SPREAD, _AT = "Values", "Intervals", "Densities and probabilities"
 _EXTRAPOLATES = "extrapolates"
+_NOT_GIVEN = " --given NAME is the row's own value; give one for all rows with --given NAME=VALUE."
 _NO_TARGET = (
     " The question is about the rows' own target values; ask about one value with --at-target "
     "where there are none."
@@ -77,6 +79,10 @@ def predict(
         bool,
         _option(_POINT, "π, μ and σ of every component: pi1 y_mu1 y_sigma1 …", "--parameters"),
     ] = False,
+    correlation: Annotated[
+        bool,
+        _option(_SPREAD, "The correlation of every two targets: u_v_correlation.", "--correlation"),
+    ] = False,
     quantiles: Annotated[
         list[str] | None,
         _option(_SPREAD, "Quantiles, such as 0.05,0.5,0.95: y_q05 …", metavar="P,…"),
@@ -119,6 +125,7 @@ def predict(
     log: Annotated[
         bool, _option(_AT, "The logarithm of densities and probabilities: y_log_…", "--log")
     ] = False,
+    given: GivenTargets = None,
     flag_extrapolation: Annotated[
         bool,
         typer.Option(
@@ -139,7 +146,7 @@ def predict(
     """Answer questions about y for every row of a table: one row out for each row in.
 
     Without a question it is --mean --interval 0.9. Means, quantiles, regions and cdfs are of each
-    target on its own.
+    target on its own. With --given all of it is about the other targets, given the values of these.
 
     Example: mdn predict model.pt rows.csv --quantiles 0.05,0.5,0.95 > answers.csv
     """
@@ -160,6 +167,7 @@ def predict(
         median=median,
         mode=mode,
         component_mean=component_mean,
+        correlation=correlation,
         density=density,
         marginal=marginal,
         cdf=cdf,
@@ -170,7 +178,8 @@ def predict(
         **levels,
     )
     density_model = open_model(model)
-    targets = density_model.schema.target_names
+    known = conditions(given, density_model.schema.target_names)
+    targets = known.left
     questions = replace(
         questions,
         exceed=numbers_of_targets("--exceed", exceed, targets),
@@ -182,14 +191,20 @@ def predict(
     skip = on_bad_rows == "skip"
     with recalling(density_model.origin.command, dialect):
         table = open_table(rows, dialect, skip_bad_rows=skip)
-        asked = read_rows(density_model.schema, table, own, skip=skip, no_target=_NO_TARGET)
+        asked = read_rows(
+            density_model.schema,
+            table,
+            [*known.own, *own],
+            skip=skip,
+            no_target=_NO_TARGET if own else _NOT_GIVEN,
+        )
     if asked.no_target.any() and not skip:
         raise DataError(_lacking(asked))
     with writing(output) as stream:
         from mdncli.density.pieces import ahead
         from mdncli.tables.writer import write_table
 
-        answers = _Answers(density_model, questions, asked, only, flag_extrapolation)
+        answers = _Answers(density_model, questions, known, asked, only, flag_extrapolation)
         write_table(stream, ahead(answers.tables()), output)
     warn_of_left_out(table)
     warn_of_skipped(asked, "their answers are empty")
@@ -217,12 +232,13 @@ class _Answers:
         self,
         density: "ConditionalDensity",
         questions: "Questions",
+        known: Conditions,
         rows: Rows,
         only: bool,
         flag: bool,
     ) -> None:
         self._density, self._questions, self._rows = density, questions, rows
-        self._only, self._flag = only, flag
+        self._known, self._only, self._flag = known, only, flag
         self.extrapolating = self.joined = 0
 
     def tables(self) -> Iterator[dict[str, Any]]:
@@ -245,11 +261,15 @@ class _Answers:
 
         x, y, bad = self._rows.x[piece], self._rows.y[piece], self._rows.bad[piece]
         bad = bad | self._rows.no_target[piece]
-        given = self._density.distribution(x)
-        names = self._density.schema.target_names
-        columns, had_joined = self._questions.answer(given, names, y)
+        schema, left = self._density.schema, self._known.left
+        # A bad row's answers are blanked: any value will do to ask about it.
+        usable = np.where(bad[:, None], [target.median for target in schema.targets], y)
+        known = self._known.values(usable, schema.target_names)
+        given = self._density.distribution(x, known)
+        y = y[:, [schema.target_names.index(name) for name in left]]
+        columns, had_joined = self._questions.answer(given, left, y)
         self.joined += had_joined
-        outside = self._density.schema.extrapolates(x) & ~bad
+        outside = schema.extrapolates(x) & ~bad
         self.extrapolating += int(outside.sum())
         if self._flag:
             if _EXTRAPOLATES in columns:

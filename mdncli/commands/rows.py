@@ -100,18 +100,23 @@ def read_rows(
 
 
 def usable_rows(
-    schema: "Schema", table: "Table", targets: list[str], *, skip: bool
+    schema: "Schema", table: "Table", targets: list[str], *, skip: bool, lacking: bool = False
 ) -> tuple["Array", "Array", "NDArray[np.int64]"]:
     """Return the rows that can be used, x (N, F) and y (N, T), and their positions in the table.
 
-    Arguments and errors are those of `read_rows`. What is left out is told in a warning.
+    What is left out is told in a warning. Arguments and errors are those of `read_rows`, and
+
+    Args:
+        lacking: keep rows that lack a target, with NaN for it.
     """
     import numpy as np
 
     rows = read_rows(schema, table, targets, skip=skip, remedy=_LEFT_OUT)
     warn_of_left_out(table)
     warn_of_skipped(rows, "they are left out")
-    used = np.flatnonzero(~rows.bad)
+    if rows.no_target.any() and not lacking:
+        warn(f"{int(rows.no_target.sum())} of {rows.count} rows have no target: left out.")
+    used = np.flatnonzero(~rows.bad & (lacking | ~rows.no_target))
     return rows.x[used], rows.y[used], used
 
 

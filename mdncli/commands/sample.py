@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mdncli.commands.console import say_written
+from mdncli.commands.given import GivenTargets, conditions
 from mdncli.commands.options import Model, Output, Quiet, Seed, point
-from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling
 from mdncli.commands.rows import usable_rows, warn_of_unseen
 from mdncli.commands.streams import (
     only_one_from_standard_input,
@@ -52,6 +53,7 @@ def sample(
             metavar="a=1,b=2", help="Draw at this value of every feature. May be repeated."
         ),
     ] = None,
+    given: GivenTargets = None,
     temperature: Annotated[
         float, typer.Option(help="Above 0: makes the weights proportional to π^(1/T).")
     ] = 1.0,
@@ -68,6 +70,8 @@ def sample(
 ) -> None:
     """Draw targets from a fitted density, as CSV: the features, then the targets.
 
+    With --given the others are drawn, and the given targets keep their values.
+
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
     from mdncli.density.mixture import generator_of_draws
@@ -76,14 +80,21 @@ def sample(
     _check(model, n, rows, at, temperature, sigma_temperature)
     spare_inputs(output, model, rows)
     density = open_model(model)
+    known = conditions(given, density.schema.target_names)
+    if known.own and rows is None:
+        name = quoted(known.own[0])
+        raise UsageError(
+            f"--given {name} is the row's own value, and there are no rows. Add --rows FILE, or "
+            "give a value, NAME=VALUE."
+        )
+    own: dict[str, Array] = {}
     if rows is None:
         points, columns, draws = _points(density, n, at)
     else:
         with recalling(density.origin.command, dialect):
             table = open_table(rows, dialect, skip_bad_rows=on_bad_rows == "skip")
-            points, columns = _rows(density, table, skip=on_bad_rows == "skip")
+            points, own, columns = _rows(density, table, known.own, skip=on_bad_rows == "skip")
         draws = n or 1
-        warn_of_left_out(table)
     if component and _COMPONENT in (*density.schema.feature_names, *density.schema.target_names):
         raise UsageError("--component: the model has a column of that name already.")
     samples = density.sample(
@@ -92,6 +103,7 @@ def sample(
         generator_of_draws(seed),
         temperature=temperature,
         sigma_temperature=sigma_temperature,
+        given={**known.numbers, **own},
     )
     with writing(output) as stream:
         write_table(stream, _tables(samples, columns, density, component), output)
@@ -123,7 +135,6 @@ def _points(
     density: "ConditionalDensity", n: int | None, at: list[str] | None
 ) -> tuple["Array", dict[str, Any], int]:
     """Return the rows to draw for (N, F), their columns as written, and the draws of each."""
-
     features = density.schema.features
     names = density.schema.feature_names
     if at:
@@ -156,14 +167,15 @@ def _point(density: "ConditionalDensity", at: list[str]) -> "Array":
 
 
 def _rows(
-    density: "ConditionalDensity", table: "Table", *, skip: bool
-) -> tuple["Array", dict[str, Any]]:
-    """Return the rows of a table to draw for (N, F), and their columns as they were."""
+    density: "ConditionalDensity", table: "Table", given: list[str], *, skip: bool
+) -> tuple["Array", dict[str, "Array"], dict[str, Any]]:
+    """Return the rows of a table to draw for (N, F), their given targets, and their columns."""
     from mdncli.tables.writer import picked
 
-    x, _, used = usable_rows(density.schema, table, [], skip=skip)
+    x, y, used = usable_rows(density.schema, table, given, skip=skip)
+    own = {name: y[:, density.schema.target_names.index(name)] for name in given}
     names = density.schema.feature_names
-    return x, {name: picked(table.originals[name], used) for name in names}
+    return x, own, {name: picked(table.originals[name], used) for name in names}
 
 
 def _tables(

@@ -128,6 +128,10 @@ class Distribution:
 
         return self._pieces(of_both)
 
+    def correlation(self) -> Array:
+        """Return the correlation matrices of the targets, shape (N, T, T)."""
+        return self._pieces(lambda part: self._part(part).correlation())
+
     def std(self) -> Array:
         """Return the standard deviation, shape (N,) or (N, T)."""
         return np.sqrt(self.variance())
@@ -231,10 +235,10 @@ class Distribution:
 
     def _part(self, rows: slice) -> GaussianMixture:
         """Return the mixtures of some rows."""
-        kept = self.__dict__.get("mixture")
+        kept: GaussianMixture | None = self.__dict__.get("mixture")
         if kept is None:
             return self._of(rows)
-        return GaussianMixture(*(each[rows] for each in kept.arrays()))
+        return kept.rows(rows)
 
     def _rows_at_once(self, terms: int = _TERMS_AT_ONCE) -> int:
         return max(64, terms // self._components)

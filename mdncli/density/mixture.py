@@ -7,35 +7,67 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mdncli.density import triangles
+
 Array = NDArray[np.float64]
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
+# Of z in sigmas: beyond it z^2 is no float.
+_FARTHEST = 1e150
+
+
 @dataclass(frozen=True)
 class GaussianMixture:
-    """N mixtures of K Gaussian components over T targets, with diagonal covariances.
+    """N mixtures of K Gaussian components over T targets.
 
-    p(y) = sum_k pi_k prod_t N(y_t; mu_kt, sigma_kt^2)    (Bishop 1994, eq. 22 and 23)
+    p(y) = sum_k pi_k N(y; mu_k, D_k C_k C_k^T D_k),   D_k = diag(sigma_k)
+
+    (Bishop 1994, eq. 22 and 23, with a full covariance). C is the Cholesky factor of a component's
+    correlation matrix; without one the targets are independent within a component.
 
     Attributes:
         log_pi: (N, K), log weights; each row's weights sum to 1.
         mu: (N, K, T), in the units of y.
-        sigma: (N, K, T), standard deviations in the units of y, all positive.
+        sigma: (N, K, T), standard deviations of each target on its own in the units of y, all
+            positive.
+        factor: (N, K, T, T), C: lower-triangular, its rows of norm 1, its diagonal positive; None
+            for the identity.
     """
 
     log_pi: Array
     mu: Array
     sigma: Array
+    factor: Array | None = None
 
     @cached_property
     def pi(self) -> Array:
         """The weights, shape (N, K)."""
         return np.exp(self.log_pi)
 
-    def arrays(self) -> tuple[Array, Array, Array]:
-        """Return log_pi, mu and sigma."""
-        return self.log_pi, self.mu, self.sigma
+    def arrays(self) -> tuple[Array, ...]:
+        """Return log_pi, mu, sigma and, where there is one, the factor."""
+        parts = (self.log_pi, self.mu, self.sigma)
+        return parts if self.factor is None else (*parts, self.factor)
+
+    def rows(self, chosen: slice | NDArray[np.int64]) -> "GaussianMixture":
+        """Return the mixtures at these positions, in their order."""
+        return GaussianMixture(*(part[chosen] for part in self.arrays()))
+
+    def components(self, chosen: slice) -> "GaussianMixture":
+        """Return some of the components, with the weights that they have here."""
+        return GaussianMixture(*(part[:, chosen] for part in self.arrays()))
+
+    def targets(self, positions: list[int]) -> "GaussianMixture":
+        """Return the mixtures of these targets, in this order, the others integrated out."""
+        mu, sigma = self.mu[:, :, positions], self.sigma[:, :, positions]
+        if self.factor is None or len(positions) == 1:
+            return GaussianMixture(self.log_pi, mu, sigma)
+        taken = len(positions)
+        others = [each for each in range(self.mu.shape[2]) if each not in positions]
+        factor = triangles.reordered(self.factor, [*positions, *others])
+        return GaussianMixture(self.log_pi, mu, sigma, factor[:, :, :taken, :taken])
 
     def log_prob(self, y: Array) -> Array:
         """Return log p(y) in nats, shape (N,), the joint density of all targets.
@@ -46,14 +78,24 @@ class GaussianMixture:
         return log_sum_exp(self.log_pi + self.log_components(y))
 
     def log_components(self, y: Array) -> Array:
-        """Return log N(y; mu_k, sigma_k^2) of every component, nats, shape (N, K).
+        """Return the log density of every component at y, nats, shape (N, K).
 
         Args:
             y: (N, T), one point for each mixture; N points for a single one.
         """
         z = (np.asarray(y)[:, None, :] - self.mu) / self.sigma
-        terms: Array = -0.5 * (z * z + LOG_2PI).sum(axis=2) - np.log(self.sigma).sum(axis=2)
+        log_volume = np.log(self.sigma).sum(axis=2)
+        if self.factor is not None:
+            z = triangles.solved(self.factor, z)
+            log_volume = log_volume + self._log_shrinkage(self.factor)
+        terms: Array = -0.5 * (z * z + LOG_2PI).sum(axis=2) - log_volume
         return terms
+
+    @staticmethod
+    def _log_shrinkage(factor: Array) -> Array:
+        """Return log det C, (N, K): by how much correlation makes a component's volume smaller."""
+        total: Array = np.log(np.diagonal(factor, axis1=2, axis2=3)).sum(axis=2)
+        return total
 
     def mean(self) -> Array:
         """Return E[y] = sum_k pi_k mu_k, shape (N, T), in the units of y."""
@@ -70,6 +112,65 @@ class GaussianMixture:
         squares = self.sigma * self.sigma + deviation * deviation
         variance: Array = (self.pi[:, :, None] * squares).sum(axis=1)
         return variance
+
+    def covariance(self) -> Array:
+        """Return Cov[y], shape (N, T, T), in products of the units of y.
+
+        sum_k pi_k (D_k C_k C_k^T D_k + (mu_k - E[y]) (mu_k - E[y])^T): the mean of the components'
+        covariances and the covariance of their means.
+        """
+        deviation = self.mu - self.mean()[:, None, :]
+        covariance: Array = np.einsum("nk,nkt,nku->ntu", self.pi, deviation, deviation)
+        if self.factor is None:
+            within = np.einsum("nk,nkt->nt", self.pi, self.sigma * self.sigma)
+            covariance += within[:, :, None] * np.eye(self.mu.shape[2])
+            return covariance
+        scaled = self.sigma[..., None] * self.factor
+        covariance += np.einsum("nk,nktj,nkuj->ntu", self.pi, scaled, scaled, optimize=True)
+        return covariance
+
+    def correlation(self) -> Array:
+        """Return the correlation matrices of the targets, shape (N, T, T), from `covariance`."""
+        std = np.sqrt(self.variance())
+        # Each target in its own standard deviations first: products of small ones are no floats.
+        parts = (self.log_pi, self.mu / std[:, None], self.sigma / std[:, None], self.factor)
+        correlation = np.clip(GaussianMixture(*parts).covariance(), -1.0, 1.0)
+        each = np.arange(correlation.shape[1])
+        correlation[:, each, each] = 1.0
+        return correlation
+
+    def given(self, positions: list[int], values: Array) -> "GaussianMixture":
+        """Return the mixtures of the other targets, given the values of these.
+
+        With the given targets g first, C = [[C_gg, 0], [C_rg, C_rr]] and w = C_gg^-1 (y_g - mu_g) /
+        sigma_g, each component keeps its Gaussian form:
+
+            log pi' = log pi - |w|^2 / 2 - log det(D_g C_gg) + constant,
+            mu' = mu_r + sigma_r C_rg w,   covariance' = D_r C_rr C_rr^T D_r
+
+        (Bishop 2006, eq. 2.81 and 2.82: C_rr C_rr^T is the Schur complement). Weights are compared
+        in logs, so a value far from every component leaves the nearest in sigmas.
+
+        Args:
+            positions: of the given targets; at least one other is left.
+            values: (N, G), in the units of y.
+        """
+        rest = [each for each in range(self.mu.shape[2]) if each not in positions]
+        z = (values[:, None, :] - self.mu[:, :, positions]) / self.sigma[:, :, positions]
+        z = np.clip(z, -_FARTHEST, _FARTHEST)
+        log_weight = self.log_pi - np.log(self.sigma[:, :, positions]).sum(axis=2)
+        mu, sigma, factor = self.mu[:, :, rest], self.sigma[:, :, rest], None
+        if self.factor is not None:
+            count = len(positions)
+            whole = triangles.reordered(self.factor, [*positions, *rest])
+            first = whole[:, :, :count, :count]
+            z = np.clip(triangles.solved(first, z), -_FARTHEST, _FARTHEST)
+            log_weight = log_weight - self._log_shrinkage(first)
+            mu = mu + sigma * triangles.spread(whole[:, :, count:, :count], z)
+            factor, norms = triangles.unit_rows(whole[:, :, count:, count:])
+            sigma = sigma * norms
+        log_pi = normalized(log_weight - 0.5 * (z * z).sum(axis=2))
+        return GaussianMixture(log_pi, mu, sigma, factor if len(rest) > 1 else None)
 
     def component_mean(self) -> Array:
         """Return the mean of each row's most probable component, shape (N, T), units of y."""
@@ -89,14 +190,15 @@ class GaussianMixture:
         """
         # Subtracting the largest first: log_pi / temperature would overflow when T is tiny.
         scaled = (self.log_pi - self.log_pi.max(axis=1, keepdims=True)) / temperature
-        log_pi = scaled - log_sum_exp(scaled)[:, None]
-        return GaussianMixture(log_pi, self.mu, self.sigma * sigma_temperature)
+        return GaussianMixture(
+            normalized(scaled), self.mu, self.sigma * sigma_temperature, self.factor
+        )
 
     def sample(self, n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
         """Return n draws of each row's mixture and the components they came from.
 
         A component is drawn by inverting the cumulated weights at a uniform number, exactly, so
-        one of weight zero is never drawn; then y ~ N(mu_k, sigma_k^2).
+        one of weight zero is never drawn; then y = mu_k + D_k C_k z, z of independent normals.
 
         Args:
             n: draws for each row.
@@ -112,7 +214,10 @@ class GaussianMixture:
         component = (uniform >= cumulated[:, None, :]).sum(axis=2)
         rows = np.arange(len(cumulated))[:, None]
         mu, sigma = self.mu[rows, component], self.sigma[rows, component]
-        return mu + sigma * rng.standard_normal(mu.shape), component
+        z = rng.standard_normal(mu.shape)
+        if self.factor is not None:
+            z = triangles.spread(self.factor[rows, component], z)
+        return mu + sigma * z, component
 
 
 def pooled(members: list[GaussianMixture]) -> GaussianMixture:
@@ -122,11 +227,11 @@ def pooled(members: list[GaussianMixture]) -> GaussianMixture:
     """
     if len(members) == 1:
         return members[0]
-    log_pi, mu, sigma = (
+    log_pi, *rest = (
         np.concatenate(parts, axis=1)
         for parts in zip(*(member.arrays() for member in members), strict=True)
     )
-    return GaussianMixture(log_pi - math.log(len(members)), mu, sigma)
+    return GaussianMixture(log_pi - math.log(len(members)), *rest)
 
 
 def generator_of_draws(seed: int) -> np.random.Generator:
@@ -136,6 +241,12 @@ def generator_of_draws(seed: int) -> np.random.Generator:
     their random numbers row by row, and the samples would follow the data.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+
+
+def normalized(log_weight: Array) -> Array:
+    """Return log weights, (N, K), less a constant of each row that makes its weights sum to 1."""
+    below: Array = log_weight - log_weight.max(axis=1, keepdims=True)
+    return below - log_sum_exp(below)[:, None]
 
 
 def log_sum_exp(terms: Array) -> Array:

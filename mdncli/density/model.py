@@ -1,13 +1,14 @@
 """The learned conditional density: rows of features in, a mixture over the targets out."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdncli.density.known import Known
 from mdncli.density.mixture import GaussianMixture, pooled
 from mdncli.density.network import Architecture, Array, Perceptron, split_head
 from mdncli.density.pieces import each_piece
@@ -72,39 +73,46 @@ class ConditionalDensity:
     baseline: Baseline | None = None
     origin: Origin = field(default_factory=Origin)
 
-    def condition(self, rows: Any) -> "Distribution":
+    def condition(self, rows: Any, given: Mapping[str, Any] | None = None) -> "Distribution":
         """Return the distribution of the targets given each row's features.
 
         Args:
             rows: a DataFrame whose columns include the features, by name, or an array (N, F) in
                 the order of `schema.features`; in the units of the file, categories and dates as
                 they are there. Missing values (NaN, None) may be where some were in training.
+            given: by name, known values of some targets, one for each row (N,) or one for all; the
+                answer is the distribution of the other targets, in their order.
 
         Raises:
-            DataError: a feature is missing, or a value is not a finite number.
+            DataError: a feature or a given target is missing, or a value is not a finite number.
+            UsageError: no target is left.
 
         >>> from mdncli import load
         >>> load("model.pt").condition([[2.5], [3.0]]).mean().shape
         (2,)
         """
-        return self.distribution(feature_matrix(rows, self.schema.features))
+        return self.distribution(feature_matrix(rows, self.schema.features), given)
 
-    def distribution(self, x: Array) -> "Distribution":
+    def distribution(self, x: Array, given: Mapping[str, Any] | None = None) -> "Distribution":
         """Return what `condition` does, for rows as `Schema.inputs` takes them, (N, F)."""
         # Here, since SciPy takes a while: drawing samples does without it.
         from mdncli.density.distribution import Distribution
 
+        known = Known.of(self.schema, given or {}, len(x))
         components = len(self.networks) * self.architecture.mixtures
-        shape = len(x), components, len(self.schema.targets)
-        return Distribution.of_rows(shape, lambda part: self.mixture(x[part]))
+        shape = len(x), components, len(self.schema.targets) - len(known.positions)
+        return Distribution.of_rows(shape, lambda part: known.narrowed(self.mixture(x[part]), part))
 
     def mixture(self, x: Array) -> GaussianMixture:
         """Return the mixtures that `distribution` is about, for x (N, F)."""
         rows, targets = len(x), len(self.schema.targets)
         components = len(self.networks) * self.architecture.mixtures
+        shapes = [(components,), (components, targets), (components, targets)]
+        if self.architecture.slopes(targets):
+            shapes.append((components, targets, targets))
         # Rows last in memory: sums over components are several times faster so.
-        mu, sigma = (np.empty((components, targets, rows)).transpose(2, 0, 1) for _ in range(2))
-        whole = GaussianMixture(np.empty((components, rows)).T, mu, sigma)
+        parts = (np.moveaxis(np.empty((*shape, rows)), -1, 0) for shape in shapes)
+        whole = GaussianMixture(*parts)
 
         def answer(piece: slice) -> None:
             members = pooled(self._members(x[piece]))
@@ -117,14 +125,9 @@ class ConditionalDensity:
     def condition_members(self, x: Array) -> list[GaussianMixture]:
         """Return each member's own answer to `mixture`."""
         whole, each = self.mixture(x), self.architecture.mixtures
-        return [
-            GaussianMixture(
-                whole.log_pi[:, at : at + each] + math.log(len(self.networks)),
-                whole.mu[:, at : at + each],
-                whole.sigma[:, at : at + each],
-            )
-            for at in range(0, each * len(self.networks), each)
-        ]
+        parts = [whole.components(slice(at, at + each)) for at in range(0, whole.pi.shape[1], each)]
+        more = math.log(len(self.networks))
+        return [replace(part, log_pi=part.log_pi + more) for part in parts]
 
     def _members(self, x: Array) -> list[GaussianMixture]:
         """Return each member's mixtures at one block of rows."""
@@ -185,6 +188,7 @@ class ConditionalDensity:
         *,
         temperature: float = 1.0,
         sigma_temperature: float = 1.0,
+        given: Mapping[str, Any] | None = None,
     ) -> Iterator[Samples]:
         """Yield n draws of the targets for every row of x, in pieces of bounded size.
 
@@ -194,18 +198,22 @@ class ConditionalDensity:
             rng: the source of randomness.
             temperature: positive; the weights become proportional to pi^(1/temperature).
             sigma_temperature: zero or more; multiplies every sigma.
+            given: as `condition` takes it; the other targets are drawn, these keep their values.
 
         Yields:
             Of each draw, those of one row adjacent: its row in x, (D,); the targets in the units of
             the file, (D, T); and the component that it came from, counted from 0, (D,).
         """
+        known = Known.of(self.schema, given or {}, len(x))
         at_once = max(1, _DRAWS_AT_ONCE // n)
         for start in range(0, max(1, len(x)), at_once):
-            mixture = self.mixture(x[start : start + at_once]).tempered(
+            part = slice(start, start + at_once)
+            mixture = known.narrowed(self.mixture(x[part]), part).tempered(
                 temperature=temperature, sigma_temperature=sigma_temperature
             )
             for done in range(0, n, _DRAWS_AT_ONCE):
-                y, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
+                drawn, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
+                y = known.completed(drawn, part)
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
                 yield rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1)
 
@@ -251,8 +259,5 @@ class ConditionalDensity:
     def _in_user_units(self, standardized: GaussianMixture) -> GaussianMixture:
         location = np.array([column.mean for column in self.schema.targets])
         scale = self.schema.target_scales
-        return GaussianMixture(
-            standardized.log_pi,
-            standardized.mu * scale + location,
-            standardized.sigma * scale,
-        )
+        mu, sigma = standardized.mu * scale + location, standardized.sigma * scale
+        return replace(standardized, mu=mu, sigma=sigma)

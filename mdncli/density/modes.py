@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mdncli.density.mixture import GaussianMixture, log_sum_exp
 from mdncli.density.roots import Mask, bracketed_zeros
+from mdncli.density.triangles import solved
 from mdncli.density.univariate import Univariate
 
 Array = NDArray[np.float64]
@@ -21,6 +22,8 @@ _MOST_STARTS = 64
 _SHIFTS = 200
 _STILL = 1e-9
 _TERMS_AT_ONCE = 2_000_000
+# Keeps a system solvable whose targets are correlated to the last digit; shortens a step by less.
+_RIDGE = 1e-14
 # Of slope^2 / bend, twice what log p is still short of its extreme, in nats.
 _FLAT = 1e-24
 
@@ -196,14 +199,17 @@ def joint_modes(mixture: GaussianMixture) -> Array:
     """Return the highest maximum found of each joint density, shape (N, T).
 
     A search, by mean shift (Carreira-Perpiñán 2000, section 5): from every mean and the midpoint
-    of every pair, y <- sum_k r_k mu_k / sigma_k^2 / sum_k r_k / sigma_k^2 never lowers the density.
-    Of more than 64 starts the most probable are taken.
+    of every pair, with the components' precisions P_k and their shares r_k of the density at y,
+
+        y <- (sum_k r_k P_k)^-1 sum_k r_k P_k mu_k
+
+    never lowers the density. Of more than 64 starts the most probable are taken.
     """
     one, other = np.triu_indices(mixture.mu.shape[1], k=1)
     at_once = max(1, _TERMS_AT_ONCE // ((len(one) + 1) * math.prod(mixture.mu.shape[1:])))
     best = [np.empty((0, mixture.mu.shape[2]))]
     for at in range(0, len(mixture.mu), at_once):
-        some = GaussianMixture(*(part[at : at + at_once] for part in mixture.arrays()))
+        some = mixture.rows(slice(at, at + at_once))
         midpoints = 0.5 * (some.mu[:, one] + some.mu[:, other])
         best.append(_highest_of(some, np.concatenate([some.mu, midpoints], axis=1)))
     return np.concatenate(best)
@@ -213,26 +219,63 @@ def _highest_of(mixture: GaussianMixture, y: Array) -> Array:
     """Return the best of the maxima that mean shift reaches from each row's starts, (N, S, T)."""
     rows = np.arange(len(y))[:, None]
     order = np.argsort(-log_sum_exp(_log_parts(mixture, y)), axis=1, kind="stable")
-    starts = y = y[rows, order[:, :_MOST_STARTS]]
-    precision = mixture.sigma**-2.0
+    starts = y[rows, order[:, :_MOST_STARTS]]
+    found = starts.copy()
+    narrowest = mixture.sigma.min(axis=1)[:, None]
+    moving = np.arange(len(y))
     for _ in range(_SHIFTS):
-        parts = _log_parts(mixture, y)
-        share = np.exp(parts - parts.max(axis=2, keepdims=True))
-        new = (share @ (precision * mixture.mu)) / (share @ precision)
-        moved = np.abs(new - y) / mixture.sigma.min(axis=1, keepdims=True)
-        y = new
-        if moved.max(initial=0.0) < _STILL:
+        new = _shifted(mixture.rows(moving), found[moving])
+        moved = np.abs(new - found[moving]) / narrowest[moving]
+        found[moving] = new
+        moving = moving[moved.max(axis=(1, 2), initial=0.0) >= _STILL]
+        if not len(moving):
             break
     # A start is better than where it leads only by rounding, where floats are sparse.
-    y = np.concatenate([y, starts], axis=1)
+    y = np.concatenate([found, starts], axis=1)
     best = log_sum_exp(_log_parts(mixture, y)).argmax(axis=1)
     top: Array = y[rows[:, 0], best]
     return top
 
 
+def _shifted(mixture: GaussianMixture, y: Array) -> Array:
+    """Return where one round of mean shift takes points y (N, S, T)."""
+    z = _whitened(mixture, y)
+    parts = _constants(mixture)[:, None] - 0.5 * (z * z).sum(axis=3)
+    share = np.exp(parts - parts.max(axis=2, keepdims=True))
+    if mixture.factor is None:
+        precision = mixture.sigma**-2.0
+        straight: Array = (share @ (precision * mixture.mu)) / (share @ precision)
+        return straight
+    targets = y.shape[2]
+    # W = C^-1 D^-1, column by column: P = W^T W, and P (mu - y) = -W^T z.
+    columns = [solved(mixture.factor, axis) for axis in np.eye(targets)]
+    whitening = np.stack(columns, axis=3) / mixture.sigma[:, :, None]
+    precision = np.einsum("nkjt,nkju->nktu", whitening, whitening)
+    total = (share @ precision.reshape(*share.shape[::2], -1)).reshape(*y.shape, targets)
+    pull = -sum((share * z[..., j]) @ whitening[:, :, j] for j in range(targets))
+    # Every target in units of its own precision, or narrow ones would drown the others.
+    units = 1.0 / np.sqrt(np.diagonal(total, axis1=2, axis2=3))
+    total = total * units[..., None] * units[:, :, None] + _RIDGE * np.eye(targets)
+    shifted: Array = y + units * np.linalg.solve(total, (units * pull)[..., None])[..., 0]
+    return shifted
+
+
 def _log_parts(mixture: GaussianMixture, y: Array) -> Array:
     """Return log pi_k N_k at points y (N, S, T), but for a constant: (N, S, K)."""
-    z = (y[:, :, None] - mixture.mu[:, None]) / mixture.sigma[:, None]
-    constant = mixture.log_pi - np.log(mixture.sigma).sum(axis=2)
-    parts: Array = constant[:, None] - 0.5 * (z * z).sum(axis=3)
+    z = _whitened(mixture, y)
+    parts: Array = _constants(mixture)[:, None] - 0.5 * (z * z).sum(axis=3)
     return parts
+
+
+def _whitened(mixture: GaussianMixture, y: Array) -> Array:
+    """Return C^-1 (y - mu) / sigma of every component at points y (N, S, T): (N, S, K, T)."""
+    z: Array = (y[:, :, None] - mixture.mu[:, None]) / mixture.sigma[:, None]
+    return z if mixture.factor is None else solved(mixture.factor[:, None], z)
+
+
+def _constants(mixture: GaussianMixture) -> Array:
+    """Return what log pi_k N_k is at the component's mean, but for a constant: (N, K)."""
+    constants: Array = mixture.log_pi - np.log(mixture.sigma).sum(axis=2)
+    if mixture.factor is not None:
+        constants -= np.log(np.diagonal(mixture.factor, axis1=2, axis2=3)).sum(axis=2)
+    return constants

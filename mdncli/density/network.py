@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.density.mixture import GaussianMixture
+from mdncli.density.triangles import unit_rows
 from mdncli.settings import Activation, Covariance
 
 Array = NDArray[np.float64]
@@ -31,7 +32,8 @@ class Architecture:
         mixtures: K, the number of components.
         hidden: the widths of the trunk's layers, from the input on.
         activation: after each of them.
-        covariance: `diagonal`, one sigma a target, or `isotropic`, one for all (standardized).
+        covariance: of a component: `diagonal`, one sigma a target; `isotropic`, one for all
+            (standardized); or `full`, by a Cholesky factor.
         frequencies: sines, and as many cosines, of each number that the trunk reads beside it.
     """
 
@@ -46,8 +48,12 @@ class Architecture:
         return waves * (1 + 2 * self.frequencies) + plain
 
     def head_sizes(self, targets: int) -> list[int]:
-        """Return how the outputs are laid out: K logits, K*T means, K or K*T log-scales."""
-        return [self.mixtures * each for each in (1, targets, self.sigmas(targets))]
+        """Return how the outputs are laid out, `split_head` says what they mean.
+
+        K logits, K*T means, K or K*T log-scales, and with `full` K*T(T-1)/2 slopes, else none.
+        """
+        each = (1, targets, self.sigmas(targets), self.slopes(targets))
+        return [self.mixtures * width for width in each]
 
     def head_width(self, targets: int) -> int:
         """Return the number of outputs."""
@@ -55,11 +61,15 @@ class Architecture:
 
     def sigmas(self, targets: int) -> int:
         """Return the number of scales that a component has."""
-        return targets if self.covariance == "diagonal" else 1
+        return 1 if self.covariance == "isotropic" else targets
+
+    def slopes(self, targets: int) -> int:
+        """Return the number of pairs of targets that a component may correlate."""
+        return targets * (targets - 1) // 2 if self.covariance == "full" else 0
 
     def floor_of_sigmas(self, floor: Array) -> Array:
         """Return the smallest value of each sigma, shape (S,), from those of the targets, (T,)."""
-        return floor if self.covariance == "diagonal" else floor.max(keepdims=True)
+        return floor.max(keepdims=True) if self.covariance == "isotropic" else floor
 
     def to_plain(self) -> dict[str, Any]:
         """Return the architecture as plain values."""
@@ -175,14 +185,25 @@ class Perceptron:
         return columns
 
 
+def pairs_of_targets(targets: int) -> list[tuple[int, int]]:
+    """Return every (later, earlier) pair of positions, in the order in which slopes are kept."""
+    return [(later, earlier) for later in range(targets) for earlier in range(later)]
+
+
 def split_head(raw: Numbers, architecture: Architecture, floor: Array) -> GaussianMixture:
     """Return the mixture that a network's output stands for, standardized.
 
     log pi = logits - log sum exp(logits), mu as it is, sigma^2 = floor^2 + exp(2 s): smooth, never
     below the floor, and close to exp(s) above it.
 
+    With `full` each target is a regression on those before it, y_i = mu_i + sum_{j<i} B_ij (y_j -
+    mu_j) + d_i z_i, d^2 = floor^2 + exp(2 s), so that the Cholesky factor of the covariance is
+    L = (I - B)^-1 diag(d): its diagonal is d, and no density exceeds that of the floors. Unlike the
+    entries of L, the slopes B stay as they are when a scale changes (Pourahmadi 1999).
+
     Args:
-        raw: (N, O), K logits, K*T means, then K*T (diagonal) or K (isotropic) log-scales s.
+        raw: (N, O), K logits, K*T means, then K*T or (isotropic) K log-scales s, then with `full`
+            K*T(T-1)/2 slopes B, as `pairs_of_targets` orders them.
         architecture: of the network.
         floor: (T,), the smallest sigma of each target, standardized.
     """
@@ -190,7 +211,7 @@ def split_head(raw: Numbers, architecture: Architecture, floor: Array) -> Gaussi
     components, sigmas = architecture.mixtures, architecture.sigmas(targets)
     ends = np.cumsum(architecture.head_sizes(targets))[:-1]
     # Rows last in memory, as the network leaves them: sums over components are fast so.
-    logits, mu, log_scale = np.split(np.ascontiguousarray(raw.T), ends)
+    logits, mu, log_scale, slopes = np.split(np.ascontiguousarray(raw.T), ends)
     logits = (logits - logits.max(axis=0)).astype(np.float64)
     logits -= np.log(np.exp(logits).sum(axis=0))
     # A float32 overflows beyond exp(88); a scale that large is an extrapolation in any case.
@@ -201,4 +222,19 @@ def split_head(raw: Numbers, architecture: Architecture, floor: Array) -> Gaussi
     sigma = np.sqrt(above_floor, out=above_floor)
     shape = (components, targets, rows)
     mu, sigma = mu.reshape(shape).astype(np.float64), np.broadcast_to(sigma, shape)
-    return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma.transpose(2, 0, 1))
+    if not len(slopes):
+        return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma.transpose(2, 0, 1))
+    lower = _cholesky(slopes.reshape(components, -1, rows).astype(np.float64), sigma)
+    factor, sigma = unit_rows(lower.transpose(3, 0, 1, 2))
+    return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma, factor)
+
+
+def _cholesky(slopes: Array, scale: Array) -> Array:
+    """Return L = (I - B)^-1 diag(d), (K, T, T, N), from B (K, T(T-1)/2, N) and d (K, T, N)."""
+    components, targets, rows = scale.shape
+    lower = np.zeros((components, targets, targets, rows))
+    for target in range(targets):
+        lower[:, target, target] = scale[:, target]
+    for pair, (later, earlier) in enumerate(pairs_of_targets(targets)):
+        lower[:, later, :later] += slopes[:, pair, None] * lower[:, earlier, :later]
+    return lower

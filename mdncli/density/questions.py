@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ class Questions:
 
     Attributes:
         mean, std, median, mode, component_mean: of these, which.
+        correlation: of every two targets.
         quantiles: probabilities.
         intervals, regions: probabilities held, of central intervals and highest-density regions.
         density: at the row's own target values, or at `at`: the joint one.
@@ -35,7 +37,7 @@ class Questions:
         exceed: by target, the value v of P(y > v).
         at: by target, the value at which density and cdf are asked; none for the row's own.
         log: the logarithms of density, cdf and the chance to exceed.
-        parameters: pi, mu and sigma of every component.
+        parameters: pi, mu, sigma and, where there are any, correlations of every component.
 
     Raises:
         UsageError: a probability is not between 0 and 1, or one option lacks another.
@@ -46,6 +48,7 @@ class Questions:
     median: bool = False
     mode: bool = False
     component_mean: bool = False
+    correlation: bool = False
     quantiles: tuple[float, ...] = ()
     intervals: tuple[float, ...] = ()
     regions: tuple[float, ...] = ()
@@ -105,6 +108,8 @@ class Questions:
         for name in ("mean", "std", "median", "mode", "component_mean"):
             if getattr(self, name):
                 answers.add(name, getattr(given, name)())
+        if self.correlation:
+            answers.add_correlations()
         if self.quantiles:
             found = answers.by_target(given.quantile(list(self.quantiles)))
             for position, p in enumerate(self.quantiles):
@@ -168,6 +173,21 @@ class _Answers:
             if asked is None or target in asked:
                 self.put(f"{target}_{name}", values[:, position])
 
+    def add_correlations(self) -> None:
+        """Add a column for every two targets.
+
+        Raises:
+            UsageError: there is only one target.
+        """
+        if len(self.targets) == 1:
+            raise UsageError(
+                f"--correlation is of two targets or more; there is only {quoted(self.targets[0])}."
+            )
+        correlation = self.given.correlation()
+        for one, other in combinations(range(len(self.targets)), 2):
+            name = f"{self.targets[one]}_{self.targets[other]}_correlation"
+            self.put(name, correlation[:, one, other])
+
     def add_regions(self, name: str, regions: Array) -> None:
         """Add the ends of highest-density regions, (N, I, 2) or (N, T, I, 2)."""
         from mdncli.density.regions import joined
@@ -182,7 +202,7 @@ class _Answers:
                 self.put(f"{target}_{name}_hi{interval + 1}", fewer[:, interval, 1])
 
     def add_parameters(self) -> None:
-        """Add pi, mu and sigma of every component, those of one component adjacent."""
+        """Add pi, mu, sigma and correlations of every component, those of one adjacent."""
         mixture = self.given.mixture
         for component in range(mixture.mu.shape[1]):
             self.put(f"pi{component + 1}", mixture.pi[:, component])
@@ -190,6 +210,12 @@ class _Answers:
                 for part in ("mu", "sigma"):
                     values = getattr(mixture, part)[:, component, position]
                     self.put(f"{target}_{part}{component + 1}", values)
+            if mixture.factor is None:
+                continue
+            for one, other in combinations(range(len(self.targets)), 2):
+                rows = mixture.factor[:, component, one], mixture.factor[:, component, other]
+                name = f"{self.targets[one]}_{self.targets[other]}_correlation{component + 1}"
+                self.put(name, (rows[0] * rows[1]).sum(axis=1))
 
 
 def percent(probability: float) -> str:

@@ -25,7 +25,8 @@ class MemberReport:
     Attributes:
         weight: mean pi of each, (K,).
         leads: share of rows where it has the largest pi, (K,).
-        at_floor: share of rows where one of its sigmas is within 5% of the floor, (K,).
+        at_floor: share of rows where one of its sigmas, or what other targets leave of it, is
+            within 5% of the floor, (K,).
         effective: exp of the entropy of `weight`: how many components equal use would amount to.
         duplicates: components that repeat an earlier one on 90% of the rows.
     """
@@ -44,32 +45,39 @@ class MemberReport:
 
 def report(mixture: GaussianMixture, floor: Array) -> MemberReport:
     """Return the report on one member's answers, (N, K), with the floor of sigma, (T,)."""
-    pi, mu, sigma = mixture.pi, mixture.mu, mixture.sigma
+    pi, left = mixture.pi, mixture.sigma
+    if mixture.factor is not None:
+        # Correlated targets are at the floor where those before leave nothing of one.
+        left = left * np.diagonal(mixture.factor, axis1=2, axis2=3)
     rows, components = pi.shape
     weight = pi.mean(axis=0)
     leads = np.bincount(pi.argmax(axis=1), minlength=components) / rows
-    at_floor = (sigma <= _AT_FLOOR * floor).any(axis=2).mean(axis=0)
+    at_floor = (left <= _AT_FLOOR * floor).any(axis=2).mean(axis=0)
     used = weight[weight > 0.0]
     return MemberReport(
         weight=weight.tolist(),
         leads=leads.tolist(),
         at_floor=at_floor.tolist(),
         effective=float(np.exp(-(used * np.log(used)).sum())),
-        duplicates=_duplicates(mu, sigma, weight),
+        duplicates=_duplicates(mixture, weight),
     )
 
 
-def _duplicates(mu: Array, sigma: Array, weight: Array) -> int:
+def _duplicates(mixture: GaussianMixture, weight: Array) -> int:
     kept: list[int] = []
     used = [int(k) for k in np.argsort(-weight, kind="stable") if weight[k] > _USED]
     for component in used:
-        if not any(_same(mu, sigma, component, other) for other in kept):
+        if not any(_same(mixture, component, other) for other in kept):
             kept.append(component)
     return len(used) - len(kept)
 
 
-def _same(mu: Array, sigma: Array, one: int, other: int) -> bool:
+def _same(mixture: GaussianMixture, one: int, other: int) -> bool:
+    mu, sigma, factor = mixture.mu, mixture.sigma, mixture.factor
     narrow = np.minimum(sigma[:, one], sigma[:, other])
     near = np.abs(mu[:, one] - mu[:, other]) <= _SAME * narrow
     alike = np.maximum(sigma[:, one], sigma[:, other]) <= (1.0 + _SAME) * narrow
-    return bool((near & alike).all(axis=1).mean() >= _MOST_ROWS)
+    same = (near & alike).all(axis=1)
+    if factor is not None:
+        same &= (np.abs(factor[:, one] - factor[:, other]) <= _SAME).all(axis=(1, 2))
+    return bool(same.mean() >= _MOST_ROWS)

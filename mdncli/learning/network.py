@@ -92,7 +92,7 @@ class Perceptrons:
             else:
                 means = _distant_rows(y, components, generator)
             sizes = self._architecture.head_sizes(targets)
-            _, to_mu, to_scale = torch.split(bias[member], sizes)
+            _, to_mu, to_scale, _ = torch.split(bias[member], sizes)
             to_mu.copy_(means.reshape(-1))
             to_scale.fill_(math.log(max(1.0 / components, _NARROWEST_START)))
 

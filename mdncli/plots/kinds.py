@@ -14,6 +14,7 @@ from mdncli.plots import (
     intervals,
     modes,
     overview,
+    pairs,
     parameters,
     residuals,
     row,
@@ -57,23 +58,25 @@ def draw(
         kind: `overview`, `parameters`, `components`, `samples`, `density`, `modes`, `intervals`,
             `comparison` (which needs rows and a baseline in the model), `training`, or what judges
             a model: `calibration` and `residuals`, which need rows, and `row`, the predicted
-            densities of the first of them.
+            densities of the first of them; or `pairs`, the joint densities of several targets.
         density: the model.
         x: (N, F), the rows shown, in the order of the model's schema; N may be 0.
-        y: (N, T), their targets; for `row` NaN where unknown.
+        y: (N, T), their targets; for `row` and `pairs` NaN where unknown.
         along: the feature on the horizontal axis; by default the one with the largest effect. Kinds
             that have no such axis do not look at it.
         target: the target shown; by default the first.
         seed: of the samples, and of the randomized PIT of targets recorded in steps.
 
     Raises:
-        DataError: the model has no such feature or target.
+        DataError: the model has no such feature or target, or for `pairs` only one target.
         KeyError: there is no such kind.
         ValueError: the kind needs rows, and there are none.
     """
     with style():
         if kind == "training":
             return training.draw(density)
+        if kind == "pairs":
+            return pairs.draw(density, x, y)
         if kind == "row":
             shown = position_of_target(density, target)
             return row.draw(density, x, y[:, shown], shown)

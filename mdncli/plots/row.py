@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mdncli.density.conditioned import fixed_values
 from mdncli.density.distribution import Distribution
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
@@ -48,12 +49,14 @@ def draw(density: ConditionalDensity, x: Array, y: Array, target: int) -> Figure
         _draw_density(axes, one, regions[row], _points(one, ends[row], regions[row], y[row]))
         if np.isfinite(y[row]):
             axes.axvline(y[row], color=COLOURS[4], linewidth=1.8, label="the row's value")
-        axes.set_title(f"row {row + 1}\n{_values(density, x[row])}", fontsize=9)
+        axes.set_title(f"row {row + 1}\n{named_values(density, x[row])}", fontsize=9)
         if row + _ACROSS >= shown:
             axes.set_xlabel(plain(name, 30))
     label_panels(figure, panels, _ACROSS, y="density")
     many = f"the first {shown} of {len(x):,} rows" if len(x) > shown else ""
-    headline(figure, f"{plain(name, 30)}: predicted densities", many)
+    fixed = fixed_values(density)
+    remark = "; ".join(each for each in (f"given {fixed}" if fixed else "", many) if each)
+    headline(figure, f"{plain(name, 30)}: predicted densities", plain(remark, 70))
     return figure
 
 
@@ -92,7 +95,7 @@ def _draw_density(axes: Axes, mixture: Univariate, region: Array, y: Array) -> N
     axes.set_ylim(0.0, 1.08 * float(density.max()))
 
 
-def _values(density: ConditionalDensity, row: Array) -> str:
+def named_values(density: ConditionalDensity, row: Array) -> str:
     """Return a row's features as a title has room for them."""
     pairs = zip(density.schema.feature_names[:_NAMED], row, strict=False)
     most = 30 // min(_NAMED, len(row))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdncli.density.conditioned import fixed_values
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
@@ -73,18 +74,20 @@ class Scene:
 
     @property
     def held(self) -> str:
-        """What the title says of the other features: nothing if there are none."""
+        """What the title says of the targets and features held fast: nothing if there are none."""
+        fixed = fixed_values(self.density)
         others = [
             column.name
             for position, column in enumerate(self.density.schema.features)
             if position != self.along
         ]
         if not others:
-            return ""
+            return fixed
         names = ", ".join(others) if len(others) <= 3 else f"{len(others)} other features"
         categories = any(not feature.waves for feature in self.density.schema.features)
         where = "what is typical" if categories else "the median" + "s" * (len(others) > 1)
-        return f"{names} at {where}"
+        held = f"{names} at {where}"
+        return f"{fixed}; {held}" if fixed else held
 
     def mixture(self) -> GaussianMixture:
         """Return the shown target's mixtures at the points of the grid: P of one target."""
@@ -160,8 +163,7 @@ def scene(
 
 def of_target(mixture: GaussianMixture, target: int) -> GaussianMixture:
     """Return the mixtures of one target, the others integrated out."""
-    only = slice(target, target + 1)
-    return GaussianMixture(mixture.log_pi, mixture.mu[:, :, only], mixture.sigma[:, :, only])
+    return mixture.targets([target])
 
 
 def position_of_target(density: ConditionalDensity, name: str | None) -> int:

@@ -17,8 +17,8 @@ from mdncli.learning.training import fit
 from mdncli.settings import Settings
 from mdncli.tables.schema import Roles, learnable
 
-MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 3, 4, 2, 5, 50
-FLOOR = np.array([1e-4, 0.3])
+MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 2, 4, 3, 5, 50
+FLOOR = np.array([1e-4, 0.3, 0.02])
 
 
 def taught(x: np.ndarray, y: np.ndarray, settings: Settings) -> ConditionalDensity:
@@ -33,7 +33,7 @@ def taught(x: np.ndarray, y: np.ndarray, settings: Settings) -> ConditionalDensi
             return ended.value
 
 
-@pytest.mark.parametrize("covariance", ["diagonal", "isotropic"])
+@pytest.mark.parametrize("covariance", ["diagonal", "isotropic", "full"])
 @pytest.mark.parametrize("activation", list(ACTIVATIONS))
 def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: str) -> None:
     architecture = Architecture(COMPONENTS, (7, 5), activation, covariance, 2)

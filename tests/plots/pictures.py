@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mdncli import checkpoint
 from mdncli.density.model import ConditionalDensity
@@ -23,7 +24,7 @@ def texts(figure: Figure) -> str:
     """Return every word of a picture."""
     with style.style():
         figure.draw_without_rendering()
-    return "\n".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def saved(figure: Figure, file_format: str = "png") -> bytes:

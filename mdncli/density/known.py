@@ -1,0 +1,94 @@
+"""Targets whose values are known: what a model says of the others, given these."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdncli.density.mixture import GaussianMixture
+from mdncli.errors import DataError, UsageError
+from mdncli.tables.schema import Schema
+from mdncli.words import listed, nearest, quoted
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Known:
+    """The given values of G of T targets, at N rows.
+
+    Attributes:
+        positions: of the given targets, in rising order; there may be none.
+        rest: of the others; there is at least one.
+        values: (N, G), in the units of the file.
+    """
+
+    positions: list[int]
+    rest: list[int]
+    values: Array
+
+    @classmethod
+    def of(cls, schema: Schema, given: Mapping[str, Any], rows: int) -> "Known":
+        """Return the known values of the targets that `given` names.
+
+        Args:
+            schema: the model's columns.
+            given: by target, one value for each row, (rows,), or one for all.
+            rows: N.
+
+        Raises:
+            DataError: the model has no such target, or a value is not a finite number.
+            UsageError: no target is left.
+        """
+        names = schema.target_names
+        left_after(list(given), names)
+        positions = [position for position, name in enumerate(names) if name in given]
+        rest = [position for position, name in enumerate(names) if name not in given]
+        values = np.empty((rows, len(positions)))
+        for column, position in enumerate(positions):
+            values[:, column] = np.asarray(given[names[position]], dtype=np.float64)
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            name = quoted(names[positions[column]])
+            raise DataError(
+                f"row {row + 1}: the given value of {name} is {values[row, column]}, not a finite "
+                "number. Leave the row out."
+            )
+        return cls(positions, rest, values)
+
+    def narrowed(self, mixture: GaussianMixture, rows: slice) -> GaussianMixture:
+        """Return the mixtures of the other targets at some rows, from those of all targets."""
+        return mixture.given(self.positions, self.values[rows]) if self.positions else mixture
+
+    def completed(self, drawn: Array, rows: slice) -> Array:
+        """Return draws of all targets, (N, n, T), from draws of the others and the known values."""
+        if not self.positions:
+            return drawn
+        count, draws, _ = drawn.shape
+        y = np.empty((count, draws, len(self.positions) + len(self.rest)))
+        y[:, :, self.rest] = drawn
+        y[:, :, self.positions] = self.values[rows][:, None]
+        return y
+
+
+def left_after(given: list[str], targets: list[str]) -> list[str]:
+    """Return the targets that are not given.
+
+    Raises:
+        DataError: one of the given is no target.
+        UsageError: none is left.
+    """
+    for name in given:
+        if name not in targets:
+            raise DataError(
+                f"the model has no target {quoted(name)} to be given."
+                f"{nearest(name, targets)} Its targets are: {listed(targets)}."
+            )
+    left = [name for name in targets if name not in given]
+    if not left:
+        raise UsageError(
+            f"no target is left to ask about: all are given, {listed(targets)}. Leave one out."
+        )
+    return left
