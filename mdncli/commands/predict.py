@@ -24,7 +24,7 @@ from mdncli.commands.streams import (
     spare_inputs,
     writing,
 )
-from mdncli.errors import DataError, UsageError
+from mdncli.errors import UsageError
 from mdncli.tables.dialect import Dialect
 from mdncli.words import listed
 
@@ -197,9 +197,8 @@ def predict(
             [*known.own, *own],
             skip=skip,
             no_target=_NO_TARGET if own else _NOT_GIVEN,
+            complete=True,
         )
-    if asked.no_target.any() and not skip:
-        raise DataError(_lacking(asked))
     with writing(output) as stream:
         from mdncli.density.pieces import ahead
         from mdncli.tables.writer import write_table
@@ -215,14 +214,6 @@ def predict(
             "are columns: the closest were joined, and hold at least what was asked."
         )
     say_written(output, quiet=quiet)
-
-
-def _lacking(rows: Rows) -> str:
-    count, first = int(rows.no_target.sum()), int(rows.no_target.argmax()) + 1
-    return (
-        f"{rows.table.source}: {count} of {rows.count} rows, row {first} first, "
-        f"have no target.{_NO_TARGET} Or leave them without an answer: --on-bad-rows skip."
-    )
 
 
 class _Answers:
@@ -260,7 +251,6 @@ class _Answers:
         from mdncli.density.questions import blanked
 
         x, y, bad = self._rows.x[piece], self._rows.y[piece], self._rows.bad[piece]
-        bad = bad | self._rows.no_target[piece]
         schema, left = self._density.schema, self._known.left
         # A bad row's answers are blanked: any value will do to ask about it.
         usable = np.where(bad[:, None], [target.median for target in schema.targets], y)

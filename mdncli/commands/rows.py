@@ -63,6 +63,7 @@ def read_rows(
     skip: bool,
     no_target: str = "",
     remedy: str = _REMEDY,
+    complete: bool = False,
 ) -> Rows:
     """Return a table's rows for a model, and warn of categories that it has not learned.
 
@@ -72,7 +73,8 @@ def read_rows(
         targets: those whose values are needed; where one is missing, the row is marked.
         skip: mark a row with a bad cell instead of refusing the table.
         no_target: what else to say where a target is not there.
-        remedy: what else can be done about a bad cell.
+        remedy: what can be done about a bad cell.
+        complete: a missing target is a bad cell too.
 
     Raises:
         DataError: a column is missing, or a cell cannot be used.
@@ -84,10 +86,10 @@ def read_rows(
     _require_targets(table, targets, no_target)
     features = encoded_features(table, schema.features)
     values, lacking = encoded_numbers(table, targets)
-    faults = [*features.faults, *values.faults]
+    faults = [*features.faults, *values.faults, *(values.missing(targets) if complete else [])]
     if faults and not skip:
         raise DataError(table.complaint(faults, remedy))
-    bad = features.bad() | values.bad()
+    bad = features.bad() | values.bad() | (lacking & complete)
     x = features.values
     if bad.any():
         x = np.where(bad[:, None], [feature.typical for feature in schema.features], x)

@@ -27,6 +27,13 @@ class Encoded:
     faults: list[Fault]
     unseen: dict[str, int]
 
+    def missing(self, names: list[str]) -> list[Fault]:
+        """Return the cells of columns with these names that are missing, as faults."""
+        bad = self.bad()
+        gaps = [np.flatnonzero(np.isnan(column) & ~bad) for column in self.values.T]
+        pairs = zip(names, gaps, strict=True)
+        return [(name, rows, "the cell is missing") for name, rows in pairs if len(rows)]
+
     def bad(self) -> NDArray[np.bool_]:
         """Return which rows have a cell that cannot be used, (N,)."""
         rows = np.zeros(len(self.values), dtype=bool)
