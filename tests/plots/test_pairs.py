@@ -17,7 +17,13 @@ def test_rows_and_their_own_values_are_shown(wide: Path) -> None:
     assert "the row's values" in words
     unknown = kinds.draw("pairs", density, x, np.full_like(y, np.nan))
     assert "the row's values" not in texts(unknown)
-    assert saved(figure) == saved(kinds.draw("pairs", density, x, y))
+
+
+def test_the_same_rows_draw_the_same_bytes(wide: Path) -> None:
+    density, x, y = opened(wide)
+    one, two = (saved(kinds.draw("pairs", density, x, y)) for _ in range(2))
+    assert one == two
+    assert one != saved(kinds.draw("pairs", density, x[1:], y[1:]))
 
 
 def test_without_rows_it_is_the_medians(wide: Path) -> None:
