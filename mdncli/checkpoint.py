@@ -27,7 +27,7 @@ from mdncli.tables.columns import Column, Feature, Target
 from mdncli.tables.schema import Schema
 
 FORMAT = "mdncli.model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _REFERENCE = ("reference.log_pi", "reference.mu", "reference.sigma")
 _SPLITS = ("nll_train", "nll_valid")
@@ -87,7 +87,11 @@ def load(content: bytes, source: str) -> ConditionalDensity:
     try:
         if version == 1:
             plain = _from_version_1(plain)
-        return _model(_from_version_2(plain) if version < FORMAT_VERSION else plain)
+        if version <= 2:
+            plain = _from_version_2(plain)
+        if version <= 3:
+            plain = _from_version_3(plain)
+        return _model(plain)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ModelFileError(f"{source}: the model file is damaged: {error}.") from error
 
@@ -130,6 +134,13 @@ def _from_version_1(plain: dict[str, Any]) -> dict[str, Any]:
 def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
     """Return what version 3 would hold: a model of unknown origin, never cross-validated."""
     return {**plain, "record": {**plain["record"], "cv": []}, "origin": asdict(Origin())}
+
+
+def _from_version_3(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what version 4 would hold: targets without bounds."""
+    unbounded = {"lower": None, "upper": None}
+    targets = [{**column, **unbounded} for column in plain["schema"]["targets"]]
+    return {**plain, "schema": {**plain["schema"], "targets": targets}}
 
 
 def _state(model: ConditionalDensity) -> dict[str, Array]:
@@ -217,6 +228,11 @@ def _check_column(column: Column) -> None:
     if isinstance(column, Target):
         numbers += [column.min_sigma, 1.0 if column.step is None else column.step]
         _expect(min(numbers[-2:]) > 0.0, "a target's step or smallest sigma")
+        ends = [end for end in (column.lower, column.upper) if end is not None]
+        numbers += ends
+        # Its values, in rising order, lie between them.
+        _expect(not column.bounds.outside(np.array(numbers[2:5])).any(), "a target's bounds")
+        _expect(ends == sorted(set(ends)), "a target's bounds")
     finite = all(isinstance(value, float) and math.isfinite(value) for value in numbers)
     _expect(isinstance(column.name, str) and finite and column.scale > 0.0, "a column")
 

@@ -25,6 +25,8 @@ def fit(
     group: given.Group = None,
     valid_file: given.ValidFile = None,
     min_sigma: given.MinSigma = None,
+    lower: given.Lower = None,
+    upper: given.Upper = None,
     cv: given.Cv = None,
     preset: given.Preset = "default",
     members: given.Members = None,
@@ -95,6 +97,8 @@ def fit(
         group,
         valid_file,
         min_sigma,
+        lower=lower,
+        upper=upper,
         folds=cv,
         command=_command_line(context),
     )

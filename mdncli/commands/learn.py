@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import say, warn
-from mdncli.commands.options import named_columns, smallest_sigmas
+from mdncli.commands.options import bounds_of_targets, named_columns, smallest_sigmas
 from mdncli.commands.progress import stop_on_interrupt, watch
 from mdncli.commands.streams import (
     STANDARD,
@@ -49,6 +49,8 @@ class Request:
     group: str | None = None
     valid_file: str | None = None
     min_sigma: list[str] | None = None
+    lower: list[str] | None = None
+    upper: list[str] | None = None
     folds: int | None = None
     command: str = ""
 
@@ -142,14 +144,15 @@ def _read(request: Request, *, quiet: bool) -> Lesson:
     """Return the rows to learn from and their schema."""
     from mdncli.learning.splits import Examples
     from mdncli.tables.reader import parse_csv
-    from mdncli.tables.schema import learnable
+    from mdncli.tables.schema import learnable, require_inside
 
     content = read_input(request.data)
     table = parse_csv(content, input_name(request.data))
     roles = _roles(request, table)
     x, y = _numbers(table, roles)
     floors = smallest_sigmas(request.min_sigma, roles.targets)
-    schema, kept = learnable(table.source, x, y, roles, min_sigma=floors)
+    bounds = bounds_of_targets(request.lower, request.upper, roles.targets)
+    schema, kept = learnable(table.source, x, y, roles, min_sigma=floors, bounds=bounds)
     groups = table.codes(request.group) if request.group else None
     own_x = own_y = None
     if request.valid_file:
@@ -157,6 +160,7 @@ def _read(request: Request, *, quiet: bool) -> Lesson:
         if not len(own_y):
             raise DataError(f"{request.valid_file}: there are no rows to hold out.")
         own_x = own_x[:, kept]
+        require_inside(request.valid_file, own_y, roles.targets, schema.bounds)
     examples = Examples(x[:, kept], y, groups, own_x, own_y)
     _say_what_was_read(examples, schema, roles, quiet=quiet)
     return Lesson(examples, schema, floors, hashlib.sha256(content).hexdigest())
@@ -199,9 +203,12 @@ def _say_what_was_read(
     for position, target in enumerate(schema.targets):
         values = examples.y[:, position]
         if target.step is not None and not quiet:
+            where = "step/√(2π), unless --min-sigma says otherwise"
+            if target.bounds:
+                where = "of the mixture underneath the bounds; at the median " + where
             say(
                 f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
-                f"{target.min_sigma:.3g} (step/√(2π), unless --min-sigma says otherwise)."
+                f"{target.min_sigma:.3g} ({where})."
             )
         fine = target.step is None or target.step < _FINE * target.scale
         pile = pile_of(values) if fine else None

@@ -68,12 +68,20 @@ def predict(
     component_mean: Annotated[
         bool,
         _option(
-            _POINT, "The mean of the most probable component: y_component_mean.", "--component-mean"
+            _POINT,
+            "The mean of the most probable component, mapped where there are bounds: "
+            "y_component_mean.",
+            "--component-mean",
         ),
     ] = False,
     parameters: Annotated[
         bool,
-        _option(_POINT, "π, μ and σ of every component: pi1 y_mu1 y_sigma1 …", "--parameters"),
+        _option(
+            _POINT,
+            "π, μ and σ of every component: pi1 y_mu1 y_sigma1 …; with --lower or --upper in fit, "
+            "those of the mixture underneath, on the scale of the map.",
+            "--parameters",
+        ),
     ] = False,
     quantiles: Annotated[
         list[str] | None,
@@ -115,7 +123,12 @@ def predict(
         bool, _option(_AT, "With several targets the density of each.", "--marginal")
     ] = False,
     log: Annotated[
-        bool, _option(_AT, "The logarithm of densities and probabilities: y_log_…", "--log")
+        bool,
+        _option(
+            _AT,
+            "The logarithm of densities and probabilities: y_log_…; empty where one is 0.",
+            "--log",
+        ),
     ] = False,
     flag_extrapolation: Annotated[
         bool,

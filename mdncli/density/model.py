@@ -86,15 +86,32 @@ class ConditionalDensity:
         (2,)
         """
         # Here, since SciPy takes a while: drawing samples does without it.
+        from mdncli.density.bounded import BoundedDistribution
         from mdncli.density.distribution import Distribution
 
         x = matrix(rows, self.schema.feature_names)
         components = len(self.networks) * self.architecture.mixtures
         shape = len(x), components, len(self.schema.targets)
+        if self.schema.bounded:
+            bounds = self.schema.bounds
+            return BoundedDistribution.under(bounds, shape, lambda part: self.mixture(x[part]))
         return Distribution.of_rows(shape, lambda part: self.mixture(x[part]))
 
+    def distribution(self, mixture: GaussianMixture) -> "Distribution":
+        """Return the distribution of the targets that has these mixtures underneath."""
+        from mdncli.density.bounded import BoundedDistribution
+        from mdncli.density.distribution import Distribution
+
+        if self.schema.bounded:
+            return BoundedDistribution(mixture, self.schema.bounds)
+        return Distribution(mixture)
+
     def mixture(self, x: Array) -> GaussianMixture:
-        """Return the mixtures that `condition` is about, for x (N, F), finite."""
+        """Return the mixtures that `condition` is about, for x (N, F), finite.
+
+        Of a target with bounds they are on the scale of its map, see `Bounds`; else in the units of
+        the file.
+        """
         rows, targets = len(x), len(self.schema.targets)
         components = len(self.networks) * self.architecture.mixtures
         # Rows last in memory: sums over components are several times faster so.
@@ -126,7 +143,7 @@ class ConditionalDensity:
         standardized = self.schema.standardize_features(x)
         floor = self.schema.sigma_floor
         return [
-            self._in_user_units(
+            self._unstandardized(
                 split_head(network(standardized, precision=np.float32), self.architecture, floor)
             )
             for network in self.networks
@@ -169,7 +186,16 @@ class ConditionalDensity:
 
     def nll(self, x: Array, y: Array) -> Array:
         """Return -log p(y | x), nats, shape (N,), for x (N, F) and y (N, T) as in the file."""
-        return -self.mixture(x).log_prob(y)
+        return -self.log_prob(self.mixture(x), y)
+
+    def log_prob(self, mixture: GaussianMixture, y: Array) -> Array:
+        """Return log p(y), nats, shape (N,), of the targets with these mixtures underneath.
+
+        Args:
+            mixture: N of them.
+            y: (N, T), in the units of the file; where it is at a bound or beyond, -inf.
+        """
+        return mixture.log_prob(self.schema.to_mixture(y)) + self.schema.log_slope(y)
 
     def sample(
         self,
@@ -187,7 +213,8 @@ class ConditionalDensity:
             n: draws for each row.
             rng: the source of randomness.
             temperature: positive; the weights become proportional to pi^(1/temperature).
-            sigma_temperature: zero or more; multiplies every sigma.
+            sigma_temperature: zero or more; multiplies every sigma of the mixture, which for a
+                target with bounds is underneath its map.
 
         Yields:
             Of each draw, those of one row adjacent: its row in x, (D,); the targets in the units of
@@ -201,7 +228,8 @@ class ConditionalDensity:
             for done in range(0, n, _DRAWS_AT_ONCE):
                 y, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
-                yield rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1)
+                y = self.schema.to_target(y.reshape(len(rows), y.shape[2]))
+                yield rows, y, component.reshape(-1)
 
     def mean_nll(self, x: Array, y: Array) -> float:
         """Return the mean of `nll` over rows, in bounded memory; NaN for no rows."""
@@ -217,6 +245,8 @@ class ConditionalDensity:
     def condition_baseline(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian given each row of x, shape (N, F).
 
+        As `mixture` it is underneath the maps of targets with bounds.
+
         Raises:
             ValueError: the model holds none.
         """
@@ -226,10 +256,12 @@ class ConditionalDensity:
         mean = self.baseline.network(standardized)
         sigma = np.broadcast_to(self.baseline.sigma, mean.shape)
         one = GaussianMixture(np.zeros((len(mean), 1)), mean[:, None], sigma[:, None])
-        return self._in_user_units(one)
+        return self._unstandardized(one)
 
     def condition_reference(self, x: Array) -> GaussianMixture:
         """Return the mixture that knows nothing of x, once for each row of x, shape (N, F).
+
+        As `mixture` it is underneath the maps of targets with bounds.
 
         Raises:
             ValueError: the model holds none.
@@ -237,9 +269,9 @@ class ConditionalDensity:
         if self.reference is None:
             raise ValueError("the model has no unconditional mixture")
         rows = [np.repeat(part, len(x), axis=0) for part in self.reference.arrays()]
-        return self._in_user_units(GaussianMixture(*rows))
+        return self._unstandardized(GaussianMixture(*rows))
 
-    def _in_user_units(self, standardized: GaussianMixture) -> GaussianMixture:
+    def _unstandardized(self, standardized: GaussianMixture) -> GaussianMixture:
         location = np.array([column.mean for column in self.schema.targets])
         scale = self.schema.target_scales
         return GaussianMixture(

@@ -51,12 +51,15 @@ def cross_validate(
     goals = np.full(folds, rows / folds)
     held_out = parts(rows, goals, rng, examples.groups)
     roles = Roles(schema.feature_names, schema.target_names)
+    bounds = {target.name: target.bounds for target in schema.targets}
     scores: list[Evaluation] = []
     for number, fold in enumerate(held_out, start=1):
         left = np.setdiff1d(np.arange(rows), fold)
         x, y = examples.x[left], examples.y[left]
         groups = None if examples.groups is None else _renumbered(examples.groups[left])
-        own, kept = learnable(f"fold {number} of --cv", x, y, roles, min_sigma=min_sigma)
+        own, kept = learnable(
+            f"fold {number} of --cv", x, y, roles, min_sigma=min_sigma, bounds=bounds
+        )
         learning = fit(Examples(x[:, kept], y, groups), own, settings, stop=stop)
         density = yield from _called(f"fold {number} ", learning)
         if stop():
