@@ -1,4 +1,5 @@
 import io
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -93,8 +94,8 @@ def test_another_file_of_torch_is_refused() -> None:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(content: bytes) -> None:
-    with pytest.raises(ModelFileError, match="format 4; this mdn reads up to format 3. Upgrade"):
-        checkpoint.load(rewritten(content, format_version=4), "model.pt")
+    with pytest.raises(ModelFileError, match="format 5; this mdn reads up to format 4. Upgrade"):
+        checkpoint.load(rewritten(content, format_version=5), "model.pt")
 
 
 class Code:
@@ -200,6 +201,10 @@ def changed(plain: dict, path: str, value: object) -> dict:
         ("architecture.covariance", "none"),
         ("schema.targets.0.min_sigma", 0.0),
         ("schema.targets.0.step", "small"),
+        ("schema.targets.0.lower", math.inf),
+        ("schema.targets.0.lower", "low"),
+        ("schema.targets.0.lower", 1e9),
+        ("schema.targets.0.upper", -1e9),
         ("schema.features.0.knots", [1.0]),
         ("record.best_epochs", [1, 2]),
         ("record.components", [{"weight": [1.0]}]),

@@ -36,7 +36,7 @@ def draw(scene: Scene) -> Figure:
         label="mean of the most probable",
     )
     label_axes(axes, scene)
-    mapped = f", of {plain(scene.underneath, 40)}" if scene.bounds else ""
+    mapped = f"\nof {plain(scene.underneath, 40)}" if scene.bounds else ""
     axes.set_title(f"means of the components{mapped}")
     legend(axes)
     title(figure, scene)

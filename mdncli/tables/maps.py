@@ -141,7 +141,7 @@ class Bounds:
             return f"log({_less(name, self.lower)})"
         if self.lower is None:
             return f"−log({self.upper:g} − {name})"
-        return f"logit of {name} in {self.lower:g} … {self.upper:g}"
+        return f"logit of {name}, {self.lower:g} to {self.upper:g}"
 
 
 FREE = Bounds()
