@@ -66,7 +66,12 @@ class BoundedDistribution(Distribution):
 
         Shape (N,) or (N, T); the arguments as without bounds.
         """
-        return super().cdf(self._underneath(self._values(values)), upper=upper, log=log)
+        u = self._underneath(self._values(values))
+        found = super().cdf(u, upper=upper, log=log)
+        # The weights may add up to 1 but for rounding.
+        sure = self._without_axis(np.where(upper, -u, u), 1)
+        found = np.where(sure == np.inf, 0.0 if log else 1.0, found)
+        return np.where(sure == -np.inf, -np.inf if log else 0.0, found)
 
     def _moments_of(self, part: GaussianMixture) -> Array:
         """Return the mean and the variance together, (N, 2, T)."""
