@@ -35,16 +35,15 @@ def row(given: BoundedDistribution, at: int, times: int = 1) -> BoundedDistribut
     return BoundedDistribution(GaussianMixture(*parts), given.bounds)
 
 
-def line(
-    mixture: GaussianMixture, at: int, including: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return points that cover a row's mixture closely, the density there, and the cdf."""
+def line(mixture: GaussianMixture, at: int, including: float) -> tuple[np.ndarray, ...]:
+    """Return points that cover a row's mixture closely, the density there, cdf and its rest."""
     pi, mu, sigma = mixture.pi[at], mixture.mu[at, :, 0], mixture.sigma[at, :, 0]
     near = (mu + sigma * np.linspace(-20.0, 20.0, 20001)[:, None]).ravel()
     between = np.linspace(near.min(), near.max(), 400001)
     u = np.unique(np.concatenate([near, between, [including]]))
     z = (u[:, None] - mu) / sigma
-    return u, (pi * stats.norm.pdf(z) / sigma).sum(axis=1), (pi * stats.norm.cdf(z)).sum(axis=1)
+    parts = stats.norm.pdf(z) / sigma, stats.norm.cdf(z), stats.norm.sf(z)
+    return u, *((pi * part).sum(axis=1) for part in parts)
 
 
 # Closed forms: one component is a lognormal or, mapped by the logit, that of scipy.
@@ -88,14 +87,14 @@ def test_moments_and_crps_are_the_integrals(bounds: Bounds, width: float) -> Non
     mean, variance, crps = given.mean(), given.variance(), given.crps(values)
     for at, value in enumerate(values):
         knot = bounds.to_mixture(np.array(value))
-        u, density, reached = line(mixture, at, knot)
+        u, density, reached, left = line(mixture, at, knot)
         y, dy = bounds.to_target(u), np.exp(-bounds.log_slope_at(u))
         first = integrate.trapezoid(density * y, u)
         second = integrate.trapezoid(density * (y - first) ** 2, u)
         np.testing.assert_allclose([mean[at], variance[at]], [first, second], rtol=1e-6)
         below, above = slice(0, u.searchsorted(knot) + 1), slice(u.searchsorted(knot), None)
         score = integrate.trapezoid((reached**2 * dy)[below], u[below])
-        score += integrate.trapezoid(((1.0 - reached) ** 2 * dy)[above], u[above])
+        score += integrate.trapezoid((left**2 * dy)[above], u[above])
         assert score == pytest.approx(crps[at], rel=1e-6)
 
 
