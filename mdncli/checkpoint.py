@@ -185,8 +185,12 @@ def _check_feature(feature: Feature) -> None:
 
 def _check_target(target: Target) -> None:
     positive = [target.min_sigma, 1.0 if target.step is None else target.step]
-    _check_column(target, positive)
+    ends = [end for end in (target.lower, target.upper) if end is not None]
+    _check_column(target, [*positive, *ends])
     _expect(min(positive) > 0.0, "a target's step or smallest sigma")
+    values = np.array([target.lowest, target.median, target.highest])
+    rising = ends == sorted(set(ends))
+    _expect(rising and not target.bounds.outside(values).any(), "a target's bounds")
 
 
 def _check_column(column: Column, more: list[float]) -> None:

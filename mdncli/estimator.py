@@ -20,6 +20,7 @@ from mdncli.errors import MdnError
 from mdncli.learning.splits import Examples
 from mdncli.learning.training import learned
 from mdncli.settings import Activation, Covariance, Device, Mixtures, Noise, Preset, Settings
+from mdncli.tables.maps import bounds_of
 from mdncli.tables.schema import FEWEST_ROWS, Roles, learnable
 
 Array = NDArray[np.float64]
@@ -31,8 +32,9 @@ _SEEDS = 2**31 - 1
 class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A mixture density network (Bishop 1994) that predicts the whole of p(y | x).
 
-    Every parameter but `preset`, `min_sigma` and `random_state` is one of the options of `mdn fit`
-    and of `mdncli.settings.Settings`, by the same name; None leaves it to the preset.
+    Every parameter but `preset`, those of targets and `random_state` is one of the options of
+    `mdn fit` and of `mdncli.settings.Settings`, by the same name; None leaves it to the preset.
+    `min_sigma`, `lower` and `upper` are a number for all targets, or a dictionary by their names.
 
     Attributes:
         model_: the `ConditionalDensity` that was learned.
@@ -71,6 +73,8 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         device: Device | None = None,
         baseline: bool = False,
         min_sigma: float | dict[str, float] | None = None,
+        lower: float | dict[str, float] | None = None,
+        upper: float | dict[str, float] | None = None,
         random_state: Any = 0,
     ) -> None:
         self.mixtures = mixtures
@@ -95,6 +99,8 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         self.device = device
         self.baseline = baseline
         self.min_sigma = min_sigma
+        self.lower = lower
+        self.upper = upper
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's name
@@ -128,14 +134,15 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(_SEEDS)
         given = self.get_params(deep=False)
-        for name in ("preset", "min_sigma", "random_state"):
+        for name in ("preset", "min_sigma", "lower", "upper", "random_state"):
             del given[name]
         given["hidden"] = None if self.hidden is None else tuple(self.hidden)
         settings = Settings.of(self.preset, **given, seed=int(seed))
-        floors = self.min_sigma
-        if floors is not None and not isinstance(floors, dict):
-            floors = dict.fromkeys(roles.targets, float(floors))
-        schema, kept = learnable("the data", x, y, roles, min_sigma=floors)
+        floors, lower, upper = (
+            _by_target(each, roles.targets) for each in (self.min_sigma, self.lower, self.upper)
+        )
+        bounds = bounds_of(lower, upper)
+        schema, kept = learnable("the data", x, y, roles, min_sigma=floors, bounds=bounds)
         self._kept = kept
         return learned(Examples(x[:, kept], y), schema, settings)
 
@@ -182,6 +189,13 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         # `score` is a log-likelihood, not R^2.
         tags.regressor_tags.poor_score = True
         return tags
+
+
+def _by_target(value: float | dict[str, float] | None, targets: list[str]) -> dict[str, float]:
+    """Return a parameter that is a number for all targets, or one for each, by name."""
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else dict.fromkeys(targets, float(value))
 
 
 def _new_names(targets: int, taken: list[str]) -> list[str]:

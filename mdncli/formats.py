@@ -60,11 +60,13 @@ def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_version_3(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 4 would hold: features that are all numbers without gaps, no weights."""
+    """Return what version 4 would hold: numbers without gaps, targets without bounds, no weights."""
     features = [
         {**column, "kind": "number", "gaps": False} for column in plain["schema"]["features"]
     ]
-    return {**plain, "schema": {**plain["schema"], "features": features, "weight": None}}
+    unbounded = {"lower": None, "upper": None}
+    targets = [{**column, **unbounded} for column in plain["schema"]["targets"]]
+    return {**plain, "schema": {"features": features, "targets": targets, "weight": None}}
 
 
 # From each version to the next.

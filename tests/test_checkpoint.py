@@ -1,4 +1,5 @@
 import io
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -200,6 +201,10 @@ def changed(plain: dict, path: str, value: object) -> dict:
         ("architecture.covariance", "none"),
         ("schema.targets.0.min_sigma", 0.0),
         ("schema.targets.0.step", "small"),
+        ("schema.targets.0.lower", math.inf),
+        ("schema.targets.0.lower", "low"),
+        ("schema.targets.0.lower", 1e9),
+        ("schema.targets.0.upper", -1e9),
         ("schema.features.0.knots", [1.0]),
         ("record.best_epochs", [1, 2]),
         ("record.components", [{"weight": [1.0]}]),

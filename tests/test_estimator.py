@@ -67,7 +67,7 @@ def test_it_is_a_regressor_whose_score_is_no_r_squared() -> None:
 def test_parameters_are_the_settings_by_the_same_names() -> None:
     given = set(inspect.signature(MixtureDensityRegressor.__init__).parameters) - {"self"}
     settings = set(Settings.__dataclass_fields__)
-    assert given - settings == {"preset", "min_sigma", "random_state"}
+    assert given - settings == {"preset", "min_sigma", "lower", "upper", "random_state"}
     assert settings - given == {"seed"}
     assert quick().get_params()["random_state"] == 0
 

@@ -82,7 +82,8 @@ def evaluate(
 
     NLL in nats a row, CRPS and RMSE in the target's units: smaller is better. Skill is how many
     nats lower the NLL is than that of a mixture that knows nothing of x. The PIT of right densities
-    is uniform.
+    is uniform. There is no NLL (null in JSON, an empty cell in --per-row) where a target is at or
+    beyond a bound of the model.
 
     Example: mdn evaluate model.pt test.csv
 
@@ -163,7 +164,9 @@ def _write_rows(
         whole[used] = values
         return whole
 
-    scores = {"nll": everywhere(result.by_row.nll)}
+    # An infinite one is no number that a table can hold.
+    nll = np.where(np.isfinite(result.by_row.nll), result.by_row.nll, math.nan)
+    scores = {"nll": everywhere(nll)}
     for position, target in enumerate(result.targets):
         for name in ("crps", "error", "pit"):
             values = getattr(result.by_row, name)[:, position]
@@ -186,7 +189,7 @@ def tell(result: "Evaluation") -> None:
     for name in result.targets:
         table.add_column(quoted(name), justify="right")
     table.add_row("rows", str(result.rows))
-    table.add_row("NLL, nats a row", f"{result.nll:.4f}")
+    table.add_row("NLL, nats a row", "none" if result.rows_beyond_bounds else f"{result.nll:.4f}")
     skills = {
         "without x": result.skill_unconditional,
         "least squares": result.skill_baseline,
@@ -214,6 +217,11 @@ def _say_of_steps(density: "ConditionalDensity") -> None:
 
 
 def _warn(result: "Evaluation") -> None:
+    if result.rows_beyond_bounds:
+        warn(
+            f"in {result.rows_beyond_bounds} of {result.rows} rows the target is at a bound of the "
+            "model or beyond it, where its density is 0: there is no NLL."
+        )
     if result.nll < result.resolution:
         warn(
             f"an NLL of {result.nll:.4f} claims more than was recorded: steps as fine as the "

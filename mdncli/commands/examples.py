@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mdncli.commands.console import error_console, say, warn
-from mdncli.commands.options import date_formats, named_columns, smallest_sigmas
+from mdncli.commands.options import bounds_of_targets, date_formats, named_columns, smallest_sigmas
 from mdncli.commands.request import Request
 from mdncli.commands.rows import weights_of
 from mdncli.commands.streams import input_name, read_input
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mdncli.density.network import Array
     from mdncli.learning.splits import Examples
     from mdncli.tables.kinds import Asked, FeatureColumn
+    from mdncli.tables.maps import Bounds
     from mdncli.tables.schema import Roles, Schema
     from mdncli.tables.table import Fault, Table
 
@@ -67,9 +68,12 @@ def read_lesson(request: Request, *, quiet: bool) -> Lesson:
         warn(f"{quoted(name)} is left out: it {why}.")
     if not columns:
         raise DataError(f"{table.source}: no feature is left beside the target.")
-    rows = _Rows(table, columns, roles, skip=request.skip_bad_rows)
     floors = smallest_sigmas(request.min_sigma, roles.targets)
-    schema, kept = learnable(table.source, rows.x, rows.y, roles, columns=columns, min_sigma=floors)
+    bounds = bounds_of_targets(request.lower, request.upper, roles.targets)
+    rows = _Rows(table, columns, roles, bounds, skip=request.skip_bad_rows)
+    schema, kept = learnable(
+        table.source, rows.x, rows.y, roles, columns=columns, min_sigma=floors, bounds=bounds
+    )
     examples = rows.examples(request.group, kept)
     if request.valid_file:
         examples = replace(examples, own=_own(request, schema))
@@ -84,15 +88,24 @@ class _Rows:
     """The rows of a table that can be learned from, and how many cannot."""
 
     def __init__(
-        self, table: "Table", columns: "list[FeatureColumn]", roles: "Roles", *, skip: bool
+        self,
+        table: "Table",
+        columns: "list[FeatureColumn]",
+        roles: "Roles",
+        bounds: "dict[str, Bounds]",
+        *,
+        skip: bool,
     ) -> None:
-        from mdncli.tables.encoding import encoded, encoded_numbers
+        from mdncli.tables.encoding import encoded, encoded_numbers, outside_bounds
+        from mdncli.tables.maps import FREE
 
         self._table = table
         features = encoded(table, columns)
         targets, no_target = encoded_numbers(table, roles.targets)
         weights, faults = _weights(table, roles.weight)
-        faults = [*features.faults, *targets.faults, *faults]
+        limits = [bounds.get(name, FREE) for name in roles.targets]
+        beyond = outside_bounds(targets.values, roles.targets, limits)
+        faults = [*features.faults, *targets.faults, *faults, *beyond]
         bad = features.bad() | targets.bad()
         for _, places, _ in faults:
             bad[places] = True
@@ -151,7 +164,7 @@ def _weights(table: "Table", name: str | None) -> tuple["Array", "list[Fault]"]:
 def _own(request: Request, schema: "Schema") -> "Examples":
     """Return the rows of `--valid-file`, their columns as the schema has them."""
     from mdncli.learning.splits import Examples, mean_one
-    from mdncli.tables.encoding import encoded_features, encoded_numbers
+    from mdncli.tables.encoding import encoded_features, encoded_numbers, outside_bounds
     from mdncli.tables.reader import read_table
 
     assert request.valid_file
@@ -160,7 +173,8 @@ def _own(request: Request, schema: "Schema") -> "Examples":
     features = encoded_features(table, schema.features)
     targets, no_target = encoded_numbers(table, schema.target_names)
     weights, faults = _weights(table, schema.weight)
-    faults = [*features.faults, *targets.faults, *faults]
+    beyond = outside_bounds(targets.values, schema.target_names, schema.bounds)
+    faults = [*features.faults, *targets.faults, *faults, *beyond]
     if faults:
         raise DataError(table.complaint(faults, "Correct them, or leave the rows out."))
     used = ~no_target & (weights > 0.0)
@@ -208,9 +222,12 @@ def _say_what_was_read(examples: "Examples", schema: "Schema", *, quiet: bool) -
     for position, target in enumerate(schema.targets):
         values = examples.y[:, position]
         if target.step is not None and not quiet:
+            where = "step/√(2π), unless --min-sigma says otherwise"
+            if target.bounds:
+                where = "of the mixture underneath the bounds; at the median " + where
             say(
                 f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
-                f"{target.min_sigma:.3g} (step/√(2π), unless --min-sigma says otherwise)."
+                f"{target.min_sigma:.3g} ({where})."
             )
         _warn_of_target(target.name, target.step, target.scale, values)
     _warn_of_near_targets(examples, schema)

@@ -98,9 +98,24 @@ MinSigma = Annotated[
     _option(
         _COLUMNS,
         "The smallest σ, in the target's units; a=0.1,b=2 for several. By default step/√(2π) "
-        "for a target recorded in steps, else 1e-4 of its standard deviation.",
+        "for a target recorded in steps, else 1e-4 of its standard deviation. With --lower or "
+        "--upper so at the median.",
         metavar="SIGMA",
     ),
+]
+Lower = Annotated[
+    list[str] | None,
+    _option(
+        _COLUMNS,
+        "What the target stays above; a=0,b=2 for several. The mixture is then of log(y − A), with "
+        "--upper of the logit between both: π, μ and σ describe that mixture, every other answer "
+        "is in the target's units.",
+        metavar="A",
+    ),
+]
+Upper = Annotated[
+    list[str] | None,
+    _option(_COLUMNS, "What the target stays below; a=1,b=9 for several.", metavar="B"),
 ]
 Cv = Annotated[
     int | None,

@@ -101,14 +101,19 @@ def _settings(settings: dict[str, Any]) -> str:
 
 
 def _columns(density: "ConditionalDensity") -> "Table":
-    table = _new_table("column", "role", "lowest", "median", "highest", "step", "smallest σ")
+    titles = ["column", "role", "lowest", "median", "highest", "step", "smallest σ"]
+    bounded = density.schema.bounded
+    table = _new_table(*titles, *(("above", "below") if bounded else ()))
     for feature in density.schema.features:
         table.add_row(quoted(feature.name), "feature", *_range(feature), "", "")
     for target in density.schema.targets:
         step = "continuous" if target.step is None else f"{target.step:g}"
-        table.add_row(
-            quoted(target.name), "target", *_range(target), step, f"{target.min_sigma:.3g}"
-        )
+        ends = ["" if end is None else f"{end:g}" for end in (target.lower, target.upper)]
+        floor = f"{target.min_sigma:.3g}"
+        if target.bounds:
+            floor += f" of {harmless(target.bounds.scale_name(target.name))}"
+        cells = [quoted(target.name), "target", *_range(target), step, floor]
+        table.add_row(*cells, *(ends if bounded else ()))
     return table
 
 

@@ -1,13 +1,16 @@
 """Options that several commands share, each declared once, and how their texts are read."""
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mdncli.errors import DataError, UsageError
 from mdncli.settings import Mixtures, Noise
 from mdncli.words import listed, nearest, quoted
+
+if TYPE_CHECKING:
+    from mdncli.tables.maps import Bounds
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no tables; warnings and errors stay.")
@@ -169,6 +172,21 @@ def smallest_sigmas(texts: list[str] | None, targets: list[str]) -> dict[str, fl
         if not value > 0.0:
             raise UsageError(f"--min-sigma of {quoted(name)} is {value:g}: it must be positive.")
     return values
+
+
+def bounds_of_targets(
+    lower: list[str] | None, upper: list[str] | None, targets: list[str]
+) -> "dict[str, Bounds]":
+    """Return the bounds of each target that `--lower` or `--upper` names.
+
+    Raises:
+        UsageError: a lower one is not less than the upper one, or a text has another form.
+    """
+    from mdncli.tables.maps import bounds_of
+
+    return bounds_of(
+        numbers_of_targets("--lower", lower, targets), numbers_of_targets("--upper", upper, targets)
+    )
 
 
 def limits(texts: list[str] | None, names: tuple[str, ...]) -> dict[str, float]:

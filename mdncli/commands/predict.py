@@ -72,12 +72,20 @@ def predict(
     component_mean: Annotated[
         bool,
         _option(
-            _POINT, "The mean of the most probable component: y_component_mean.", "--component-mean"
+            _POINT,
+            "The mean of the most probable component, mapped where there are bounds: "
+            "y_component_mean.",
+            "--component-mean",
         ),
     ] = False,
     parameters: Annotated[
         bool,
-        _option(_POINT, "π, μ and σ of every component: pi1 y_mu1 y_sigma1 …", "--parameters"),
+        _option(
+            _POINT,
+            "π, μ and σ of every component: pi1 y_mu1 y_sigma1 …; with --lower or --upper in fit, "
+            "those of the mixture underneath, on the scale of the map.",
+            "--parameters",
+        ),
     ] = False,
     correlation: Annotated[
         bool,
@@ -123,7 +131,12 @@ def predict(
         bool, _option(_AT, "With several targets the density of each.", "--marginal")
     ] = False,
     log: Annotated[
-        bool, _option(_AT, "The logarithm of densities and probabilities: y_log_…", "--log")
+        bool,
+        _option(
+            _AT,
+            "The logarithm of densities and probabilities: y_log_…; empty where one is 0.",
+            "--log",
+        ),
     ] = False,
     given: GivenTargets = None,
     flag_extrapolation: Annotated[
@@ -255,7 +268,7 @@ class _Answers:
         # A bad row's answers are blanked: any value will do to ask about it.
         usable = np.where(bad[:, None], [target.median for target in schema.targets], y)
         known = self._known.values(usable, schema.target_names)
-        given = self._density.distribution(x, known)
+        given = self._density.at_rows(x, known)
         y = y[:, [schema.target_names.index(name) for name in left]]
         columns, had_joined = self._questions.answer(given, left, y)
         self.joined += had_joined

@@ -20,6 +20,8 @@ class Request:
     group: str | None = None
     valid_file: str | None = None
     min_sigma: list[str] | None = None
+    lower: list[str] | None = None
+    upper: list[str] | None = None
     folds: int | None = None
     dialect: Dialect = field(default_factory=Dialect)
     skip_bad_rows: bool = False

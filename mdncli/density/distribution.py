@@ -14,6 +14,7 @@ from mdncli.density.pieces import by_pieces
 from mdncli.density.quantiles import quantiles
 from mdncli.density.regions import highest_density_regions
 from mdncli.density.univariate import Univariate
+from mdncli.tables.maps import FREE, Bounds
 
 Array = NDArray[np.float64]
 
@@ -121,12 +122,10 @@ class Distribution:
     @cached_property
     def _moments(self) -> Array:
         """The mean and the variance together, (N, 2, T): most who ask for one ask for both."""
+        return self._pieces(lambda part: self._moments_of(self._part(part)))
 
-        def of_both(part: slice) -> Array:
-            mixture = self._part(part)
-            return np.stack([mixture.mean(), mixture.variance()], axis=1)
-
-        return self._pieces(of_both)
+    def _moments_of(self, part: GaussianMixture) -> Array:
+        return np.stack([part.mean(), part.variance()], axis=1)
 
     def correlation(self) -> Array:
         """Return the correlation matrices of the targets, shape (N, T, T)."""
@@ -191,10 +190,7 @@ class Distribution:
         Raises:
             ValueError: the coverage is not between 0 and 1.
         """
-        regions = [
-            self._regions(Univariate.marginal(self.mixture, target), coverage)
-            for target in range(self._targets)
-        ]
+        regions = [self._regions(target, coverage) for target in range(self._targets)]
         most = max(region.shape[1] for region in regions)
         whole = np.full((len(self), self._targets, most, 2), np.nan)
         for target, region in enumerate(regions):
@@ -263,12 +259,13 @@ class Distribution:
         terms = _SEARCHED_AT_ONCE if searched else _TERMS_AT_ONCE
         return self._without_axis(self._pieces(of_all, terms), 1)
 
-    def _regions(self, mixture: Univariate, coverage: float) -> Array:
+    def _regions(self, target: int, coverage: float, bounds: Bounds = FREE) -> Array:
+        mixture = Univariate.marginal(self.mixture, target)
         at_once = self._rows_at_once(_SEARCHED_AT_ONCE)
         starts = range(0, max(1, len(self)), at_once)
         parts: Sequence[Array] = [
             highest_density_regions(
-                mixture.rows(np.arange(at, min(at + at_once, len(self)))), coverage
+                mixture.rows(np.arange(at, min(at + at_once, len(self)))), coverage, bounds
             )
             for at in starts
         ]

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kstest, kstwobign
 
-from mdncli.density import scores
 from mdncli.density.distribution import Distribution
-from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import ConditionalDensity
 
 Array = NDArray[np.float64]
@@ -25,7 +23,7 @@ class RowScores:
     """The scores of N rows, in the units of the file.
 
     Attributes:
-        nll: -log p(y | x) of all targets together, nats, (N,).
+        nll: -log p(y | x) of all targets together, nats, (N,); inf where the density is 0.
         crps: (N, T).
         error: the mean less the value, (N, T).
         pit: (N, T), randomized within the step of a target recorded in steps.
@@ -51,7 +49,9 @@ class Evaluation:
     Attributes:
         targets: their names.
         rows: N.
-        nll: mean, nats a row, the joint density of all targets.
+        rows_beyond_bounds: those with a target at a bound of the model or beyond it, where the
+            density is 0.
+        nll: mean, nats a row, the joint density of all targets; infinite where there are such.
         resolution: the NLL that values recorded in such steps allow at best; NaN if continuous.
         crps: mean, in the units of each target (Grimit et al. 2006).
         rmse: root of the mean squared error of the mean.
@@ -76,12 +76,14 @@ class Evaluation:
     pit_ks_p: Array
     skill_unconditional: float
     skill_baseline: float
+    rows_beyond_bounds: int
     by_row: RowScores
 
     def to_plain(self) -> dict[str, Any]:
         """Return the scores as plain values; with several targets, an object by their names."""
         return {
             "rows": self.rows,
+            "rows_beyond_bounds": self.rows_beyond_bounds,
             "nll": self.nll,
             "resolution": self.resolution,
             "crps": self._plain(self.crps),
@@ -128,7 +130,11 @@ def evaluate(
     def mean(values: Array) -> Array:
         return np.asarray(np.average(values, axis=0, weights=weights))
 
-    nll = float(mean(by_row.nll))
+    nll, beyond = float(mean(by_row.nll)), int(model.schema.outside(y).sum())
+    skills = [math.nan, math.nan]
+    if not beyond:
+        others = by_row.nll_unconditional, by_row.nll_baseline
+        skills = [float(mean(other)) - nll for other in others]
     return Evaluation(
         targets=model.schema.target_names,
         rows=len(y),
@@ -140,8 +146,9 @@ def evaluate(
         width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
         pit_ks=np.array([distance for distance, _ in tests]),
         pit_ks_p=np.array([chance for _, chance in tests]),
-        skill_unconditional=float(mean(by_row.nll_unconditional)) - nll,
-        skill_baseline=float(mean(by_row.nll_baseline)) - nll,
+        skill_unconditional=skills[0],
+        skill_baseline=skills[1],
+        rows_beyond_bounds=beyond,
         by_row=by_row,
     )
 
@@ -149,29 +156,28 @@ def evaluate(
 def _row_scores(
     model: ConditionalDensity, x: Array, y: Array, rng: np.random.Generator
 ) -> RowScores:
-    mixture = model.mixture(x)
-    answer = Distribution(mixture)
+    answer = model.distribution(model.mixture(x))
     tails = [0.5 * (1.0 + sign * level) for level in LEVELS for sign in (-1.0, 1.0)]
     ends = answer.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
     nothing = np.full(len(y), math.nan)
     return RowScores(
         nll=-answer.log_prob(y),
         crps=answer.crps(y).reshape(y.shape),
-        error=mixture.mean() - y,
-        pit=pit(mixture, y, [target.step for target in model.schema.targets], rng),
-        reached=scores.cdf(mixture, y),
+        error=answer.mean().reshape(y.shape) - y,
+        pit=pit(answer, y, [target.step for target in model.schema.targets], rng),
+        reached=answer.cdf(y).reshape(y.shape),
         width=ends[..., 1] - ends[..., 0],
         nll_unconditional=(
-            nothing if model.reference is None else -model.condition_reference(x).log_prob(y)
+            nothing if model.reference is None else -model.log_prob(model.condition_reference(x), y)
         ),
         nll_baseline=(
-            nothing if model.baseline is None else -model.condition_baseline(x).log_prob(y)
+            nothing if model.baseline is None else -model.log_prob(model.condition_baseline(x), y)
         ),
     )
 
 
 def pit(
-    mixture: GaussianMixture, y: Array, steps: list[float | None], rng: np.random.Generator
+    answer: Distribution, y: Array, steps: list[float | None], rng: np.random.Generator
 ) -> Array:
     """Return the probability integral transform F(y | x) of each target, shape (N, T).
 
@@ -180,10 +186,11 @@ def pit(
     (Czado, Gneiting and Held 2009, section 2.1)
     """
     half = np.array([0.0 if step is None else 0.5 * step for step in steps])
-    low = scores.cdf(mixture, y - half)
+    low = answer.cdf(y - half).reshape(y.shape)
     if not half.any():
         return low
-    drawn: Array = low + rng.random(y.shape) * (scores.cdf(mixture, y + half) - low)
+    high = answer.cdf(y + half).reshape(y.shape)
+    drawn: Array = low + rng.random(y.shape) * (high - low)
     return drawn
 
 

@@ -91,20 +91,41 @@ class ConditionalDensity:
         >>> load("model.pt").condition([[2.5], [3.0]]).mean().shape
         (2,)
         """
-        return self.distribution(feature_matrix(rows, self.schema.features), given)
+        return self.at_rows(feature_matrix(rows, self.schema.features), given)
 
-    def distribution(self, x: Array, given: Mapping[str, Any] | None = None) -> "Distribution":
+    def at_rows(self, x: Array, given: Mapping[str, Any] | None = None) -> "Distribution":
         """Return what `condition` does, for rows as `Schema.inputs` takes them, (N, F)."""
         # Here, since SciPy takes a while: drawing samples does without it.
+        from mdncli.density.bounded import BoundedDistribution
         from mdncli.density.distribution import Distribution
 
         known = Known.of(self.schema, given or {}, len(x))
         components = len(self.networks) * self.architecture.mixtures
         shape = len(x), components, len(self.schema.targets) - len(known.positions)
-        return Distribution.of_rows(shape, lambda part: known.narrowed(self.mixture(x[part]), part))
+
+        def mixture_of(part: slice) -> GaussianMixture:
+            return known.narrowed(self.mixture(x[part]), part)
+
+        bounds = tuple(self.schema.bounds[position] for position in known.rest)
+        if any(bounds):
+            return BoundedDistribution.under(bounds, shape, mixture_of)
+        return Distribution.of_rows(shape, mixture_of)
+
+    def distribution(self, mixture: GaussianMixture) -> "Distribution":
+        """Return the distribution of the targets that has these mixtures underneath."""
+        from mdncli.density.bounded import BoundedDistribution
+        from mdncli.density.distribution import Distribution
+
+        if self.schema.bounded:
+            return BoundedDistribution(mixture, self.schema.bounds)
+        return Distribution(mixture)
 
     def mixture(self, x: Array) -> GaussianMixture:
-        """Return the mixtures that `distribution` is about, for x (N, F)."""
+        """Return the mixtures that `at_rows` is about, for x (N, F).
+
+        Of a target with bounds they are on the scale of its map, see `Bounds`; else in the units of
+        the file.
+        """
         rows, targets = len(x), len(self.schema.targets)
         components = len(self.networks) * self.architecture.mixtures
         shapes = [(components,), (components, targets), (components, targets)]
@@ -134,7 +155,7 @@ class ConditionalDensity:
         inputs = self.schema.inputs(x)
         floor = self.schema.sigma_floor
         return [
-            self._in_user_units(
+            self._unstandardized(
                 split_head(network(inputs, precision=np.float32), self.architecture, floor)
             )
             for network in self.networks
@@ -178,7 +199,16 @@ class ConditionalDensity:
 
     def nll(self, x: Array, y: Array) -> Array:
         """Return -log p(y | x), nats, shape (N,), for x (N, F) and y (N, T) as in the file."""
-        return -self.mixture(x).log_prob(y)
+        return -self.log_prob(self.mixture(x), y)
+
+    def log_prob(self, mixture: GaussianMixture, y: Array) -> Array:
+        """Return log p(y), nats, shape (N,), of the targets with these mixtures underneath.
+
+        Args:
+            mixture: N of them.
+            y: (N, T), in the units of the file; where it is at a bound or beyond, -inf.
+        """
+        return mixture.log_prob(self.schema.to_mixture(y)) + self.schema.log_slope(y)
 
     def sample(
         self,
@@ -197,7 +227,8 @@ class ConditionalDensity:
             n: draws for each row.
             rng: the source of randomness.
             temperature: positive; the weights become proportional to pi^(1/temperature).
-            sigma_temperature: zero or more; multiplies every sigma.
+            sigma_temperature: zero or more; multiplies every sigma of the mixture, which for a
+                target with bounds is underneath its map.
             given: as `condition` takes it; the other targets are drawn, these keep their values.
 
         Yields:
@@ -215,7 +246,8 @@ class ConditionalDensity:
                 drawn, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
                 y = known.completed(drawn, part)
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
-                yield rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1)
+                y = self.schema.to_target(y.reshape(len(rows), y.shape[2]))
+                yield rows, y, component.reshape(-1)
 
     def mean_nll(self, x: Array, y: Array, weights: Array | None = None) -> float:
         """Return the mean of `nll` over rows, in bounded memory; NaN for no rows.
@@ -234,6 +266,8 @@ class ConditionalDensity:
     def condition_baseline(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian given each row of x, shape (N, F).
 
+        As `mixture` it is underneath the maps of targets with bounds.
+
         Raises:
             ValueError: the model holds none.
         """
@@ -243,10 +277,12 @@ class ConditionalDensity:
         mean = self.baseline.network(inputs)
         sigma = np.broadcast_to(self.baseline.sigma, mean.shape)
         one = GaussianMixture(np.zeros((len(mean), 1)), mean[:, None], sigma[:, None])
-        return self._in_user_units(one)
+        return self._unstandardized(one)
 
     def condition_reference(self, x: Array) -> GaussianMixture:
         """Return the mixture that knows nothing of x, once for each row of x, shape (N, F).
+
+        As `mixture` it is underneath the maps of targets with bounds.
 
         Raises:
             ValueError: the model holds none.
@@ -254,9 +290,9 @@ class ConditionalDensity:
         if self.reference is None:
             raise ValueError("the model has no unconditional mixture")
         rows = [np.repeat(part, len(x), axis=0) for part in self.reference.arrays()]
-        return self._in_user_units(GaussianMixture(*rows))
+        return self._unstandardized(GaussianMixture(*rows))
 
-    def _in_user_units(self, standardized: GaussianMixture) -> GaussianMixture:
+    def _unstandardized(self, standardized: GaussianMixture) -> GaussianMixture:
         location = np.array([column.mean for column in self.schema.targets])
         scale = self.schema.target_scales
         mu, sigma = standardized.mu * scale + location, standardized.sigma * scale

@@ -36,7 +36,7 @@ class Questions:
         cdf: likewise, of each target on its own.
         exceed: by target, the value v of P(y > v).
         at: by target, the value at which density and cdf are asked; none for the row's own.
-        log: the logarithms of density, cdf and the chance to exceed.
+        log: the logarithms of density, cdf and the chance to exceed; NaN for those of 0.
         parameters: pi, mu, sigma and, where there are any, correlations of every component.
 
     Raises:
@@ -136,16 +136,22 @@ class Questions:
         asked = [name for name in targets if not self.at or name in self.at]
         if self.density and (self.marginal or len(targets) == 1):
             log_density = answers.given.log_prob(points, marginal=True)
-            answers.add(f"{log}density", log_density if self.log else np.exp(log_density), asked)
+            density = log_density if self.log else np.exp(log_density)
+            answers.add(f"{log}density", self._finite(density), asked)
         elif self.density:
             log_density = answers.given.log_prob(points)
-            answers.put(f"{log}density", log_density if self.log else np.exp(log_density))
+            density = log_density if self.log else np.exp(log_density)
+            answers.put(f"{log}density", self._finite(density))
         if self.cdf:
-            answers.add(f"{log}cdf", answers.given.cdf(points, log=self.log), asked)
+            answers.add(f"{log}cdf", self._finite(answers.given.cdf(points, log=self.log)), asked)
         if self.exceed:
             values = [self.exceed.get(name, np.nan) for name in targets]
             tails = answers.given.cdf(np.broadcast_to(values, y.shape), upper=True, log=self.log)
-            answers.add(f"{log}exceed", tails, list(self.exceed))
+            answers.add(f"{log}exceed", self._finite(tails), list(self.exceed))
+
+    def _finite(self, values: Array) -> Array:
+        """Return logarithms with NaN for those of 0, which a target with bounds may have."""
+        return np.where(np.isneginf(values), np.nan, values) if self.log else values
 
 
 class _Answers:

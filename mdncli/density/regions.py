@@ -1,5 +1,7 @@
 """Highest-density regions: the smallest set that holds a given probability (Hyndman 1996)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -8,8 +10,10 @@ from mdncli.density.mixture import LOG_2PI
 from mdncli.density.modes import critical_points
 from mdncli.density.roots import Mask, bracketed_zeros
 from mdncli.density.univariate import Univariate
+from mdncli.tables.maps import FREE, Bounds
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 _CLOSE = 1e-12
 # Of the log density at a border, in nats.
@@ -17,7 +21,28 @@ _ON_LEVEL = 1e-13
 _LAST_STEPS = 3
 
 
-def highest_density_regions(mixture: Univariate, mass: float) -> Array:
+@dataclass(frozen=True)
+class _Profile:
+    """N densities on the mixture's scale: where probability lies, and how high the target's is.
+
+    Without bounds both are one mixture.
+    """
+
+    masses: Univariate
+    heights: Univariate
+
+    def rows(self, chosen: Rows | Mask) -> "_Profile":
+        """Return those at these positions, in their order."""
+        masses = self.masses.rows(chosen)
+        one = self.heights is self.masses
+        return _Profile(masses, masses if one else self.heights.rows(chosen))
+
+    def log_mass(self, u: Array, log_height: Array) -> Array:
+        """Return the log density of the mixture at u (N,), given the log height there."""
+        return log_height if self.heights is self.masses else self.masses.log_density(u)
+
+
+def highest_density_regions(mixture: Univariate, mass: float, bounds: Bounds = FREE) -> Array:
     """Return the intervals where each density is above the level that leaves `mass` above it.
 
     The density rises and falls between its critical points, so for a level each such stretch holds
@@ -26,10 +51,11 @@ def highest_density_regions(mixture: Univariate, mass: float) -> Array:
     Args:
         mixture: N of them.
         mass: above 0 and below 1.
+        bounds: of the target; the density compared is then the target's, not the mixture's.
 
     Returns:
-        Shape (N, I, 2): low and high ends of the intervals, in rising order; a row of fewer than I
-        ends with NaN.
+        Shape (N, I, 2): low and high ends of the intervals, in rising order and on the mixture's
+        scale; a row of fewer than I ends with NaN.
 
     Raises:
         ValueError: the mass is not between 0 and 1.
@@ -39,12 +65,13 @@ def highest_density_regions(mixture: Univariate, mass: float) -> Array:
     if not mixture.mu.shape[1]:
         return np.empty((0, 1, 2))
     mixture = mixture.resolved()
-    points = critical_points(mixture)
-    heights = _heights(mixture, points)
+    profile = _Profile(mixture, mixture.heights(bounds))
+    points = critical_points(profile.heights)
+    heights = _heights(profile.heights, points)
     highest = np.nanmax(heights, axis=1)
     # The latter where floats are so far apart that they miss the height of the peak.
-    lowest = np.minimum(_below_level(mixture, mass), highest - 1.0)
-    stretches = _Stretches.of(mixture, points, heights, lowest - 1.0)
+    lowest = np.minimum(_below_level(mixture, mass, bounds), highest - 1.0)
+    stretches = _Stretches.of(profile, points, heights, lowest - 1.0)
     excess = _Excess(stretches, mass)
     level = bracketed_zeros(excess, lowest, highest, lowest)
     return _packed(stretches.settled(stretches.borders(level), mass))
@@ -76,11 +103,11 @@ class _Stretches:
     Of each the ends, (N, S), and the log densities there; NaN where a row has fewer.
     """
 
-    def __init__(self, mixture: Univariate, ends: list[Array], heights: list[Array]) -> None:
-        self.mixture, self._ends, self._heights = mixture, ends, heights
+    def __init__(self, profile: _Profile, ends: list[Array], heights: list[Array]) -> None:
+        self.profile, self._ends, self._heights = profile, ends, heights
 
     @classmethod
-    def of(cls, mixture: Univariate, points: Array, heights: Array, level: Array) -> "_Stretches":
+    def of(cls, profile: _Profile, points: Array, heights: Array, level: Array) -> "_Stretches":
         """Return them from the critical points and the log densities there, (N, S - 1).
 
         They go out to where p is below a level.
@@ -89,13 +116,13 @@ class _Stretches:
         # Else, where a peak is flat, rounding could leave a region without a beginning or an end.
         dips[:] = np.minimum(dips, np.minimum(peaks[:, :-1], peaks[:, 1:]))
         nowhere = np.full(len(points), -np.inf)
-        ends = _framed(points, *_outermost(mixture, level))
-        return cls(mixture, ends, _framed(heights, nowhere, nowhere))
+        ends = _framed(points, *_outermost(profile.heights, level))
+        return cls(profile, ends, _framed(heights, nowhere, nowhere))
 
     def rows(self, chosen: Mask) -> "_Stretches":
         """Return those of the chosen rows."""
         ends, heights = ([each[chosen] for each in pair] for pair in (self._ends, self._heights))
-        return _Stretches(self.mixture.rows(chosen), ends, heights)
+        return _Stretches(self.profile.rows(chosen), ends, heights)
 
     def borders(self, level: Array, near: Array | None = None) -> Array:
         """Return where each stretch meets its density's level, (N, S), NaN where it does not.
@@ -113,7 +140,7 @@ class _Stretches:
             before = near[row, stretch]
             start = np.where((before > since) & (before < to), before, start)
         borders = np.full(low.shape, np.nan)
-        crossing = _Crossing(self.mixture.rows(row), level[row], stretch % 2 == 0)
+        crossing = _Crossing(self.profile.heights.rows(row), level[row], stretch % 2 == 0)
         borders[row, stretch] = bracketed_zeros(crossing, since, to, start)
         return borders
 
@@ -126,9 +153,9 @@ class _Stretches:
         row, stretch = np.nonzero(~np.isnan(borders))
         since, to = (each[row, stretch] for each in self._ends)
         outwards = np.where(stretch % 2 == 0, -1.0, 1.0)
-        part, borders = self.mixture.rows(row), borders.copy()
+        part, borders = self.profile.heights.rows(row), borders.copy()
         for _ in range(_LAST_STEPS):
-            held, loss = _held(self.mixture, borders)
+            held, loss = _held(self.profile, borders)
             y = borders[row, stretch]
             slope = np.abs(part.log_density_and_slopes(y)[1])
             with np.errstate(all="ignore"):
@@ -168,7 +195,7 @@ class _Excess:
     def ask(self, level: Array) -> tuple[Array, Array, Mask]:
         """Return the mass that is missing, Newton's step, and which levels are found."""
         self._borders = self._stretches.borders(level, self._borders)
-        held, loss = _held(self._stretches.mixture, self._borders)
+        held, loss = _held(self._stretches.profile, self._borders)
         missing = self._mass - held
         with np.errstate(all="ignore"):
             change = -missing / loss
@@ -181,19 +208,19 @@ class _Excess:
             self._borders = self._borders[chosen]
 
 
-def _held(mixture: Univariate, borders: Array) -> tuple[Array, Array]:
+def _held(profile: _Profile, borders: Array) -> tuple[Array, Array]:
     """Return the mass between the borders, and how fast it falls as the level of log p rises."""
     row, stretch = np.nonzero(~np.isnan(borders))
-    part, y = mixture.rows(row), borders[row, stretch]
+    part, y = profile.rows(row), borders[row, stretch]
     enters = stretch % 2 == 0
-    log_density, slope, _ = part.log_density_and_slopes(y)
+    log_height, slope, _ = part.heights.log_density_and_slopes(y)
     # F at each border where one leaves the region, less F where one enters it; F as 1 less the
     # upper tail where that is the smaller, the ones summed by themselves: nothing cancels.
-    below, above = part.cdf(y), part.cdf(y, upper=True)
+    below, above = part.masses.cdf(y), part.masses.cdf(y, upper=True)
     tail = np.where(below <= above, below, -above)
     one = np.where(below <= above, 0.0, 1.0)
     with np.errstate(all="ignore"):
-        speed = np.exp(log_density) / np.abs(slope)
+        speed = np.exp(part.log_mass(y, log_height)) / np.abs(slope)
     signed = np.where(enters, -1.0, 1.0)
     tails, ones, loss = (
         np.bincount(row, weights=each, minlength=len(borders)).astype(np.float64)
@@ -202,16 +229,22 @@ def _held(mixture: Univariate, borders: Array) -> tuple[Array, Array]:
     return ones + tails, loss
 
 
-def _below_level(mixture: Univariate, mass: float) -> Array:
+def _below_level(mixture: Univariate, mass: float, bounds: Bounds) -> Array:
     """Return a log density that is below the level sought, shape (N,).
 
     No set that holds the mass is above the level throughout. Such a set are the central intervals
     of the components, but for light ones, which hold half of what may be outside, together at most.
+    The slope du/dy of a map falls, rises, or falls and then rises from u = 0 on.
     """
     components = len(mixture.mu)
     light = mixture.log_pi < np.log(0.5 * (1.0 - mass) / components)
     edge = ndtri(0.5 * (1.0 - mass) / (1.0 + mass))
     at_edge = mixture.log_pi - np.log(mixture.sigma) - 0.5 * (edge * edge + LOG_2PI)
+    if bounds:
+        reach = mixture.sigma * np.abs(edge)
+        ends = mixture.mu - reach, mixture.mu + reach
+        between = np.clip(0.0, *ends)
+        at_edge += np.minimum.reduce([bounds.log_slope_at(u) for u in (*ends, between)])
     lowest: Array = np.where(light, np.inf, at_edge).min(axis=0)
     return lowest
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
+from mdncli.tables.maps import Bounds
 
 Array = NDArray[np.float64]
 
@@ -49,6 +50,26 @@ class Univariate:
         The peak of a narrower component would fall between two floats, and no search would see it.
         """
         return Univariate(self.log_pi, self.mu, np.maximum(self.sigma, np.spacing(np.abs(self.mu))))
+
+    def heights(self, bounds: Bounds) -> "Univariate":
+        """Return the density of the target as a function of u, where u is what these are of.
+
+        It is that of u times du/dy, which `Bounds.tilts` gives as a sum of exponentials, and
+
+            N(u; mu, sigma^2) exp(c u) = exp(c mu + c^2 sigma^2 / 2) N(u; mu + c sigma^2, sigma^2).
+
+        So it has the form of a mixture again, of one component for each exponential and component,
+        with weights that do not sum to 1; without bounds it is the mixture itself.
+        """
+        if not bounds:
+            return self
+        variance = self.sigma * self.sigma
+        tilted = [
+            (self.log_pi + weight + c * self.mu + 0.5 * c * c * variance, self.mu + c * variance)
+            for c, weight in bounds.tilts()
+        ]
+        log_weights, means = (np.concatenate(each) for each in zip(*tilted, strict=True))
+        return Univariate(log_weights, means, np.tile(self.sigma, (len(tilted), 1)))
 
     def log_parts(self, y: Array) -> Array:
         """Return log pi_k N(y; mu_k, sigma_k^2), nats, shape (K, N), for y of shape (N,)."""

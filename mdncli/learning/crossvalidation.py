@@ -53,12 +53,19 @@ def cross_validate(
     held_out = parts(rows, goals, rng, examples.groups)
     roles = Roles(schema.feature_names, schema.target_names, schema.weight)
     columns = [column_of(feature) for feature in schema.features]
+    bounds = {target.name: target.bounds for target in schema.targets}
     scores: list[Evaluation] = []
     for number, fold in enumerate(held_out, start=1):
         left = np.setdiff1d(np.arange(rows), fold)
         some = examples.some(left)
         own, kept = learnable(
-            f"fold {number} of --cv", some.x, some.y, roles, columns=columns, min_sigma=min_sigma
+            f"fold {number} of --cv",
+            some.x,
+            some.y,
+            roles,
+            columns=columns,
+            min_sigma=min_sigma,
+            bounds=bounds,
         )
         learning = fit(replace(some, x=some.x[:, kept]), own, settings, stop=stop)
         density = yield from _called(f"fold {number} ", learning)

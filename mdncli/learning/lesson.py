@@ -101,8 +101,6 @@ class Lesson:
         # All rows that some member learns from: with several, those are all of the table.
         self._learned = np.unique(np.concatenate(self._split.train))
         self._reference = self._without_x(self._learned, rng)
-        # The change from standardized targets to the units of the file: a constant, in nats.
-        self._log_units = float(np.log(schema.target_scales).sum())
         self._reference_nll = {
             "nll_train": self._nll_without_x(self._reference, self._learned),
             "nll_valid": self._nll_without_x_held_out(rng),
@@ -119,9 +117,7 @@ class Lesson:
             architecture=self._architecture,
             floor=self._batches.y.new_tensor(floor),
         )
-        outcome = yield from self._teach(
-            stage, networks, objective, self._batches, self._mixture_nll
-        )
+        outcome = yield from self._teach(stage, networks, objective, self._split, float)
         if not all(outcome.best_epochs):
             raise DataError(
                 "Learning met NaN or inf in every epoch and nothing is written. "
@@ -132,9 +128,9 @@ class Lesson:
     def least_squares(self) -> Generator[Epoch, None, Baseline]:
         """Teach the same trunk by least squares, on the rows of the first member."""
         networks = self._networks(len(self._schema.targets), 1)
-        batches = self._taken(Split(self._split.train[:1], self._split.valid[:1]))
+        first = Split(self._split.train[:1], self._split.valid[:1])
         outcome = yield from self._teach(
-            "baseline ", networks, squares_and_gradient, batches, self._least_squares_nll
+            "baseline ", networks, squares_and_gradient, first, self._least_squares_nll
         )
         if not all(outcome.best_epochs):
             raise DataError("The least-squares baseline met NaN or inf; fit without --baseline.")
@@ -148,9 +144,8 @@ class Lesson:
         spread = np.sqrt(np.average(errors**2, axis=0, weights=weights))
         sigma = np.maximum(spread, self._schema.sigma_floor)
         losses = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1)
-        return Baseline(
-            network, sigma, self._mixture_nll(float(np.average(losses, weights=weights)))
-        )
+        loss = float(np.average(losses, weights=weights))
+        return Baseline(network, sigma, loss + self._units([judged]))
 
     def density(
         self, networks: Perceptrons, outcome: Outcome, baseline: Baseline | None = None
@@ -182,6 +177,7 @@ class Lesson:
         return density.mean_nll(self._rows.x[rows], self._rows.y[rows], self._rows.counts[rows])
 
     def _record(self, outcome: Outcome) -> TrainingRecord:
+        of_train, of_valid = self._units(self._split.train), self._units(self._split.valid)
         return TrainingRecord(
             rows=len(self._rows.y),
             rows_valid=len(np.unique(np.concatenate(self._split.valid))),
@@ -192,8 +188,8 @@ class Lesson:
             nll_train=math.nan,
             nll_valid=math.nan,
             history={
-                "nll_train": [self._mixture_nll(loss) for loss in outcome.train_losses],
-                "nll_valid": [self._mixture_nll(loss) for loss in outcome.valid_losses],
+                "nll_train": [loss + of_train for loss in outcome.train_losses],
+                "nll_valid": [loss + of_valid for loss in outcome.valid_losses],
             },
             reference=self._reference_nll,
             components=[],
@@ -235,7 +231,7 @@ class Lesson:
             float(mixture.log_prob(self._standard_y[part]) @ self._rows.counts[part])
             for part in parts
         )
-        return self._mixture_nll(-total / self._weight(rows))
+        return self._units([rows]) - total / self._weight(rows)
 
     def _nll_without_x_held_out(self, rng: np.random.Generator) -> float:
         """Return the NLL on rows held out, of mixtures that did not see them."""
@@ -265,9 +261,11 @@ class Lesson:
         stage: str,
         networks: Perceptrons,
         objective: Objective,
-        batches: Batches,
+        split: Split,
         to_nll: Callable[[float], float],
     ) -> Generator[Epoch, None, Outcome]:
+        batches = self._batches if split is self._split else self._taken(split)
+        of_train, of_valid = self._units(split.train), self._units(split.valid)
         descent = Descent(
             networks, objective, batches, self._settings, self._generator, self._watch.reason_to_end
         )
@@ -277,21 +275,30 @@ class Lesson:
                 stage,
                 epoch,
                 descent.epochs,
-                to_nll(loss_train),
-                to_nll(loss_valid),
+                to_nll(loss_train) + of_train,
+                to_nll(loss_valid) + of_valid,
                 yardstick,
                 self._watch.seconds(),
             )
         return descent.outcome
 
-    def _mixture_nll(self, loss: float) -> float:
-        return loss + self._log_units
+    def _units(self, parts: list[Positions]) -> float:
+        """Return what an NLL of standardized targets lacks of one in the units of the file, nats.
+
+        A constant, and with bounds the mean of -log|du/dy| over the rows judged.
+        """
+        constant = float(np.log(self._schema.target_scales).sum())
+        rows = np.concatenate(parts)
+        if not self._schema.bounded or not len(rows):
+            return constant
+        slopes = self._schema.log_slope(self._rows.y[rows])
+        return constant - float(np.average(slopes, weights=self._rows.counts[rows]))
 
     def _least_squares_nll(self, loss: float) -> float:
-        """Return the NLL of a Gaussian whose variance is the mean squared error."""
+        """Return the NLL of a Gaussian whose variance is the mean squared error, standardized."""
         targets = len(self._schema.targets)
         variance = max(2.0 * loss / targets, float(self._schema.sigma_floor.min()) ** 2)
-        return 0.5 * targets * (math.log(2.0 * math.pi * variance) + 1.0) + self._log_units
+        return 0.5 * targets * (math.log(2.0 * math.pi * variance) + 1.0)
 
 
 def _architecture(settings: Settings) -> Architecture:

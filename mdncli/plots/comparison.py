@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from mdncli.plots.scene import Scene
-from mdncli.plots.style import COLOURS, DATA, canvas, label_axes, scatter, title
+from mdncli.plots.style import COLOURS, DATA, canvas, label_axes, plain, scatter, title
 
 
 def draw(scene: Scene, seed: int) -> Figure:
@@ -16,11 +16,11 @@ def draw(scene: Scene, seed: int) -> Figure:
     scatter(baseline, *scene.data, colour=DATA, label="data")
     gaussian = scene.density.condition_baseline(scene.points)
     mean, sigma = gaussian.mu[:, 0, scene.target], gaussian.sigma[:, 0, scene.target]
-    baseline.fill_between(
-        scene.grid, mean - 2 * sigma, mean + 2 * sigma, color=COLOURS[0], alpha=0.2, linewidth=0
-    )
-    baseline.plot(scene.grid, mean, color=COLOURS[0], linewidth=2.0)
-    baseline.set_title("least-squares baseline: mean ± 2 σ")
+    low, middle, high = (scene.bounds.to_target(mean + by * sigma) for by in (-2.0, 0.0, 2.0))
+    baseline.fill_between(scene.grid, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+    baseline.plot(scene.grid, middle, color=COLOURS[0], linewidth=2.0)
+    mapped = f"\nof {plain(scene.underneath, 40)}" if scene.bounds else ""
+    baseline.set_title(f"least-squares baseline: mean ± 2 σ{mapped}")
 
     scatter(samples, *scene.sampled(seed), colour=COLOURS[4], label="samples")
     samples.set_title("samples of the mixture")

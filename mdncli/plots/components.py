@@ -14,6 +14,7 @@ from mdncli.plots.style import (
     grey_first,
     label_axes,
     label_components,
+    plain,
     scatter,
     strong_line,
     title,
@@ -25,14 +26,16 @@ def draw(scene: Scene) -> Figure:
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
     scatter(axes, *scene.data, colour=DATA, label="data")
-    mixture = scene.mixture()
+    mixture, to_target = scene.mixture(), scene.bounds.to_target
     colours = component_colours(mixture)
     for k in grey_first(colours):
         pi, mu, sigma = mixture.pi[:, k], mixture.mu[:, k, 0], mixture.sigma[:, k, 0]
-        _band(axes, scene.grid, mu - sigma, mu + sigma, 0.4 * np.sqrt(pi), colours[k])
-        strong_line(axes, scene.grid, mu, pi, colours[k])
+        low, middle, high = (to_target(mu + by * sigma) for by in (-1.0, 0.0, 1.0))
+        _band(axes, scene.grid, low, high, 0.4 * np.sqrt(pi), colours[k])
+        strong_line(axes, scene.grid, middle, pi, colours[k])
     label_axes(axes, scene)
-    axes.set_title("means ± one σ, as strong as π")
+    mapped = f" of {plain(scene.underneath, 40)}" if scene.bounds else ""
+    axes.set_title(f"means ± one σ{mapped}, as strong as π")
     label_components(figure, colours)
     title(figure, scene)
     return figure

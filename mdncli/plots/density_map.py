@@ -20,7 +20,8 @@ def draw(scene: Scene) -> Figure:
     edges = np.linspace(*target_limits(scene), _LEVELS + 1)
     mu, sigma = mixture.mu[:, :, 0], mixture.sigma[:, :, 0]
     # The mean density of each cell, by its mass: a spike between two points would be missed.
-    cdf = np.array([(mixture.pi * ndtr((edge - mu) / sigma)).sum(axis=1) for edge in edges])
+    reached = scene.bounds.to_mixture(edges)
+    cdf = np.array([(mixture.pi * ndtr((edge - mu) / sigma)).sum(axis=1) for edge in reached])
     density = np.diff(cdf, axis=0) / np.diff(edges)[:, None]
     y = 0.5 * (edges[1:] + edges[:-1])
     # A spike of small σ would leave the rest of the map blank: it is cut at the 99.5th percentile.

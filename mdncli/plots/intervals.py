@@ -33,7 +33,7 @@ def draw(scene: Scene) -> Figure:
     """
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
-    answer = Distribution(scene.mixture())
+    answer = scene.answer()
     bands, split = _bands(answer)
     for (level, strength), band in zip(_LEVELS, bands, strict=True):
         _fill(axes, _outlines(scene.grid, band), pale(COLOURS[0], strength), f"{level:.0%}")

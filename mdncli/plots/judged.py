@@ -62,6 +62,9 @@ def judged(
     rng = np.random.default_rng(seed)
     steps = [column.step for column in density.schema.targets]
     pieces = [slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(x), _ROWS_AT_ONCE)]
-    reached = [pit(density.mixture(x[piece]), y[piece], steps, rng)[:, shown] for piece in pieces]
+    reached = [
+        pit(density.distribution(density.mixture(x[piece])), y[piece], steps, rng)[:, shown]
+        for piece in pieces
+    ]
     # The sum of the weights may exceed 1 by rounding.
     return Judged(density, shown, x, np.clip(np.concatenate(reached), 0.0, 1.0))

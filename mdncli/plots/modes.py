@@ -3,7 +3,17 @@
 from matplotlib.figure import Figure
 
 from mdncli.plots.scene import Scene
-from mdncli.plots.style import COLOURS, DATA, GREY, canvas, label_axes, legend, scatter, title
+from mdncli.plots.style import (
+    COLOURS,
+    DATA,
+    GREY,
+    canvas,
+    label_axes,
+    legend,
+    plain,
+    scatter,
+    title,
+)
 
 
 def draw(scene: Scene) -> Figure:
@@ -11,14 +21,14 @@ def draw(scene: Scene) -> Figure:
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
     scatter(axes, *scene.data, colour=DATA, label="data")
-    mixture = scene.mixture()
+    mixture, to_target = scene.mixture(), scene.bounds.to_target
     for k in range(mixture.mu.shape[1]):
         name = "all means" if k == 0 else None
-        axes.plot(scene.grid, mixture.mu[:, k, 0], color=GREY, linewidth=1.2, label=name)
+        axes.plot(scene.grid, to_target(mixture.mu[:, k, 0]), color=GREY, linewidth=1.2, label=name)
     # Points, not a line: the most probable component changes at places, and nothing lies between.
     axes.scatter(
         scene.grid,
-        mixture.component_mean()[:, 0],
+        to_target(mixture.component_mean()[:, 0]),
         s=9,
         color=COLOURS[0],
         linewidths=0,
@@ -26,7 +36,8 @@ def draw(scene: Scene) -> Figure:
         label="mean of the most probable",
     )
     label_axes(axes, scene)
-    axes.set_title("means of the components")
+    mapped = f"\nof {plain(scene.underneath, 40)}" if scene.bounds else ""
+    axes.set_title(f"means of the components{mapped}")
     legend(axes)
     title(figure, scene)
     return figure

@@ -52,9 +52,20 @@ def draw_means(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
     colours = component_colours(mixture)
     for k in grey_first(colours):
         strong_line(axes, scene.grid, mixture.mu[:, k, 0], mixture.pi[:, k], colours[k])
-    axes.set_ylim(*target_limits(scene))
+    axes.set_ylim(*_limits_of_means(scene))
     axes.set_title("means μ, fading with π")
-    axes.set_ylabel(f"μ of {plain(scene.target_name, 25)}")
+    axes.set_ylabel(f"μ of {plain(scene.underneath, 25)}")
+
+
+def _limits_of_means(scene: Scene) -> tuple[float, float]:
+    """Return limits that show the target's training range and the table's, as its map has them."""
+    if not scene.bounds:
+        return target_limits(scene)
+    column = scene.density.schema.targets[scene.target]
+    values = np.append(scene.data[1], [column.lowest, column.highest])
+    mapped = scene.bounds.to_mixture(values[~scene.bounds.outside(values)])
+    margin = 0.05 * float(np.ptp(mapped))
+    return float(mapped.min()) - margin, float(mapped.max()) + margin
 
 
 def draw_scales(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
@@ -66,4 +77,4 @@ def draw_scales(axes: Axes, scene: Scene, mixture: GaussianMixture) -> None:
     present = mixture.sigma[:, :, 0][mixture.pi >= min(_PRESENT, float(mixture.pi.max()))]
     axes.set_ylim(0.0, 1.1 * float(np.max(present)))
     axes.set_title("standard deviations σ, fading with π")
-    axes.set_ylabel(f"σ of {plain(scene.target_name, 25)}")
+    axes.set_ylabel(f"σ of {plain(scene.underneath, 25)}")

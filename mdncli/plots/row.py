@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mdncli.density.conditioned import fixed_values
-from mdncli.density.distribution import Distribution
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.density.univariate import Univariate
-from mdncli.plots.scene import of_target
+from mdncli.plots.scene import answer_of, of_target
 from mdncli.plots.style import COLOURS, DATA, grid_of_panels, headline, label_panels, pale, plain
+from mdncli.tables.maps import Bounds
 
 _MOST = 9
 _ACROSS = 3
@@ -41,12 +41,14 @@ def draw(density: ConditionalDensity, x: Array, y: Array, target: int) -> Figure
     shown = min(len(x), _MOST)
     figure, panels = grid_of_panels(shown, _ACROSS, (4.6, 2.7))
     mixture = of_target(density.mixture(x[:shown]), target)
-    regions = Distribution(mixture).hdr(_REGION)
-    ends = Distribution(mixture).quantile([_TAIL, 1.0 - _TAIL])
+    bounds = density.schema.targets[target].bounds
+    answer = answer_of(mixture, bounds)
+    regions, ends = answer.hdr(_REGION), answer.quantile([_TAIL, 1.0 - _TAIL])
     line = Univariate.marginal(mixture, 0)
     for row, axes in enumerate(panels):
         one = line.rows(np.array([row]))
-        _draw_density(axes, one, regions[row], _points(one, ends[row], regions[row], y[row]))
+        points = _points(one, bounds, ends[row], regions[row], y[row])
+        _draw_density(axes, one, bounds, regions[row], points)
         if np.isfinite(y[row]):
             axes.axvline(y[row], color=COLOURS[4], linewidth=1.8, label="the row's value")
         axes.set_title(f"row {row + 1}\n{named_values(density, x[row])}", fontsize=9)
@@ -60,7 +62,7 @@ def draw(density: ConditionalDensity, x: Array, y: Array, target: int) -> Figure
     return figure
 
 
-def _points(mixture: Univariate, ends: Array, region: Array, value: float) -> Array:
+def _points(mixture: Univariate, bounds: Bounds, ends: Array, region: Array, value: float) -> Array:
     """Return where one density is drawn, (P,), in rising order: as closely as each component needs.
 
     They reach over its quantiles `ends` (2,) and its region (I, 2), whose borders are among them,
@@ -68,14 +70,15 @@ def _points(mixture: Univariate, ends: Array, region: Array, value: float) -> Ar
     """
     reach = np.concatenate([ends, region.ravel(), [value]])
     low, high = np.nanmin(reach), np.nanmax(reach)
-    near = (mixture.mu + mixture.sigma * _NEAR).ravel()
+    near = bounds.to_target((mixture.mu + mixture.sigma * _NEAR).ravel())
     all_points = np.concatenate([np.linspace(low, high, _POINTS), near, region.ravel()])
     return np.unique(all_points[(all_points >= low) & (all_points <= high)])
 
 
-def _draw_density(axes: Axes, mixture: Univariate, region: Array, y: Array) -> None:
+def _draw_density(axes: Axes, mixture: Univariate, bounds: Bounds, region: Array, y: Array) -> None:
     """Draw one density at y (P,), its components, and its region (I, 2)."""
-    parts = np.exp(mixture.rows(np.zeros(len(y), dtype=np.int64)).log_parts(y))
+    same = mixture.rows(np.zeros(len(y), dtype=np.int64))
+    parts = np.exp(same.log_parts(bounds.to_mixture(y)) + bounds.log_slope(y))
     density = parts.sum(axis=0)
     low, high = region[:, :1], region[:, 1:]
     inside = ((y >= low) & (y <= high)).any(axis=0)

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdncli.density.bounded import BoundedDistribution
 from mdncli.density.conditioned import fixed_values
+from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
 from mdncli.tables.features import OTHER, CategoryFeature, DateFeature, Feature, date_texts
+from mdncli.tables.maps import Bounds
 from mdncli.words import listed, nearest, quoted
 
 _POINTS = 400
@@ -89,9 +92,26 @@ class Scene:
         held = f"{names} at {where}"
         return f"{fixed}; {held}" if fixed else held
 
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds of the target shown."""
+        return self.density.schema.targets[self.target].bounds
+
+    @property
+    def underneath(self) -> str:
+        """What the scale of the mixtures is called: the target, or its map where it has bounds."""
+        return self.bounds.scale_name(self.target_name)
+
     def mixture(self) -> GaussianMixture:
-        """Return the shown target's mixtures at the points of the grid: P of one target."""
+        """Return the shown target's mixtures at the points of the grid: P of one target.
+
+        They are on the scale of the target's map where it has bounds.
+        """
         return of_target(self.density.mixture(self.points), self.target)
+
+    def answer(self) -> Distribution:
+        """Return the shown target's distributions at the points of the grid."""
+        return answer_of(self.mixture(), self.bounds)
 
     def sampled(self, seed: int) -> tuple[Array, Array]:
         """Return one draw for every row of the table, or for points of the grid without one.
@@ -153,9 +173,10 @@ def scene(
     if along is not None:
         chosen = _position("feature", along, schema.feature_names)
     else:
+        bounds = schema.targets[shown].bounds
         effects = [
-            np.ptp(density.mixture(_sweep(density, position)).mean()[:, shown])
-            for position in range(len(schema.features))
+            np.ptp(answer_of(of_target(density.mixture(sweep), shown), bounds).mean())
+            for sweep in (_sweep(density, position) for position in range(len(schema.features)))
         ]
         chosen = int(np.argmax(effects))
     return Scene(density, chosen, shown, _sweep(density, chosen), x, y)
@@ -164,6 +185,11 @@ def scene(
 def of_target(mixture: GaussianMixture, target: int) -> GaussianMixture:
     """Return the mixtures of one target, the others integrated out."""
     return mixture.targets([target])
+
+
+def answer_of(mixture: GaussianMixture, bounds: Bounds) -> Distribution:
+    """Return the distributions of one target that have these mixtures underneath."""
+    return BoundedDistribution(mixture, (bounds,)) if bounds else Distribution(mixture)
 
 
 def position_of_target(density: ConditionalDensity, name: str | None) -> int:

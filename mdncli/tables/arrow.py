@@ -16,13 +16,6 @@ from mdncli.errors import DataError
 _MOST_BYTES = 1 << 31
 
 
-<<<<<<< HEAD
-def texts(values: Sequence[str | None]) -> pa.Array:
-    """Return texts as an array, null for None."""
-    builder = StringBuilder()
-    builder.append_values(list(values))
-    return builder.finish()
-=======
 def texts(values: Sequence[str]) -> pa.Array:
     """Return texts without null characters as an array; at least one.
 
@@ -38,7 +31,6 @@ def texts(values: Sequence[str]) -> pa.Array:
     offsets = pa.py_buffer(np.insert(ends, 0, 0).astype(np.int32))
     content = pa.py_buffer(joined[joined != 0])
     return pa.Array.from_buffers(pa.string(), len(values), [None, offsets, content])
->>>>>>> reader
 
 
 def column(values: Sequence[str]) -> pa.ChunkedArray:

@@ -1,11 +1,12 @@
 """One column as it was in training: its range, its scale, and how finely it was recorded."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdncli.tables.maps import FREE, Bounds
 from mdncli.tables.steps import step_of
 
 # Of a continuous target, in its standard deviations.
@@ -47,23 +48,58 @@ class Column:
 class Target(Column):
     """A column to predict.
 
+    A target with bounds is learned on the scale of `bounds`, the mixture's: `mean` and `scale` are
+    of its values there.
+
     Attributes:
-        step: in which it was recorded, or None for a continuous one.
-        min_sigma: the smallest sigma of any component, in the units of the file.
+        step: in which it was recorded, or None for a continuous one; in the units of the file.
+        min_sigma: the smallest sigma of any component, on the mixture's scale.
+        lower, upper: what it stays above and below, in the units of the file; None for no bound.
     """
 
     step: float | None
     min_sigma: float
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds, with the map from the file's units to the mixture's scale."""
+        return Bounds(self.lower, self.upper)
 
     @classmethod
     def of(
-        cls, column: Column, values: NDArray[np.float64], min_sigma: float | None = None
+        cls,
+        column: Column,
+        values: NDArray[np.float64],
+        min_sigma: float | None = None,
+        bounds: Bounds = FREE,
     ) -> "Target":
         """Return the target of this column and its values, shape (N,), with the sigma it allows.
 
         A Gaussian of sigma = step / sqrt(2 pi) is 1/step high. So no mixture claims a density above
-        1/step anywhere, which is all that values recorded in steps can support.
+        1/step anywhere, which is all that values recorded in steps can support. With bounds it is
+        so at the median, where a width in the units of the file is du/dy times that on the
+        mixture's scale; elsewhere the densities of y are higher or lower by the map.
+
+        Args:
+            column: as it was measured.
+            values: all of them between the bounds.
+            min_sigma: in the units of the file, instead.
+            bounds: none by default.
         """
-        step = step_of(values)
-        floor = _LEAST_SIGMA * column.scale if step is None else step / math.sqrt(2.0 * math.pi)
-        return cls(**asdict(column), step=step, min_sigma=min_sigma or floor)
+        step, at_median = step_of(values), 1.0
+        if bounds:
+            on_line = Column.measure(column.name, bounds.to_mixture(values))
+            column = replace(column, mean=on_line.mean, scale=on_line.scale)
+            at_median = float(np.exp(bounds.log_slope(np.array(column.median))))
+        floor = _LEAST_SIGMA * column.scale
+        if step is not None:
+            floor = step * at_median / math.sqrt(2.0 * math.pi)
+        return cls(
+            **asdict(column),
+            step=step,
+            min_sigma=min_sigma * at_median if min_sigma else floor,
+            lower=bounds.lower,
+            upper=bounds.upper,
+        )

@@ -1,6 +1,8 @@
 """Dates as text become days since 1970."""
 
-import contextlib
+import math
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mdncli.tables import arrow
 from mdncli.tables.texts import floats
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -29,35 +30,36 @@ def parsed_dates(texts: pa.ChunkedArray, form: str) -> NDArray[np.float64]:
         form: as `strptime` takes it; empty for ISO 8601, with a time or without.
     """
     texts = pc.utf8_trim_whitespace(texts)
-    moments = _by_format(texts, form) if form else _iso(texts)
+    if form:
+        return _days(pc.strptime(texts, format=form, unit="us", error_is_null=True))
+    try:
+        return _days(_iso(texts))
+    except pa.ArrowInvalid:
+        # 30 February, and the like: one by one.
+        return np.array([_day(text) for text in texts.to_pylist()])
+
+
+def _days(moments: Any) -> NDArray[np.float64]:
     return floats(pc.cast(moments, pa.int64())) / _A_DAY
-
-
-def _by_format(texts: pa.ChunkedArray, form: str) -> Any:
-    return pc.strptime(texts, format=form, unit="us", error_is_null=True)
 
 
 def _iso(column: pa.ChunkedArray) -> Any:
     """Return ISO 8601 texts as moments, null for any other text."""
     plain = pc.match_substring_regex(column, _ISO)
     zoned = pc.match_substring_regex(column, _HAS_ZONE)
-    local = _moments(column, pc.and_(plain, pc.invert(zoned)), pa.timestamp("us"))
-    return pc.coalesce(local, _moments(column, pc.and_(plain, zoned), pa.timestamp("us", "UTC")))
+    nothing = pa.nulls(1, pa.string())[0]
+    local = pc.if_else(pc.and_(plain, pc.invert(zoned)), column, nothing)
+    there = pc.if_else(pc.and_(plain, zoned), column, nothing)
+    universal = pc.cast(pc.cast(there, pa.timestamp("us", "UTC")), pa.timestamp("us"))
+    return pc.coalesce(pc.cast(local, pa.timestamp("us")), universal)
 
 
-def _moments(column: pa.ChunkedArray, chosen: Any, kind: pa.DataType) -> Any:
-    """Return the chosen texts as moments, null for others and for what names no day."""
-    column = pc.if_else(chosen, column, pa.nulls(1, pa.string())[0])
-    with contextlib.suppress(pa.ArrowInvalid):
-        return pc.cast(pc.cast(column, kind), pa.timestamp("us"))
-    # 30 February, and the like.
-    kept = [text if text and _names_a_day(text, kind) else None for text in column.to_pylist()]
-    return pc.cast(pc.cast(pa.chunked_array([arrow.texts(kept)]), kind), pa.timestamp("us"))
-
-
-def _names_a_day(text: str, kind: pa.DataType) -> bool:
+def _day(text: str) -> float:
+    if re.match(_ISO, text) is None:
+        return math.nan
     try:
-        pc.cast(arrow.texts([text]), kind)
-    except pa.ArrowInvalid:
-        return False
-    return True
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return math.nan
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return zoned.timestamp() * 1e6 / _A_DAY

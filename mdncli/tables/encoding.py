@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mdncli.tables.features import Feature
 from mdncli.tables.kinds import FeatureColumn, column_of, read_numbers
+from mdncli.tables.maps import Bounds
 from mdncli.tables.table import Fault, Table
 
 Array = NDArray[np.float64]
@@ -90,6 +91,16 @@ def encoded_numbers(table: Table, names: list[str]) -> tuple[Encoded, NDArray[np
         faults += read.faults
     found = Encoded(values, faults, {})
     return found, np.isnan(values).any(axis=1) & ~found.bad()
+
+
+def outside_bounds(values: Array, names: list[str], limits: Sequence[Bounds]) -> list[Fault]:
+    """Return the values of targets, (N, T), that are at a bound or beyond it, as faults."""
+    faults: list[Fault] = []
+    for column, name, bounds in zip(values.T, names, limits, strict=True):
+        places = np.flatnonzero(bounds.outside(column))
+        if len(places):
+            faults.append((name, places, f"the density is 0 at and beyond {bounds.in_words()}"))
+    return faults
 
 
 def _missing(cell: str) -> str:

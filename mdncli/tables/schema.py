@@ -13,6 +13,7 @@ from mdncli.tables import features as of_features
 from mdncli.tables.columns import Column, Target
 from mdncli.tables.features import CategoryFeature, Feature
 from mdncli.tables.kinds import FeatureColumn, NumberColumn
+from mdncli.tables.maps import FREE, Bounds
 from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
@@ -42,8 +43,18 @@ class Schema:
         return [column.name for column in self.targets]
 
     @property
+    def bounds(self) -> tuple[Bounds, ...]:
+        """The targets' bounds, with the map of each to the mixture's scale."""
+        return tuple(target.bounds for target in self.targets)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a target has a bound."""
+        return any(self.bounds)
+
+    @property
     def target_scales(self) -> NDArray[np.float64]:
-        """The targets' standard deviations in training, shape (T,)."""
+        """The targets' standard deviations in training, on the mixture's scale, shape (T,)."""
         return np.array([column.scale for column in self.targets])
 
     @property
@@ -53,7 +64,9 @@ class Schema:
 
     @property
     def resolution(self) -> float | None:
-        """The sum of ln(step) over targets, in nats; None if one of them is continuous."""
+        """The sum of ln(step) over targets, in nats; None if one is continuous or has a bound."""
+        if self.bounded:
+            return None
         steps = [target.step for target in self.targets]
         return None if None in steps else sum(math.log(step) for step in steps if step)
 
@@ -95,10 +108,42 @@ class Schema:
         return outside
 
     def standardize_targets(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return y, shape (N, T), in training standard deviations from the training mean."""
+        """Return y, shape (N, T), in training standard deviations from the training mean.
+
+        Both are on the mixture's scale, to which a target with bounds is mapped first.
+        """
         mean = np.array([target.mean for target in self.targets])
-        standardized: NDArray[np.float64] = (y - mean) / self.target_scales
+        standardized: NDArray[np.float64] = (self.to_mixture(y) - mean) / self.target_scales
         return standardized
+
+    def to_mixture(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return y, shape (N, T), on the mixture's scale: see `Bounds`."""
+        if not self.bounded:
+            return y
+        return np.column_stack([b.to_mixture(y[:, i]) for i, b in enumerate(self.bounds)])
+
+    def to_target(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what is u on the mixture's scale, shape (…, T), in the units of the file."""
+        if not self.bounded:
+            return u
+        return np.stack([b.to_target(u[..., i]) for i, b in enumerate(self.bounds)], axis=-1)
+
+    def log_slope(self, y: NDArray[np.float64]) -> NDArray[np.float64] | float:
+        """Return what log p of the mixture's scale lacks of log p in the units of the file, nats.
+
+        Shape (N,) for y of shape (N, T); 0 without bounds.
+        """
+        if not self.bounded:
+            return 0.0
+        slopes = [bounds.log_slope(y[:, i]) for i, bounds in enumerate(self.bounds)]
+        total: NDArray[np.float64] = np.sum(slopes, axis=0)
+        return total
+
+    def outside(self, y: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which rows of y, (N, T), have a target at a bound or beyond it, shape (N,)."""
+        beyond = [bounds.outside(y[:, i]) for i, bounds in enumerate(self.bounds)]
+        anywhere: NDArray[np.bool_] = np.any(beyond, axis=0)
+        return anywhere
 
     def to_plain(self) -> dict[str, Any]:
         """Return the schema as plain values."""
@@ -169,6 +214,7 @@ def learnable(
     *,
     columns: Sequence[FeatureColumn] | None = None,
     min_sigma: dict[str, float] | None = None,
+    bounds: dict[str, Bounds] | None = None,
 ) -> tuple[Schema, list[int]]:
     """Return the schema of training rows and the positions of the features that are not constant.
 
@@ -179,14 +225,17 @@ def learnable(
         roles: their names.
         columns: how each feature was read; all as numbers, if not said.
         min_sigma: by target, in its units, instead of the floor that its values allow.
+        bounds: by target, of those that have one.
 
     Raises:
-        DataError: fewer than 10 rows, a constant target, no feature that varies, or a smallest
-            sigma beyond what single precision resolves.
+        DataError: fewer than 10 rows, a constant target or one with a value at a bound or beyond
+            it, no feature that varies, or a smallest sigma beyond what single precision resolves.
     """
     if len(y) < FEWEST_ROWS:
         count = "1 row is" if len(y) == 1 else f"{len(y)} rows are"
         raise DataError(f"{source}: {count} too few. At least {FEWEST_ROWS} are needed.")
+    limits = [(bounds or {}).get(name, FREE) for name in roles.targets]
+    require_inside(source, y, roles.targets, limits)
     targets = [Column.measure(name, y[:, i]) for i, name in enumerate(roles.targets)]
     for target in targets:
         if target.constant:
@@ -199,7 +248,8 @@ def learnable(
     if not kept:
         raise DataError(f"{source}: every feature is constant, so none can tell about the target.")
     features = tuple(columns[position].measured(x[:, position]) for position in kept)
-    return Schema(features, _with_floors(targets, y, min_sigma or {}), roles.weight), kept
+    floored = _with_floors(targets, y, limits, min_sigma or {})
+    return Schema(features, floored, roles.weight), kept
 
 
 def _varies(values: NDArray[np.float64]) -> bool:
@@ -210,16 +260,46 @@ def _varies(values: NDArray[np.float64]) -> bool:
     return len(there) < len(values) or not Column.measure("", there).constant
 
 
+def require_inside(
+    source: str, y: NDArray[np.float64], names: list[str], limits: Sequence[Bounds]
+) -> None:
+    """Check that targets y, (N, T), are all between their bounds.
+
+    Raises:
+        DataError: one is at a bound or beyond it.
+    """
+    for values, name, bounds in zip(y.T, names, limits, strict=True):
+        beyond = bounds.outside(values)
+        if beyond.any():
+            row = int(beyond.argmax())
+            low = bounds.lower is not None and values[row] <= bounds.lower
+            side = f"not above --lower {bounds.lower:g}" if low else ""
+            side = side or f"not below --upper {bounds.upper:g}"
+            count = int(beyond.sum())
+            more = f", nor are {count - 1} more" if count > 1 else ""
+            raise DataError(
+                f"{source}, row {row + 1}, column {quoted(name)}: {float(values[row])!r} is {side}"
+                f"{more}. A density with this bound is 0 there: give a wider one, or remove the "
+                "rows."
+            )
+
+
 def _with_floors(
-    targets: list[Column], y: NDArray[np.float64], given: dict[str, float]
+    targets: list[Column],
+    y: NDArray[np.float64],
+    limits: list[Bounds],
+    given: dict[str, float],
 ) -> tuple[Target, ...]:
-    for target in targets:
+    made = [
+        Target.of(target, y[:, i], given.get(target.name), limits[i])
+        for i, target in enumerate(targets)
+    ]
+    for target in made:
         least = _FINEST_SIGMA * target.scale
-        if given.get(target.name, math.inf) < least:
+        if target.name in given and target.min_sigma < least:
+            least *= given[target.name] / target.min_sigma
             raise DataError(
                 f"--min-sigma of {quoted(target.name)} is {given[target.name]:g}: it must be at "
                 f"least {least:.3g}, a millionth of its standard deviation."
             )
-    return tuple(
-        Target.of(target, y[:, i], given.get(target.name)) for i, target in enumerate(targets)
-    )
+    return tuple(made)
