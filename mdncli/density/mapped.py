@@ -71,7 +71,7 @@ def _lognormal(mixture: Univariate) -> tuple[Array, Array]:
 
     A component has the mean m = exp(mu + sigma^2 / 2) and the variance m^2 (exp(sigma^2) - 1); all
     in logs, and in shares of the mean, so that what can be written as a float does not overflow on
-    the way. (Johnson, Kotz and Balakrishnan 1994, eq. 14.8)
+    the way. (Johnson, Kotz and Balakrishnan 1994, chapter 14)
     """
     variance = mixture.sigma * mixture.sigma
     log_means = mixture.mu + 0.5 * variance
@@ -95,7 +95,7 @@ def _lognormal_crps(mixture: Univariate, t: Array) -> Array:
         d_jk = (mu_j - mu_k + sigma_j^2) / sqrt(sigma_j^2 + sigma_k^2),
 
     with z = (log t - mu) / sigma and m = exp(mu + sigma^2 / 2): E|Y - t| - E|Y - Y'| / 2, where the
-    means themselves cancel. (For one component: Baran and Lerch 2015, eq. 8)
+    means themselves cancel. (For one component: Baran and Lerch 2015)
     """
     with np.errstate(divide="ignore"):
         log_t = np.log(np.maximum(t, 0.0))
