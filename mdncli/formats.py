@@ -60,7 +60,7 @@ def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_version_3(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 4 would hold: numbers without gaps, targets without bounds, no weights."""
+    """Return what version 4 would hold: no gaps, no bounds and no weights."""
     features = [
         {**column, "kind": "number", "gaps": False} for column in plain["schema"]["features"]
     ]

@@ -1,6 +1,7 @@
 """The distribution of targets with bounds: a mixture and the map that takes it to the target."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,7 @@ from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.modes import joint_modes, modes
 from mdncli.density.pieces import by_pieces
+from mdncli.density.products import correlations
 from mdncli.density.univariate import Univariate
 from mdncli.tables.maps import FREE, Bounds
 
@@ -58,8 +60,14 @@ class BoundedDistribution(Distribution):
         """
         y = self._values(values)
         slopes = np.stack([each.log_slope(y[:, t]) for t, each in enumerate(self.bounds)], axis=1)
-        found = super().log_prob(self._underneath(y), marginal=marginal)
-        return found + (self._without_axis(slopes, 1) if marginal else slopes.sum(axis=1))
+        u = self._underneath(y)
+        outside = np.isinf(u)
+        # With correlated targets infinities would cancel each other.
+        found = super().log_prob(np.where(outside, 0.0, u), marginal=marginal)
+        if not marginal:
+            return np.where(outside.any(axis=1), -np.inf, found + slopes.sum(axis=1))
+        outside, slopes = (self._without_axis(each, 1) for each in (outside, slopes))
+        return np.where(outside, -np.inf, found + slopes)
 
     def cdf(self, values: ArrayLike, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(y <= value) of each target: 0 up to the lower bound, 1 from the upper one on.
@@ -81,6 +89,11 @@ class BoundedDistribution(Distribution):
                 line = Univariate.marginal(part, target)
                 found[:, :, target] = mapped.moments(line, bounds)
         return found
+
+    def correlation(self) -> Array:
+        """Return the correlation matrices of the targets, shape (N, T, T), by quadrature."""
+        mean, std = self.mean(), self.std()
+        return correlations(self.mixture, self.bounds, mean, std)
 
     def component_mean(self) -> Array:
         """Return where the mean of the most probable component is mapped to, (N,) or (N, T).
@@ -176,17 +189,19 @@ def joint_heights(mixture: GaussianMixture, bounds: tuple[Bounds, ...]) -> Gauss
     As `Univariate.heights`, one target after another: a component for each of its exponentials,
     with weights that do not sum to 1.
     """
-    log_pi, mu, sigma = mixture.arrays()
     for target, each in enumerate(bounds):
         if not each:
             continue
-        location, variance = mu[:, :, target], sigma[:, :, target] ** 2
-        weights, means = [], []
-        for c, log_weight in each.tilts():
-            weights.append(log_pi + log_weight + c * location + 0.5 * c * c * variance)
-            moved = mu.copy()
-            moved[:, :, target] += c * variance
-            means.append(moved)
-        log_pi, mu = np.concatenate(weights, axis=1), np.concatenate(means, axis=1)
-        sigma = np.concatenate([sigma] * len(weights), axis=1)
-    return GaussianMixture(log_pi, mu, sigma)
+        covariance = mixture.component_covariance(target)
+        location, variance = mixture.mu[:, :, target], covariance[:, :, target]
+        tilted = [
+            replace(
+                mixture,
+                log_pi=mixture.log_pi + log_weight + c * location + 0.5 * c * c * variance,
+                mu=mixture.mu + c * covariance,
+            )
+            for c, log_weight in each.tilts()
+        ]
+        parts = zip(*(part.arrays() for part in tilted), strict=True)
+        mixture = GaussianMixture(*(np.concatenate(part, axis=1) for part in parts))
+    return mixture

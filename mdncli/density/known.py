@@ -23,11 +23,13 @@ class Known:
         positions: of the given targets, in rising order; there may be none.
         rest: of the others; there is at least one.
         values: (N, G), in the units of the file.
+        schema: the model's columns.
     """
 
     positions: list[int]
     rest: list[int]
     values: Array
+    schema: Schema
 
     @classmethod
     def of(cls, schema: Schema, given: Mapping[str, Any], rows: int) -> "Known":
@@ -39,7 +41,8 @@ class Known:
             rows: N.
 
         Raises:
-            DataError: the model has no such target, or a value is not a finite number.
+            DataError: the model has no such target, or a value is not a finite number, or at one
+                of the target's bounds or beyond it.
             UsageError: no target is left.
         """
         names = schema.target_names
@@ -56,19 +59,41 @@ class Known:
                 f"row {row + 1}: the given value of {name} is {values[row, column]}, not a finite "
                 "number. Leave the row out."
             )
-        return cls(positions, rest, values)
+        known = cls(positions, rest, values, schema)
+        outside = ~np.isfinite(known._underneath())
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
+            target = schema.targets[positions[column]]
+            raise DataError(
+                f"row {row + 1}: the given value of {quoted(target.name)} is "
+                f"{values[row, column]:g}, where its density is 0: it was fitted with "
+                f"{target.bounds.in_words()}."
+            )
+        return known
+
+    def _underneath(self) -> Array:
+        """Return the given values on the mixture's scale, (N, G)."""
+        pairs = zip(self.positions, self.values.T, strict=True)
+        columns = [self.schema.bounds[position].to_mixture(values) for position, values in pairs]
+        return np.stack(columns, axis=1) if columns else self.values
 
     def narrowed(self, mixture: GaussianMixture, rows: slice) -> GaussianMixture:
         """Return the mixtures of the other targets at some rows, from those of all targets."""
-        return mixture.given(self.positions, self.values[rows]) if self.positions else mixture
+        if not self.positions:
+            return mixture
+        return mixture.given(self.positions, self._underneath()[rows])
 
     def completed(self, drawn: Array, rows: slice) -> Array:
-        """Return draws of all targets, (N, n, T), from draws of the others and the known values."""
-        if not self.positions:
-            return drawn
+        """Return draws of all targets, (N, n, T), in the units of the file.
+
+        Args:
+            drawn: (N, n, T - G), of the other targets, on the mixture's scale.
+            rows: which of the rows they are of.
+        """
         count, draws, _ = drawn.shape
         y = np.empty((count, draws, len(self.positions) + len(self.rest)))
-        y[:, :, self.rest] = drawn
+        for column, position in enumerate(self.rest):
+            y[:, :, position] = self.schema.bounds[position].to_target(drawn[:, :, column])
         y[:, :, self.positions] = self.values[rows][:, None]
         return y
 

@@ -129,6 +129,16 @@ class GaussianMixture:
         covariance += np.einsum("nk,nktj,nkuj->ntu", self.pi, scaled, scaled, optimize=True)
         return covariance
 
+    def component_covariance(self, target: int) -> Array:
+        """Return every component's covariance of a target with each, (N, K, T), units of both."""
+        if self.factor is None:
+            covariance = np.zeros(self.mu.shape)
+            covariance[:, :, target] = self.sigma[:, :, target] ** 2
+            return covariance
+        correlation = np.einsum("nktj,nkj->nkt", self.factor, self.factor[:, :, target])
+        together: Array = correlation * self.sigma * self.sigma[:, :, target, None]
+        return together
+
     def correlation(self) -> Array:
         """Return the correlation matrices of the targets, shape (N, T, T), from `covariance`."""
         std = np.sqrt(self.variance())

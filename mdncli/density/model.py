@@ -246,8 +246,7 @@ class ConditionalDensity:
                 drawn, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
                 y = known.completed(drawn, part)
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
-                y = self.schema.to_target(y.reshape(len(rows), y.shape[2]))
-                yield rows, y, component.reshape(-1)
+                yield rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1)
 
     def mean_nll(self, x: Array, y: Array, weights: Array | None = None) -> float:
         """Return the mean of `nll` over rows, in bounded memory; NaN for no rows.

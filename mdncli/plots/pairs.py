@@ -1,5 +1,7 @@
 """`pairs`: the joint density of every two targets, with the marginal of each on the diagonal."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -8,13 +10,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mdncli.density.conditioned import fixed_values
-from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
 from mdncli.plots.row import named_values
+from mdncli.plots.scene import answer_of
 from mdncli.plots.style import COLOURS, canvas, headline, pale, plain
+from mdncli.tables.maps import Bounds
 from mdncli.words import quoted
 
 _MOST_TARGETS = 5
@@ -32,6 +35,34 @@ _REFINED = 5
 _NEAR = np.linspace(-3.5, 3.5, 61)
 _POINTS_AT_ONCE = 20_000
 _SIDE = 2.3
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The joint density of one row's targets: its mixture, and the bounds of each target."""
+
+    mixture: GaussianMixture
+    bounds: tuple[Bounds, ...]
+
+    def targets(self, positions: list[int]) -> "_Row":
+        """Return the joint density of some of the targets."""
+        bounds = tuple(self.bounds[position] for position in positions)
+        return _Row(self.mixture.targets(positions), bounds)
+
+    def log_density(self, y: Array) -> Array:
+        """Return log p at points (P, T), in pieces of bounded size."""
+        u = np.stack([each.to_mixture(y[:, t]) for t, each in enumerate(self.bounds)], axis=1)
+        slopes = sum(each.log_slope(y[:, t]) for t, each in enumerate(self.bounds))
+        inside = np.asarray(np.isfinite(u).all(axis=1))
+        u = np.where(inside[:, None], u, 0.0)
+        parts = range(0, len(u), _POINTS_AT_ONCE)
+        found = [self.mixture.log_prob(u[at : at + _POINTS_AT_ONCE]) for at in parts]
+        return np.where(inside, np.concatenate(found) + slopes, -np.inf)
+
+    def draws(self, count: int) -> Array:
+        """Return draws, (count, T), always the same ones."""
+        u, _ = self.mixture.sample(count, generator_of_draws(0))
+        return np.stack([each.to_target(u[0, :, t]) for t, each in enumerate(self.bounds)], axis=1)
 
 
 def draw(density: ConditionalDensity, x: Array, y: Array) -> Figure:
@@ -56,6 +87,7 @@ def draw(density: ConditionalDensity, x: Array, y: Array) -> Figure:
         remark = f"the first {len(places)} of {len(x):,} rows"
     values = y[: len(places)] if len(x) else np.full((1, shown), np.nan)
     mixtures = density.mixture(places).targets(list(range(shown)))
+    bounds = density.schema.bounds[:shown]
     across = min(2, len(places))
     down = -(-len(places) // across)
     side = _SIDE * shown
@@ -63,7 +95,7 @@ def draw(density: ConditionalDensity, x: Array, y: Array) -> Figure:
     parts = np.ravel(figure.subfigures(down, across, squeeze=False))
     for row, title in enumerate(titles):
         parts[row].suptitle(title, fontsize=9)
-        one = mixtures.rows(np.array([row]))
+        one = _Row(mixtures.rows(np.array([row])), bounds)
         _draw_triangle(parts[row], one, values[row, :shown], names)
     _label(figure, known=bool(np.isfinite(values).any()))
     fixed = fixed_values(density)
@@ -81,13 +113,11 @@ def _places(density: ConditionalDensity, x: Array, most: int) -> tuple[Array, li
     return medians, [f"at the medians: {named_values(density, medians[0])}"]
 
 
-def _draw_triangle(
-    figure: SubFigure, mixture: GaussianMixture, values: Array, names: list[str]
-) -> None:
+def _draw_triangle(figure: SubFigure, row: _Row, values: Array, names: list[str]) -> None:
     """Draw one row's marginals (T) on the diagonal, and its pairs below."""
     targets = len(names)
     panels = figure.subplots(targets, targets, squeeze=False)
-    grids = [_grid(mixture, target, values[target]) for target in range(targets)]
+    grids = [_grid(row, target, values[target]) for target in range(targets)]
     for down in range(targets):
         for across in range(targets):
             axes: Axes = panels[down, across]
@@ -95,10 +125,10 @@ def _draw_triangle(
                 axes.remove()
                 continue
             if across == down:
-                _draw_marginal(axes, mixture.targets([down]), grids[down], values[down])
+                _draw_marginal(axes, row.targets([down]), grids[down], values[down])
             else:
                 pair = [across, down]
-                _draw_pair(axes, mixture.targets(pair), [grids[t] for t in pair], values[pair])
+                _draw_pair(axes, row.targets(pair), [grids[t] for t in pair], values[pair])
             axes.set_xlim(grids[across][0], grids[across][-1])
             axes.tick_params(labelsize=8, labelbottom=down == targets - 1)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
@@ -110,23 +140,24 @@ def _draw_triangle(
                 axes.tick_params(labelleft=False)
 
 
-def _grid(mixture: GaussianMixture, target: int, value: float) -> Array:
+def _grid(row: _Row, target: int, value: float) -> Array:
     """Return one target's coordinates (P,) in rising order: as closely as its components need."""
-    marginal = Distribution(mixture.targets([target]))
+    mixture, bounds = row.mixture, row.bounds[target]
+    marginal = answer_of(mixture.targets([target]), bounds)
     ends = np.append(marginal.hdr(_REACH).ravel(), value)
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     margin = _MARGIN * (high - low)
     low, high = low - margin, high + margin
     heaviest = np.argsort(-mixture.log_pi[0], kind="stable")[:_REFINED]
     mu, sigma = mixture.mu[0, heaviest, target], mixture.sigma[0, heaviest, target]
-    near = (mu[:, None] + sigma[:, None] * _NEAR).ravel()
+    near = bounds.to_target((mu[:, None] + sigma[:, None] * _NEAR).ravel())
     inside = near[(near > low) & (near < high)]
     return np.unique(np.concatenate([np.linspace(low, high, _POINTS), inside]))
 
 
-def _draw_marginal(axes: Axes, mixture: GaussianMixture, grid: Array, value: float) -> None:
+def _draw_marginal(axes: Axes, row: _Row, grid: Array, value: float) -> None:
     """Draw the density of one target on its own."""
-    density = np.exp(_log_density(mixture, grid[:, None]))
+    density = np.exp(row.log_density(grid[:, None]))
     axes.fill_between(grid, density, color=pale(COLOURS[0], 0.2), linewidth=0)
     axes.plot(grid, density, color=COLOURS[0], linewidth=1.5)
     if np.isfinite(value):
@@ -136,12 +167,14 @@ def _draw_marginal(axes: Axes, mixture: GaussianMixture, grid: Array, value: flo
     axes.spines["left"].set_visible(False)
 
 
-def _draw_pair(axes: Axes, mixture: GaussianMixture, grids: list[Array], values: Array) -> None:
+def _draw_pair(axes: Axes, row: _Row, grids: list[Array], values: Array) -> None:
     """Draw the regions of highest joint density of two targets."""
     points = np.stack(np.meshgrid(*grids), axis=-1)
-    heights = _log_density(mixture, points.reshape(-1, 2)).reshape(points.shape[:2])
-    drawn, _ = mixture.sample(_DRAWS, generator_of_draws(0))
-    levels = np.quantile(_log_density(mixture, drawn[0]), [1.0 - held for held, _ in _REGIONS])
+    heights = row.log_density(points.reshape(-1, 2)).reshape(points.shape[:2])
+    drawn = row.log_density(row.draws(_DRAWS))
+    levels = np.quantile(drawn, [1.0 - held for held, _ in _REGIONS])
+    # Beyond a bound there is none; the contour runs along it.
+    heights = np.maximum(heights, float(levels[-1]) - 10.0)
     # From the outside in, and up to the top.
     edges = np.append(levels[::-1], max(float(heights.max()), float(levels[0])) + 1.0)
     colours = [pale(COLOURS[0], strength) for _, strength in _REGIONS[::-1]]
@@ -153,12 +186,6 @@ def _draw_pair(axes: Axes, mixture: GaussianMixture, grids: list[Array], values:
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     if np.isfinite(values).all():
         axes.plot(*values, "X", color=COLOURS[4], markersize=9, markeredgecolor="white")
-
-
-def _log_density(mixture: GaussianMixture, y: Array) -> Array:
-    """Return log p of one mixture at points (P, T), in pieces of bounded size."""
-    parts = range(0, len(y), _POINTS_AT_ONCE)
-    return np.concatenate([mixture.log_prob(y[at : at + _POINTS_AT_ONCE]) for at in parts])
 
 
 def _label(figure: Figure, *, known: bool) -> None:

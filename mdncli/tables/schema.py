@@ -122,12 +122,6 @@ class Schema:
             return y
         return np.column_stack([b.to_mixture(y[:, i]) for i, b in enumerate(self.bounds)])
 
-    def to_target(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what is u on the mixture's scale, shape (…, T), in the units of the file."""
-        if not self.bounded:
-            return u
-        return np.stack([b.to_target(u[..., i]) for i, b in enumerate(self.bounds)], axis=-1)
-
     def log_slope(self, y: NDArray[np.float64]) -> NDArray[np.float64] | float:
         """Return what log p of the mixture's scale lacks of log p in the units of the file, nats.
 

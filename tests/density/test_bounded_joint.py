@@ -1,0 +1,80 @@
+"""Several targets of which some have bounds: joint answers, against draws and integrals."""
+
+import numpy as np
+import pytest
+import scipy.integrate
+
+from mdncli.density.bounded import BoundedDistribution, joint_heights
+from mdncli.density.mixture import GaussianMixture
+from mdncli.tables.maps import FREE, Bounds
+
+ABOVE, BETWEEN = Bounds(lower=1.0), Bounds(lower=-1.0, upper=2.0)
+PAIRS = [(ABOVE, FREE), (ABOVE, Bounds(upper=3.0)), (BETWEEN, FREE), (BETWEEN, ABOVE)]
+
+
+def correlated(rho: float, widest: float = 0.7) -> GaussianMixture:
+    mu = np.array([[[0.2, -0.3], [-1.0, 0.5]]])
+    sigma = np.array([[[0.5, widest], [0.3, 0.2]]])
+    factor = np.broadcast_to([[1.0, 0.0], [rho, np.sqrt(1.0 - rho**2)]], (1, 2, 2, 2))
+    return GaussianMixture(np.log([[0.3, 0.7]]), mu, sigma, factor)
+
+
+@pytest.mark.parametrize("bounds", PAIRS)
+@pytest.mark.parametrize("rho", [0.0, -0.6, 0.95])
+def test_correlations_are_those_of_the_density(bounds: tuple, rho: float) -> None:
+    given = BoundedDistribution(correlated(rho), bounds)
+    ends = [each.to_target(np.array([-9.0, 9.0])) for each in bounds]
+    # By fine grids on the mixture's scale, where the density is smooth.
+    u = np.linspace(-9.0, 9.0, 1601)
+    density = np.exp(
+        GaussianMixture(*(part.repeat(1, axis=0) for part in given.mixture.arrays())).log_prob(
+            np.stack(np.meshgrid(u, u, indexing="ij"), axis=-1).reshape(-1, 2)
+        )
+    ).reshape(len(u), len(u))
+    y = [each.to_target(u) for each in bounds]
+    mean = given.mean()[0]
+
+    def integral(values: np.ndarray) -> float:
+        inner = scipy.integrate.trapezoid(values * density, u, axis=1)
+        return float(scipy.integrate.trapezoid(inner, u))
+
+    centred = y[0][:, None] - mean[0], y[1][None, :] - mean[1]
+    covariance = integral(centred[0] * centred[1])
+    spread = [np.sqrt(integral(each**2 * np.ones_like(density))) for each in centred]
+    found = given.correlation()[0]
+    np.testing.assert_allclose(found[0, 1], covariance / np.prod(spread), atol=1e-6)
+    np.testing.assert_array_equal(np.diag(found), 1.0)
+    assert all(np.isfinite(end).all() for end in ends)
+
+
+@pytest.mark.parametrize("bounds", PAIRS)
+def test_the_joint_height_is_the_density_of_the_targets(bounds: tuple) -> None:
+    mixture = correlated(0.8)
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(50, 2))
+    y = np.stack([each.to_target(points[:, t]) for t, each in enumerate(bounds)], axis=1)
+    many = GaussianMixture(*(part.repeat(50, axis=0) for part in mixture.arrays()))
+    expected = BoundedDistribution(many, bounds).log_prob(y)
+    np.testing.assert_allclose(joint_heights(many, bounds).log_prob(points), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("bounds", PAIRS)
+def test_the_joint_mode_is_no_lower_than_a_grid(bounds: tuple) -> None:
+    given = BoundedDistribution(correlated(0.8), bounds)
+    u = np.stack(np.meshgrid(*[np.linspace(-4.0, 4.0, 401)] * 2), axis=-1).reshape(-1, 2)
+    y = np.stack([each.to_target(u[:, t]) for t, each in enumerate(bounds)], axis=1)
+    many = GaussianMixture(*(p.repeat(len(y), axis=0) for p in given.mixture.arrays()))
+    highest = BoundedDistribution(many, bounds).log_prob(y).max()
+    assert given.log_prob(given.mode())[0] >= highest - 1e-9
+
+
+@pytest.mark.parametrize("bounds", PAIRS)
+def test_the_density_is_zero_beyond_any_bound(bounds: tuple) -> None:
+    given = BoundedDistribution(correlated(0.95), bounds)
+    for target, each in enumerate(bounds):
+        for end in (each.lower, each.upper):
+            if end is not None:
+                y = given.mode()
+                y[0, target] = end
+                assert given.log_prob(y)[0] == -np.inf
+                assert given.log_prob(y, marginal=True)[0, target] == -np.inf
