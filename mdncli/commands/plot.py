@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mdncli.commands.console import say_written
+from mdncli.commands.console import say_written, warn
+from mdncli.commands.given import Conditions, conditions
 from mdncli.commands.options import Model, Quiet, Seed
 from mdncli.commands.reading import OnBadRows, reads_tables, recalling
 from mdncli.commands.rows import usable_rows
@@ -23,6 +24,8 @@ from mdncli.tables.dialect import Dialect
 from mdncli.words import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mdncli.density.model import ConditionalDensity
     from mdncli.density.network import Array
     from mdncli.tables.table import Table
@@ -88,8 +91,8 @@ def plot(
         list[str] | None,
         typer.Option(
             metavar="a=1",
-            help="With several targets: show the others, given that a is 1. Rows of DATA are shown "
-            "whatever theirs is. May be repeated.",
+            help="With several targets: show the others, given that a is 1; with --rows a alone is "
+            "each row's own value. Rows of DATA are shown whatever theirs is. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -130,18 +133,20 @@ def plot(
             f"{input_name(model)} holds no least-squares baseline. Fit one beside the mixture: "
             f"mdn fit {data} --baseline"
         )
-    density = _conditioned(density, given)
+    known = _known(density, given, rows)
     shown = rows or data
     if shown is None:
+        density = _conditioned(density, known.numbers)
         x, y = _no_rows(density)
     else:
         skip = on_bad_rows == "skip"
         with recalling(density.origin.command, dialect):
             table = open_table(shown, dialect, skip_bad_rows=skip)
             if rows is None:
+                density = _conditioned(density, known.numbers)
                 x, y, _ = usable_rows(density.schema, table, density.schema.target_names, skip=skip)
             else:
-                x, y = _shown(density, table, kind, target, skip=skip)
+                density, x, y = _shown(density, table, kind, target, known, skip=skip)
     if kind in _NEED_ROWS and not len(x):
         source = input_name(rows or data or "")
         raise DataError(f"{source}: --kind {kind} needs rows, and there are none.")
@@ -186,30 +191,53 @@ def _no_rows(density: "ConditionalDensity") -> tuple["Array", "Array"]:
     return np.empty((0, len(schema.features))), np.empty((0, len(schema.targets)))
 
 
-def _conditioned(density: "ConditionalDensity", given: list[str] | None) -> "ConditionalDensity":
-    """Return the model with the targets of `--given` fixed at their numbers."""
+def _known(
+    density: "ConditionalDensity", given: list[str] | None, rows: str | None
+) -> "Conditions":
+    """Return what `--given` says; the row's own value needs rows that are shown one by one."""
+    known = conditions(given, density.schema.target_names)
+    if known.own and rows is None:
+        raise UsageError(
+            f"--given {quoted(known.own[0])} is the row's own value, for --kind row or pairs with "
+            "--rows FILE. Elsewhere give a value, NAME=VALUE."
+        )
+    return known
+
+
+def _conditioned(
+    density: "ConditionalDensity", given: "Mapping[str, float | Array]"
+) -> "ConditionalDensity":
+    """Return the model with some targets fixed."""
     if not given:
         return density
-    from mdncli.commands.given import conditions
     from mdncli.density.conditioned import Conditioned
 
-    known = conditions(given, density.schema.target_names)
-    if known.own:
-        raise UsageError(
-            f"--given {quoted(known.own[0])}: a picture needs a number; write NAME=VALUE."
-        )
-    return Conditioned.on(density, known.numbers)
+    return Conditioned.on(density, given)
 
 
 def _shown(
-    density: "ConditionalDensity", table: "Table", kind: str, target: str | None, *, skip: bool
-) -> tuple["Array", "Array"]:
-    """Return the rows of `--rows`, x (N, F) and y (N, T): NaN but for the targets shown, if there.
+    density: "ConditionalDensity",
+    table: "Table",
+    kind: str,
+    target: str | None,
+    known: "Conditions",
+    *,
+    skip: bool,
+) -> tuple["ConditionalDensity", "Array", "Array"]:
+    """Return the model and the rows of `--rows`, x (N, F) and y (N, T).
 
-    No other target is looked at: its column may be missing, or hold anything.
+    The model is conditioned on what is given; y is NaN but for the targets shown, if they are
+    there. No other target is looked at: its column may be missing, or hold anything.
     """
+    import numpy as np
+
+    shown = known.left if kind == "pairs" else [target or known.left[0]]
+    there = [name for name in known.left if name in shown and name in table.names]
+    x, y, _ = usable_rows(density.schema, table, [*there, *known.own], skip=skip, lacking=True)
     names = density.schema.target_names
-    shown = names if kind == "pairs" else [target or names[0]]
-    there = [name for name in names if name in shown and name in table.names]
-    x, y, _ = usable_rows(density.schema, table, there, skip=skip, lacking=True)
-    return x, y
+    complete = np.isfinite(y[:, [names.index(name) for name in known.own]]).all(axis=1)
+    if not complete.all():
+        warn(f"{int((~complete).sum())} of {len(y)} rows lack a given target: left out.")
+    x, y = x[complete], y[complete]
+    left = y[:, [names.index(name) for name in known.left]]
+    return _conditioned(density, known.values(y, names)), x, left

@@ -1,6 +1,9 @@
 """A model of several targets seen with some of them fixed: a model of the others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
 
 from mdncli.density.known import Known, left_after
 from mdncli.density.mixture import GaussianMixture
@@ -14,14 +17,15 @@ class Conditioned(ConditionalDensity):
 
     Attributes:
         whole: the model of all targets.
-        given: the fixed values by target, in the units of the file.
+        given: the fixed values by target, in the units of the file: a number, or one for each row,
+            (N,), where the model is asked about these rows or the first of them.
     """
 
     whole: ConditionalDensity
-    given: dict[str, float] = field(default_factory=dict)
+    given: Mapping[str, float | Array] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, whole: ConditionalDensity, given: dict[str, float]) -> "Conditioned":
+    def on(cls, whole: ConditionalDensity, given: Mapping[str, float | Array]) -> "Conditioned":
         """Return a model with these targets fixed.
 
         Raises:
@@ -51,11 +55,19 @@ class Conditioned(ConditionalDensity):
         return self._narrowed(self.whole.condition_reference(x))
 
     def _narrowed(self, mixture: GaussianMixture) -> GaussianMixture:
-        known = Known.of(self.whole.schema, self.given, len(mixture.log_pi))
+        rows = len(mixture.log_pi)
+        values = {
+            name: value[:rows] if isinstance(value, np.ndarray) else value
+            for name, value in self.given.items()
+        }
+        known = Known.of(self.whole.schema, values, rows)
         return known.narrowed(mixture, slice(None))
 
 
 def fixed_values(density: ConditionalDensity) -> str:
     """Return what a title says of the targets that a model has fixed: nothing if there are none."""
     given = density.given if isinstance(density, Conditioned) else {}
-    return ", ".join(f"{name} = {value:.6g}" for name, value in given.items())
+    return ", ".join(
+        f"{name} of the row" if isinstance(value, np.ndarray) else f"{name} = {value:.6g}"
+        for name, value in given.items()
+    )

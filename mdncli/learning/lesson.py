@@ -9,9 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Baseline, ConditionalDensity
 from mdncli.density.network import Architecture, Array
 from mdncli.density.record import TrainingRecord
@@ -21,17 +19,13 @@ from mdncli.learning.batches import Batches
 from mdncli.learning.descent import Descent, Objective, Outcome
 from mdncli.learning.network import Perceptrons
 from mdncli.learning.objective import nll_and_gradient, squares_and_gradient
-from mdncli.learning.splits import Examples, Split, divided
-from mdncli.learning.unconditional import unconditional_mixture
+from mdncli.learning.splits import Examples, Positions, Split, divided
+from mdncli.learning.yardstick import StandardRows, Yardstick
 from mdncli.settings import Settings
 from mdncli.tables.schema import Schema
 
 _ROWS_TO_REPORT = 5000
 _ROWS_AT_ONCE = 8192
-# Enough to know a yardstick by.
-_FOLDS_WITHOUT_X = 5
-
-Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -95,16 +89,15 @@ class Lesson:
         self._generator = torch.Generator().manual_seed(settings.seed)
         rng = np.random.default_rng(settings.seed)
         self._rows, self._split = divided(examples, settings.members, settings.valid, rng)
-        self._standard_y = schema.standardize_targets(self._rows.y)
+        self._standard = StandardRows(self._rows, schema)
         self._device = _device(settings.device)
         self._batches = self._taken(self._split)
         # All rows that some member learns from: with several, those are all of the table.
         self._learned = np.unique(np.concatenate(self._split.train))
-        self._reference = self._without_x(self._learned, rng)
-        self._reference_nll = {
-            "nll_train": self._nll_without_x(self._reference, self._learned),
-            "nll_valid": self._nll_without_x_held_out(rng),
-        }
+        components, floor = self._architecture.mixtures, schema.sigma_floor
+        self._yardstick = Yardstick(
+            self._standard, self._learned, self._split, components, floor, rng
+        )
 
     def mixture(self, stage: str = "") -> Generator[Epoch, None, tuple[Perceptrons, Outcome]]:
         """Teach the mixture density networks, called `stage` in the records."""
@@ -138,14 +131,14 @@ class Lesson:
         [judged] = self._split.valid[:1] if len(self._split.valid[0]) else self._split.train[:1]
         parts = np.split(judged, range(_ROWS_AT_ONCE, len(judged), _ROWS_AT_ONCE))
         means = [network(self._schema.inputs(self._rows.x[part])) for part in parts]
-        errors = np.concatenate(means) - self._standard_y[judged]
+        errors = np.concatenate(means) - self._standard.y[judged]
         weights = self._rows.counts[judged]
         # A single row held out can be hit exactly; the floor keeps the Gaussian a density.
         spread = np.sqrt(np.average(errors**2, axis=0, weights=weights))
         sigma = np.maximum(spread, self._schema.sigma_floor)
         losses = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1)
         loss = float(np.average(losses, weights=weights))
-        return Baseline(network, sigma, loss + self._units([judged]))
+        return Baseline(network, sigma, loss + self._standard.units([judged]))
 
     def density(
         self, networks: Perceptrons, outcome: Outcome, baseline: Baseline | None = None
@@ -157,7 +150,7 @@ class Lesson:
             networks.for_answers(),
             self._settings.to_plain(),
             self._record(outcome),
-            self._reference,
+            self._yardstick.mixture,
             baseline,
         )
         record = replace(
@@ -177,7 +170,10 @@ class Lesson:
         return density.mean_nll(self._rows.x[rows], self._rows.y[rows], self._rows.counts[rows])
 
     def _record(self, outcome: Outcome) -> TrainingRecord:
-        of_train, of_valid = self._units(self._split.train), self._units(self._split.valid)
+        of_train, of_valid = (
+            self._standard.units(self._split.train),
+            self._standard.units(self._split.valid),
+        )
         return TrainingRecord(
             rows=len(self._rows.y),
             rows_valid=len(np.unique(np.concatenate(self._split.valid))),
@@ -191,7 +187,7 @@ class Lesson:
                 "nll_train": [loss + of_train for loss in outcome.train_losses],
                 "nll_valid": [loss + of_valid for loss in outcome.valid_losses],
             },
-            reference=self._reference_nll,
+            reference=self._yardstick.nll,
             components=[],
             tried={},
         )
@@ -204,10 +200,9 @@ class Lesson:
             self._mean_nll(replace(density, networks=[network]), rows)
             for network, rows in zip(density.networks, self._split.valid, strict=True)
         ]
-        return float(np.average(nlls, weights=[self._weight(rows) for rows in self._split.valid]))
-
-    def _weight(self, rows: Positions) -> float:
-        return float(self._rows.counts[rows].sum())
+        return float(
+            np.average(nlls, weights=[self._standard.weight(rows) for rows in self._split.valid])
+        )
 
     def _report(self, density: ConditionalDensity) -> list[MemberReport]:
         some = self._learned[:: max(1, len(self._learned) // _ROWS_TO_REPORT)]
@@ -217,35 +212,10 @@ class Lesson:
             for mixture in density.condition_members(self._rows.x[some])
         ]
 
-    def _without_x(self, rows: Positions, rng: np.random.Generator) -> GaussianMixture:
-        """Return the mixture that knows nothing of x, fitted on these rows."""
-        floor, components = self._schema.sigma_floor, self._architecture.mixtures
-        y, weights = self._standard_y[rows], self._rows.counts[rows]
-        return unconditional_mixture(y, weights, components, floor, rng)
-
-    def _nll_without_x(self, mixture: GaussianMixture, rows: Positions) -> float:
-        if not len(rows):
-            return math.nan
-        parts = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
-        total = sum(
-            float(mixture.log_prob(self._standard_y[part]) @ self._rows.counts[part])
-            for part in parts
-        )
-        return self._units([rows]) - total / self._weight(rows)
-
-    def _nll_without_x_held_out(self, rng: np.random.Generator) -> float:
-        """Return the NLL on rows held out, of mixtures that did not see them."""
-        split = self._split
-        if split.shared:
-            return self._nll_without_x(self._reference, split.valid[0])
-        some = list(zip(split.train, split.valid, strict=True))[:_FOLDS_WITHOUT_X]
-        nlls = [self._nll_without_x(self._without_x(train, rng), valid) for train, valid in some]
-        return float(np.average(nlls, weights=[self._weight(valid) for _, valid in some]))
-
     def _taken(self, split: Split) -> Batches:
         return Batches(
             self._schema.inputs(self._rows.x),
-            self._standard_y,
+            self._standard.y,
             self._rows.counts,
             split,
             self._schema.categories(),
@@ -265,11 +235,11 @@ class Lesson:
         to_nll: Callable[[float], float],
     ) -> Generator[Epoch, None, Outcome]:
         batches = self._batches if split is self._split else self._taken(split)
-        of_train, of_valid = self._units(split.train), self._units(split.valid)
+        of_train, of_valid = self._standard.units(split.train), self._standard.units(split.valid)
         descent = Descent(
             networks, objective, batches, self._settings, self._generator, self._watch.reason_to_end
         )
-        yardstick = self._reference_nll["nll_valid" if batches.holds_out else "nll_train"]
+        yardstick = self._yardstick.nll["nll_valid" if batches.holds_out else "nll_train"]
         for epoch, loss_train, loss_valid in descent.run():
             yield Epoch(
                 stage,
@@ -281,18 +251,6 @@ class Lesson:
                 self._watch.seconds(),
             )
         return descent.outcome
-
-    def _units(self, parts: list[Positions]) -> float:
-        """Return what an NLL of standardized targets lacks of one in the units of the file, nats.
-
-        A constant, and with bounds the mean of -log|du/dy| over the rows judged.
-        """
-        constant = float(np.log(self._schema.target_scales).sum())
-        rows = np.concatenate(parts)
-        if not self._schema.bounded or not len(rows):
-            return constant
-        slopes = self._schema.log_slope(self._rows.y[rows])
-        return constant - float(np.average(slopes, weights=self._rows.counts[rows]))
 
     def _least_squares_nll(self, loss: float) -> float:
         """Return the NLL of a Gaussian whose variance is the mean squared error, standardized."""

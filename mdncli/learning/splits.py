@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mdncli.errors import DataError
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 _FEWEST_FOLDS = 5
 
@@ -27,7 +27,7 @@ class Examples:
 
     x: Array
     y: Array
-    groups: Rows | None = None
+    groups: Positions | None = None
     weights: Array | None = None
     own: "Examples | None" = None
 
@@ -36,7 +36,7 @@ class Examples:
         """How much each row counts, (N,)."""
         return np.ones(len(self.y)) if self.weights is None else self.weights
 
-    def some(self, rows: Rows) -> "Examples":
+    def some(self, rows: Positions) -> "Examples":
         """Return the examples at these positions, groups numbered anew, weights of mean 1."""
         groups = None
         if self.groups is not None:
@@ -52,8 +52,8 @@ class Split:
     Either all members hold out the same rows, or each another part.
     """
 
-    train: list[Rows]
-    valid: list[Rows]
+    train: list[Positions]
+    valid: list[Positions]
 
     @property
     def shared(self) -> bool:
@@ -130,7 +130,7 @@ def parts(
     goals: NDArray[np.float64],
     rng: np.random.Generator,
     groups: NDArray[np.int64] | None = None,
-) -> list[Rows]:
+) -> list[Positions]:
     """Return the rows in random parts of about as many as each goal says, no group in two."""
     if groups is not None:
         return _whole_groups(groups, goals, rng)
@@ -139,7 +139,7 @@ def parts(
 
 def _whole_groups(
     groups: NDArray[np.int64], goals: NDArray[np.float64], rng: np.random.Generator
-) -> list[Rows]:
+) -> list[Positions]:
     """Return parts of about as many rows as each goal says, no group in two of them.
 
     The groups go one by one, the largest first, to the part that lacks most rows of its goal.

@@ -140,7 +140,7 @@ def test_a_bad_row_has_no_answer_and_disturbs_no_other(three: Path) -> None:
         (("predict", "x.csv", "--given", "a"), 65, "--given NAME=VALUE"),
         (("predict", "few.csv", "--given", "a", "--exceed", "a=1"), 65, "no target 'a'"),
         (("sample", "--at", "x=1", "--given", "a"), 2, "Add --rows FILE"),
-        (("plot", "--given", "a"), 2, "a picture needs a number"),
+        (("plot", "--given", "a"), 2, "is the row's own value, for --kind row or pairs"),
         (("plot", "few.csv", "--kind", "calibration", "--given", KNOWN), 2, "not for --kind"),
         (("plot", "few.csv", "--kind", "pairs"), 2, "give the table with --rows"),
         (("plot", "--kind", "pairs", "--given", "a=1,c=2"), 65, "two targets or more"),
