@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mdncli.commands.console import error_console, say, warn
 from mdncli.commands.options import bounds_of_targets, date_formats, named_columns, smallest_sigmas
+from mdncli.commands.reading import warn_of_left_out
 from mdncli.commands.request import Request
 from mdncli.commands.rows import weights_of
 from mdncli.commands.streams import input_name, read_input
@@ -128,11 +129,18 @@ class _Rows:
             names = listed(list(dict.fromkeys(name for name, _, _ in faults)))
             raise DataError(table.complaint(faults, f"{remedy}--ignore ({names})."))
         if count:
-            first = table.first_skipped or table.told(faults, 1)[0]
-            words = f"{count} of {table.rows_in_file} rows cannot be used"
             if count > _MOST_SKIPPED * table.rows_in_file:
-                raise DataError(f"{table.source}: {words}, more than a tenth. The first: {first}.")
-            warn(f"{words}; they are left out. The first: {first}.")
+                raise DataError(
+                    f"{table.source}: {count} of {table.rows_in_file} rows cannot be used, more "
+                    f"than {_MOST_SKIPPED:.0%}. The first: "
+                    f"{table.first_skipped or table.told(faults, 1)[0]}."
+                )
+            warn_of_left_out(table)
+            if bad.any():
+                warn(
+                    f"{int(bad.sum())} of {table.rows_in_file} rows have a cell that cannot be "
+                    f"used and are left out. The first: {table.told(faults, 1)[0]}."
+                )
         for reason, words in (
             ("without_target", "have no target"),
             ("zero_weight", "have a weight of 0"),

@@ -97,11 +97,13 @@ def named_numbers(flag: str, kind: str, texts: list[str], names: list[str]) -> d
     """
     return {
         name: finite_number(f"{flag} {quoted(f'{name}={text}')}", text)
-        for name, text in named_texts(flag, kind, texts, names).items()
+        for name, text in named_texts(flag, kind, texts, names, form="NAME=NUMBER").items()
     }
 
 
-def named_texts(flag: str, kind: str, texts: list[str], names: list[str]) -> dict[str, str]:
+def named_texts(
+    flag: str, kind: str, texts: list[str], names: list[str], *, form: str = "NAME=VALUE"
+) -> dict[str, str]:
     """Return what follows each name in an option's texts, such as `a=1,b=red`.
 
     Raises:
@@ -115,7 +117,7 @@ def named_texts(flag: str, kind: str, texts: list[str], names: list[str]) -> dic
             name, equals, value = part.rpartition("=")
             name = name.strip()
             if not equals:
-                raise UsageError(f"{flag} {quoted(part)}: write it as NAME=VALUE.")
+                raise UsageError(f"{flag} {quoted(part)}: write it as {form}.")
             if name not in names:
                 raise DataError(
                     f"{flag}: the model has no {kind} {quoted(name)}.{nearest(name, names)} "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mdncli.commands.console import warn
 from mdncli.commands.reading import warn_of_left_out
 from mdncli.errors import DataError
-from mdncli.words import quoted
+from mdncli.words import listed, quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,9 +86,10 @@ def read_rows(
     _require_targets(table, targets, no_target)
     features = encoded_features(table, schema.features)
     values, lacking = encoded_numbers(table, targets)
-    faults = [*features.faults, *values.faults, *(values.missing(targets) if complete else [])]
+    missing = values.missing(dict(enumerate(targets)), table) if complete else []
+    faults = [*features.faults, *values.faults, *missing]
     if faults and not skip:
-        raise DataError(table.complaint(faults, remedy))
+        raise DataError(table.complaint(faults, f"{_about_gaps(schema, faults)}{remedy}"))
     bad = features.bad() | values.bad() | (lacking & complete)
     x = features.values
     if bad.any():
@@ -99,6 +100,13 @@ def read_rows(
     warn_of_unseen(features.unseen, table.rows)
     fault = table.told(faults, 1)[0] if faults else ""
     return Rows(table, x, y, bad, fault, lacking & ~bad)
+
+
+def _about_gaps(schema: "Schema", faults: "list[Fault]") -> str:
+    """Return why a missing cell matters where one does."""
+    named = {name for name, _, _ in faults}
+    whole = [each.name for each in schema.features if each.name in named and not each.gaps]
+    return f"No cell of {listed(whole)} was missing in training. " if whole else ""
 
 
 def usable_rows(
@@ -168,7 +176,10 @@ def warn_of_skipped(rows: Rows, what: str) -> None:
     """Warn of rows that could not be used, saying what became of them."""
     skipped = int(rows.bad.sum())
     if skipped:
-        warn(f"{skipped} of {rows.count} rows cannot be used; {what}. The first: {rows.fault}.")
+        warn(
+            f"{skipped} of {rows.table.rows_in_file} rows have a cell that cannot be used; {what}. "
+            f"The first: {rows.fault}."
+        )
 
 
 def warn_of_extrapolation(outside: int, count: int) -> None:

@@ -66,8 +66,8 @@ class Known:
             target = schema.targets[positions[column]]
             raise DataError(
                 f"row {row + 1}: the given value of {quoted(target.name)} is "
-                f"{values[row, column]:g}, where its density is 0: it was fitted with "
-                f"{target.bounds.in_words()}."
+                f"{values[row, column]:g}, where its density is 0: the model was "
+                f"fitted {target.bounds.in_words()}."
             )
         return known
 

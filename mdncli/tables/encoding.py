@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,17 @@ class Encoded:
     faults: list[Fault]
     unseen: dict[str, int]
 
-    def missing(self, names: list[str]) -> list[Fault]:
-        """Return the cells of columns with these names that are missing, as faults."""
-        bad = self.bad()
-        gaps = [np.flatnonzero(np.isnan(column) & ~bad) for column in self.values.T]
-        pairs = zip(names, gaps, strict=True)
-        return [(name, rows, "the cell is missing") for name, rows in pairs if len(rows)]
+    def missing(self, names: dict[int, str], table: Table) -> list[Fault]:
+        """Return the missing cells of columns, named by their positions, as faults."""
+        faults: list[Fault] = []
+        for position, name in names.items():
+            lacking = np.isnan(self.values[:, position])
+            for other, rows, _ in self.faults:
+                if other == name:
+                    lacking[rows] = False
+            if lacking.any():
+                faults.append((name, np.flatnonzero(lacking), table.why))
+        return faults
 
     def bad(self) -> NDArray[np.bool_]:
         """Return which rows have a cell that cannot be used, (N,)."""
@@ -62,18 +68,14 @@ def encoded(table: Table, columns: Sequence[FeatureColumn]) -> Encoded:
 
 
 def encoded_features(table: Table, features: Sequence[Feature]) -> Encoded:
-    """Return the columns of a model's features; a missing cell in one without gaps is a fault.
+    """Return the columns of a model's features; a missing cell in one without gaps is a fault too.
 
     Raises:
         DataError: one is not there.
     """
     found = encoded(table, [column_of(feature) for feature in features])
-    faulty = found.bad()
-    missing: list[Fault] = []
-    for position, feature in enumerate(features):
-        places = np.flatnonzero(np.isnan(found.values[:, position]) & ~faulty)
-        if len(places) and not feature.gaps:
-            missing.append((feature.name, places, _missing))
+    whole = [position for position, feature in enumerate(features) if not feature.gaps]
+    missing = found.missing({position: features[position].name for position in whole}, table)
     return Encoded(found.values, [*found.faults, *missing], found.unseen)
 
 
@@ -99,12 +101,12 @@ def outside_bounds(values: Array, names: list[str], limits: Sequence[Bounds]) ->
     for column, name, bounds in zip(values.T, names, limits, strict=True):
         places = np.flatnonzero(bounds.outside(column))
         if len(places):
-            faults.append((name, places, f"the density is 0 at and beyond {bounds.in_words()}"))
+            faults.append((name, places, partial(_not_between, bounds)))
     return faults
 
 
-def _missing(cell: str) -> str:
-    return "the cell is empty, and none was when the model was fitted"
+def _not_between(bounds: Bounds, cell: str) -> str:
+    return f"{cell.strip()} is not {bounds.in_words()}"
 
 
 def _empty(table: Table, columns: int) -> Array:

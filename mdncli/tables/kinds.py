@@ -208,15 +208,24 @@ def refuse_as_target(table: Table, name: str, asked: Asked) -> None:
 
     Raises:
         DataError: it holds texts or dates.
+        UsageError: the user says so.
     """
     table.require([name])
-    kind = "text" if name in asked.categorical or name in asked.dates else table.cells(name).kind
-    if kind == "text":
-        raise DataError(
-            f"{table.source}: the target {quoted(name)} holds texts, and a density is of numbers. "
-            "Choose another with -t."
+    if name in asked.categorical or name in asked.dates:
+        raise UsageError(
+            f"{quoted(name)} is the target, and a density is of numbers: it cannot be "
+            "--categorical or --datetime."
         )
-    if kind == "empty":
+    cells = table.cells(name)
+    if cells.kind == "text":
+        raise DataError(
+            table.complaint(
+                [(name, np.flatnonzero(cells.text), table.why)],
+                f"The target {quoted(name)} holds texts, and a density is of numbers: choose "
+                "another with -t.",
+            )
+        )
+    if cells.kind == "empty" and table.rows:
         raise DataError(
             f"{table.source}: the target {quoted(name)} has no value. Choose another with -t."
         )

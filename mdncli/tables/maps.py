@@ -134,9 +134,9 @@ class Bounds:
         return math.log(self.upper - self.lower)
 
     def in_words(self) -> str:
-        """Return the bounds as options of a command line."""
-        ends = ("--lower", self.lower), ("--upper", self.upper)
-        return " and ".join(f"{flag} {end:g}" for flag, end in ends if end is not None)
+        """Return where values are between the bounds, as `above --lower 0`."""
+        ends = ("above --lower", self.lower), ("below --upper", self.upper)
+        return " and ".join(f"{side} {end:g}" for side, end in ends if end is not None)
 
     def scale_name(self, name: str) -> str:
         """Return what the scale of u is called for a target of this name: `log(y − 2)`."""

@@ -76,7 +76,7 @@ def test_a_gap_where_training_had_none_is_a_bad_row(run: Run, fitted: Path) -> N
     rows = b"size,colour,day\n0,,2025-01-01\n0,red,2025-01-01\n"
     done = run("predict", fitted, "-", stdin=rows)
     assert done.returncode == 65
-    assert b"row 1, line 2, column 'colour': the cell is empty, and none was" in done.stderr
+    assert b"row 1, line 2, column 'colour': the cell is empty. No cell of" in done.stderr
     done = run("predict", fitted, "-", "--only", "--on-bad-rows", "skip", stdin=rows)
     assert done.returncode == 0
     assert done.stdout.splitlines()[1] == b",,"
@@ -160,19 +160,19 @@ def test_more_than_a_tenth_of_bad_rows_stops_fit(here: Run) -> None:
     bad = ["fit", "-", "-o", "m.pt", *QUICK, "--on-bad-rows", "skip", "--numeric", "size"]
     done = here(*bad, stdin="\n".join(text).encode())
     assert done.returncode == 0, done.stderr
-    assert b"3 of 40 rows cannot be used; they are left out. The first: " in done.stderr
+    assert b"3 of 40 rows have a cell that cannot be used and are left out" in done.stderr
     for row in (12, 13):
         text[row] += ",surplus"
     done = here(*bad, stdin="\n".join(text).encode())
     assert done.returncode == 65
-    assert b"5 of 40 rows cannot be used, more than a tenth" in done.stderr
+    assert b"5 of 40 rows cannot be used, more than 10%" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "why"),
     [
-        (["-t", "colour"], 65, "the target 'colour' holds texts"),
-        (["-t", "day"], 65, "the target 'day' holds texts"),
+        (["-t", "colour"], 65, "The target 'colour' holds texts"),
+        (["-t", "day"], 65, "The target 'day' holds texts"),
         (["--categorical", "size", "--numeric", "size"], 2, "given two kinds"),
         (["--numeric", "colour"], 65, "'red' is not a number"),
         (["--datetime", "size=%Y"], 65, "is not a date of the form %Y"),

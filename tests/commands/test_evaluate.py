@@ -253,7 +253,7 @@ def test_a_bad_row_is_named_or_skipped(run: Run, here: Run, fitted: Path, tmp_pa
     done = here(*ask, "--json")
     (tmp_path / "good.csv").write_bytes(b"id,x,y\n007,1.5,2\nd,0.10,-1\n")
     assert scores(done) == scores(here("evaluate", model, "good.csv", "--json"))
-    assert b"warning: 2 of 4 rows cannot be used" in done.stderr
+    assert b"warning: 2 of 4 rows have a cell that cannot be used" in done.stderr
     assert b"bad.csv, row 2, line 3, column 'x': the cell is empty" in done.stderr
     rows = told(here(*ask, "--per-row"))
     assert {name: rows[name] for name in ("id", "x", "y")} == cells(BAD)

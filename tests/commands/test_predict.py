@@ -334,7 +334,7 @@ def test_a_table_of_several_pieces(run: Run, fitted: Path, tmp_path: Path) -> No
     ask = ("predict", fitted / "model.pt", "long.csv", "--mean", "--flag-extrapolation")
     done = run(*ask, "--on-bad-rows", "skip", "-o", "answers.csv")
     assert done.returncode == 0, done.stderr
-    assert f"warning: 2 of {count} rows cannot be used".encode() in done.stderr
+    assert f"warning: 2 of {count} rows have a cell that cannot be used".encode() in done.stderr
     assert f"warning: 1 of {count} rows have a feature outside".encode() in done.stderr
     columns = cells((tmp_path / "answers.csv").read_bytes())
     assert columns["x"] == x.tolist()
@@ -407,7 +407,7 @@ def test_a_bad_row_is_named_and_nothing_is_written(here: Run, fitted: Path, tmp_
     for more in ((), ("-o", "old.csv"), ("--on-bad-rows", "fail")):
         said = refused(here("predict", fitted / "model.pt", "rows.csv", *more), 65)
         assert said.startswith("error: rows.csv, row 2, line 3, column 'x': the cell is empty")
-        assert "; row 7, line 8, column 'x': 'NaN' stands for a missing value. Correct" in said
+        assert "; row 7, line 8, column 'x': 'NaN' stands for a missing value. No cell" in said
         assert "--on-bad-rows skip" in said
     assert (tmp_path / "old.csv").read_bytes() == b"as it was"
 
@@ -422,7 +422,7 @@ def test_skipped_rows_stay_with_empty_answers_and_are_counted(
     answers = [name for name in columns if name not in ("id", "x", "y")]
     empty = [all(columns[name][row] == "" for name in answers) for row in range(7)]
     assert empty == [False, True, True, False, True, True, True]
-    assert b"warning: 5 of 7 rows cannot be used" in done.stderr
+    assert b"warning: 5 of 7 rows have a cell that cannot be used" in done.stderr
     assert b"row 2, line 3, column 'x': the cell is empty" in done.stderr
     assert b"warning: 1 of 7 rows have a feature outside" in done.stderr
     assert [columns["extrapolates"][row] for row in (0, 3)] == ["0", "1"]

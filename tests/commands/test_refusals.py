@@ -37,8 +37,6 @@ def refused(done, status: int, *words: str) -> str:
         (b"x,y\n" + GOOD[4:].replace(b"\n", b",\n"), ["row 1", "3 fields", "comma"]),
         (GOOD.replace(b"x,y", b"y,y"), ["two columns are named 'y'"]),
         (GOOD + b"abc,4\n", ["row 31, line 32", "column 'x'", "'abc' is not a number"]),
-        (GOOD + b",4\n", ["row 31, line 32", "column 'x'", "empty"]),
-        (GOOD + b"4,NaN\n", ["row 31, line 32", "column 'y'", "'NaN'"]),
         (GOOD + b"4,-inf\n", ["row 31, line 32", "column 'y'", "'-inf' is not a finite number"]),
         (b"x,y\n" + b"".join(b"%d,5\n" % i for i in range(30)), ["target 'y' is 5 in every row"]),
         (b"y\n1\n2\n3\n", ["no feature"]),

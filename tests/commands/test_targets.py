@@ -123,7 +123,7 @@ def test_samples_given_a_target_follow_its_conditional_density(three: Path) -> N
 def test_a_bad_row_has_no_answer_and_disturbs_no_other(three: Path) -> None:
     (three / "bad.csv").write_text("x,a\n0,1\n0.5,\n1,2\n")
     options = ("predict", "model.pt", "bad.csv", "--given", "a", "--mean", "--only")
-    assert "row 2, line 3, column 'a': the cell is missing" in refused(mdn(*options, cwd=three), 65)
+    assert "row 2, line 3, column 'a': the cell is empty" in refused(mdn(*options, cwd=three), 65)
     columns = told(mdn(*options, "--on-bad-rows", "skip", cwd=three))
     np.testing.assert_array_equal(np.isnan(numbers(columns, "c_mean")), [False, True, False])
 
