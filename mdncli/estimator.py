@@ -21,7 +21,8 @@ from mdncli.learning.splits import Examples
 from mdncli.learning.training import learned
 from mdncli.settings import Activation, Covariance, Device, Mixtures, Noise, Preset, Settings
 from mdncli.tables.maps import bounds_of
-from mdncli.tables.schema import FEWEST_ROWS, Roles, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import FEWEST_ROWS, learnable
 
 Array = NDArray[np.float64]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mdncli.learning.splits import Examples
     from mdncli.tables.kinds import Asked, FeatureColumn
     from mdncli.tables.maps import Bounds
-    from mdncli.tables.schema import Roles, Schema
+    from mdncli.tables.roles import Roles
+    from mdncli.tables.schema import Schema
     from mdncli.tables.table import Fault, Table
 
 _FEW_ROWS = 50
@@ -55,12 +56,14 @@ def read_lesson(request: Request, *, quiet: bool) -> Lesson:
 
     from mdncli.tables.kinds import feature_columns, refuse_as_target
     from mdncli.tables.reader import read_table
-    from mdncli.tables.schema import learnable
+    from mdncli.tables.schema import learnable, require_rows
 
     content = read_input(request.data)
     source = input_name(request.data)
     table = read_table(content, source, request.dialect, skip_bad_rows=request.skip_bad_rows)
     roles = _roles(request, table)
+    if not table.rows:
+        require_rows(table.source, 0)
     asked = _asked(request, table)
     for target in roles.targets:
         refuse_as_target(table, target, asked)
@@ -195,7 +198,7 @@ def _own(request: Request, schema: "Schema") -> "Examples":
 def _roles(request: Request, table: "Table") -> "Roles":
     from dataclasses import replace
 
-    from mdncli.tables.schema import choose_roles
+    from mdncli.tables.roles import choose_roles
 
     targets, features, ignore = (
         named_columns(texts, table.names)

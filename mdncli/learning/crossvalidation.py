@@ -13,7 +13,8 @@ from mdncli.learning.splits import Examples, parts
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
 from mdncli.tables.kinds import column_of
-from mdncli.tables.schema import Roles, Schema, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import Schema, learnable
 
 
 def cross_validate(

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.errors import DataError, UsageError
+from mdncli.errors import DataError
 from mdncli.tables import features as of_features
 from mdncli.tables.columns import Column, Target
 from mdncli.tables.features import CategoryFeature, Feature
 from mdncli.tables.kinds import FeatureColumn, NumberColumn
 from mdncli.tables.maps import FREE, Bounds
-from mdncli.words import listed, quoted
+from mdncli.tables.roles import Roles
+from mdncli.words import quoted
 
 if TYPE_CHECKING:
-    from mdncli.tables.reader import Table
+    pass
 
 FEWEST_ROWS = 10
 # In standard deviations of the target.
@@ -157,49 +158,6 @@ class Schema:
         )
 
 
-@dataclass(frozen=True)
-class Roles:
-    """Which columns of a table are features, which are targets, and which holds weights, if any."""
-
-    features: list[str]
-    targets: list[str]
-    weight: str | None = None
-
-
-def choose_roles(
-    table: "Table",
-    *,
-    targets: list[str] | None = None,
-    features: list[str] | None = None,
-    ignore: list[str] | None = None,
-) -> Roles:
-    """Return the roles of a table's columns: by default the last is the target, the rest features.
-
-    Raises:
-        DataError: a named column is not there, or no feature or no target is left.
-        UsageError: a column would be both.
-    """
-    targets, features, ignore = targets or [], features or [], ignore or []
-    table.require([*targets, *features, *ignore])
-    left = [name for name in table.names if name not in ignore]
-    targets = targets or left[-1:]
-    for first, second, flags in (
-        (targets, features, "the target (-t, by default the last column) and a feature (-x)"),
-        (targets, ignore, "the target (-t) and left out (--ignore)"),
-        (features, ignore, "a feature (-x) and left out (--ignore)"),
-    ):
-        both = [name for name in first if name in second]
-        if both:
-            raise UsageError(f"{listed(both)} would be both {flags}.")
-    features = features or [name for name in left if name not in targets]
-    if not features:
-        raise DataError(
-            f"{table.source}: no feature is left beside the target. A table needs at least two "
-            "columns, separated by commas."
-        )
-    return Roles(features, targets)
-
-
 def learnable(
     source: str,
     x: NDArray[np.float64],
@@ -225,9 +183,7 @@ def learnable(
         DataError: fewer than 10 rows, a constant target or one with a value at a bound or beyond
             it, no feature that varies, or a smallest sigma beyond what single precision resolves.
     """
-    if len(y) < FEWEST_ROWS:
-        count = "1 row is" if len(y) == 1 else f"{len(y)} rows are"
-        raise DataError(f"{source}: {count} too few. At least {FEWEST_ROWS} are needed.")
+    require_rows(source, len(y))
     limits = [(bounds or {}).get(name, FREE) for name in roles.targets]
     require_inside(source, y, roles.targets, limits)
     targets = [Column.measure(name, y[:, i]) for i, name in enumerate(roles.targets)]
@@ -252,6 +208,17 @@ def _varies(values: NDArray[np.float64]) -> bool:
     if not len(there):
         return False
     return len(there) < len(values) or not Column.measure("", there).constant
+
+
+def require_rows(source: str, rows: int) -> None:
+    """Check that there are enough rows to learn from.
+
+    Raises:
+        DataError: there are fewer than 10.
+    """
+    if rows < FEWEST_ROWS:
+        count = "1 row is" if rows == 1 else f"{rows} rows are"
+        raise DataError(f"{source}: {count} too few. At least {FEWEST_ROWS} are needed.")
 
 
 def require_inside(

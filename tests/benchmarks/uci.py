@@ -28,7 +28,8 @@ from mdncli.learning.splits import Examples
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
 from mdncli.tables.reader import read_table
-from mdncli.tables.schema import choose_roles, learnable
+from mdncli.tables.roles import choose_roles
+from mdncli.tables.schema import learnable
 
 # Best published NLL of a method trained from scratch; of TabPFN v2, which is pretrained.
 PUBLISHED = {

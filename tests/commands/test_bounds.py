@@ -150,7 +150,7 @@ def test_own_rows_held_out_are_refused_by_row_too(folder: Path) -> None:
     (folder / "own.csv").write_text("x,y\n0.5,1.25\n1.0,-1.5\n")
     options = ("--lower", "0", "--valid-file", "own.csv", "-q", "-o", "none.pt")
     said = refused(mdn("fit", "data.csv", *options, cwd=folder), 65)
-    assert "own.csv, row 2, column 'y': -1.5 is not above --lower 0" in said
+    assert "own.csv, row 2, line 3, column 'y': -1.5 is not above --lower 0" in said
 
 
 @pytest.mark.parametrize("kind", ["overview", "components", "density", "intervals", "row"])

@@ -15,7 +15,8 @@ from mdncli.learning.objective import nll_and_gradient
 from mdncli.learning.splits import Examples
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
-from mdncli.tables.schema import Roles, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import learnable
 
 MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 2, 4, 3, 5, 50
 FLOOR = np.array([1e-4, 0.3, 0.02])

@@ -8,7 +8,8 @@ from mdncli.learning.splits import Examples
 from mdncli.learning.training import learned
 from mdncli.settings import Settings
 from mdncli.tables.maps import Bounds
-from mdncli.tables.schema import Roles, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import learnable
 
 X = np.random.default_rng(0).normal(size=(300, 2))
 U = (X[:, :1] + 0.7) ** 2 + np.random.default_rng(1).normal(size=(300, 1))

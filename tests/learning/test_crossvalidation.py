@@ -12,7 +12,8 @@ from mdncli.learning import crossvalidation
 from mdncli.learning.crossvalidation import cross_validate
 from mdncli.learning.splits import Examples
 from mdncli.settings import Settings
-from mdncli.tables.schema import Roles, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import learnable
 
 QUICK = Settings(mixtures=2, hidden=(4,), frequencies=0, epochs=2)
 

@@ -11,7 +11,8 @@ from mdncli.learning.lesson import Epoch
 from mdncli.learning.splits import Examples
 from mdncli.learning.training import fit
 from mdncli.settings import Settings
-from mdncli.tables.schema import Roles, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import learnable
 
 
 def learn(

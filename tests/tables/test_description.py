@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mdncli.commands.options import named_columns
 from mdncli.tables.description import describe_table
 from mdncli.tables.reader import Table, read_table
-from mdncli.tables.schema import choose_roles, learnable
+from mdncli.tables.roles import choose_roles
+from mdncli.tables.schema import learnable
 
 
 def table(*columns: list[str], names: list[str] | None = None) -> Table:

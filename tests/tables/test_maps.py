@@ -10,7 +10,8 @@ from scipy.special import expit, logit
 
 from mdncli.errors import DataError, UsageError
 from mdncli.tables.maps import Bounds, bounds_of
-from mdncli.tables.schema import Roles, learnable
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import learnable
 
 ALL = [
     Bounds(-2.0, None),

@@ -6,7 +6,8 @@ from mdncli.errors import DataError
 from mdncli.tables.columns import Column
 from mdncli.tables.features import NumberFeature
 from mdncli.tables.reader import read_table
-from mdncli.tables.schema import Roles, Schema, choose_roles, learnable
+from mdncli.tables.roles import Roles, choose_roles
+from mdncli.tables.schema import Schema, learnable
 
 TABLE = read_table(b"a,b,c,d\n1,2,3,4\n", "data.csv")
 
