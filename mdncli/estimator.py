@@ -17,7 +17,7 @@ except ImportError as error:
 from mdncli.density.distribution import Distribution
 from mdncli.density.model import ConditionalDensity
 from mdncli.errors import MdnError
-from mdncli.learning.splits import Examples
+from mdncli.learning.splits import Examples, mean_one
 from mdncli.learning.training import learned
 from mdncli.settings import Activation, Covariance, Device, Mixtures, Noise, Preset, Settings
 from mdncli.tables.maps import bounds_of
@@ -104,12 +104,13 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         self.upper = upper
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's name
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Learn p(y | x).
 
         Args:
             X: (N, F), numbers.
             y: (N,), or (N, T) for several targets.
+            sample_weight: (N,), how much each row counts: zero or more.
 
         Raises:
             ValueError: the rows cannot be learned from, or a parameter is out of its range.
@@ -119,18 +120,24 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         y = np.asarray(y, dtype=np.float64)
         self._one_target = y.ndim == 1
         y = y.reshape(len(y), -1)
+        weights = None
+        if sample_weight is not None:
+            weights = _weights(sample_weight, len(y))
+            x, y, weights = x[weights > 0.0], y[weights > 0.0], weights[weights > 0.0]
         if len(y) < FEWEST_ROWS:
             raise ValueError(f"n_samples={len(y)} is too few: at least {FEWEST_ROWS} are needed.")
         features = [str(name) for name in getattr(self, "feature_names_in_", [])]
         features = features or [f"x{i + 1}" for i in range(x.shape[1])]
         roles = Roles(features, names or _new_names(y.shape[1], features))
         try:
-            self.model_ = self._learned(x, y, roles)
+            self.model_ = self._learned(x, y, weights, roles)
         except MdnError as error:
             raise ValueError(str(error)) from error
         return self
 
-    def _learned(self, x: Array, y: Array, roles: Roles) -> ConditionalDensity:
+    def _learned(
+        self, x: Array, y: Array, weights: Array | None, roles: Roles
+    ) -> ConditionalDensity:
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(_SEEDS)
@@ -145,7 +152,9 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         bounds = bounds_of(lower, upper)
         schema, kept = learnable("the data", x, y, roles, min_sigma=floors, bounds=bounds)
         self._kept = kept
-        return learned(Examples(x[:, kept], y), schema, settings)
+        if weights is not None:
+            weights = mean_one(weights)
+        return learned(Examples(x[:, kept], y, weights=weights), schema, settings)
 
     def condition(self, X: Any) -> Distribution:  # noqa: N803
         """Return the distribution of y at each row of X, (N, F), with all that it answers."""
@@ -173,11 +182,12 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         """Return n draws of y for each row, shape (N, n) or (N, T, n)."""
         return self._shaped(self.condition(X).sample(n, seed=seed))
 
-    def score(self, X: Any, y: Any) -> float:  # noqa: N803
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
         """Return the mean log-likelihood, log p(y | x), in nats a row: higher is better."""
         given = self.condition(X)
         values = check_array(y, dtype=np.float64, ensure_2d=False).reshape(len(given), -1)
-        return float(given.log_prob(values).mean())
+        weights = None if sample_weight is None else _weights(sample_weight, len(given))
+        return float(np.average(given.log_prob(values), weights=weights))
 
     def _shaped(self, answer: Array) -> Array:
         """Return an answer with the axis of targets that y of shape (N, 1) had."""
@@ -197,6 +207,22 @@ def _by_target(value: float | dict[str, float] | None, targets: list[str]) -> di
     if value is None:
         return {}
     return value if isinstance(value, dict) else dict.fromkeys(targets, float(value))
+
+
+def _weights(sample_weight: Any, rows: int) -> Array:
+    """Return a weight for each row, (N,), from those given, or from one for all."""
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights = check_array(
+        np.broadcast_to(weights, (rows,)) if not weights.ndim else weights,
+        dtype=np.float64,
+        ensure_2d=False,
+        input_name="sample_weight",
+    )
+    if weights.shape != (rows,) or (weights < 0.0).any() or not (weights > 0.0).any():
+        raise ValueError(
+            f"sample_weight must be {rows} numbers, none negative and not all of them zero."
+        )
+    return np.asarray(weights)
 
 
 def _new_names(targets: int, taken: list[str]) -> list[str]:

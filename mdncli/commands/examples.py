@@ -280,8 +280,9 @@ def _show_columns(examples: "Examples", schema: "Schema") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("column", "kind", "missing", "range or categories"):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
+    for title in ("column", "kind", "missing"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("range or categories")
     missing = np.isnan(examples.x).sum(axis=0)
     for feature, count in zip(schema.features, missing, strict=True):
         table.add_row(quoted(feature.name), feature.kind, str(count or ""), feature.range)

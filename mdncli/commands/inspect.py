@@ -90,6 +90,13 @@ def _tell_model(density: "ConditionalDensity") -> None:
         ("training table", f"SHA-256 {origin.table_sha256 or 'unknown'}"),
         ("versions", ", ".join(f"{k} {v}" for k, v in origin.versions.items()) or "unknown"),
     ]
+    if density.schema.weight:
+        rows.append(("weighted by", quoted(density.schema.weight)))
+    rows += [
+        (f"levels of {quoted(feature.name)}", feature.range)
+        for feature in density.schema.features
+        if not feature.waves
+    ]
     reports = components(record.components) if record.components else []
     answer(_columns(density), _in_pairs(rows), *reports)
 
@@ -101,18 +108,19 @@ def _settings(settings: dict[str, Any]) -> str:
 
 
 def _columns(density: "ConditionalDensity") -> "Table":
-    titles = ["column", "role", "lowest", "median", "highest", "step", "smallest σ"]
+    titles = ["column", "role", "kind", "lowest", "median", "highest", "step", "smallest σ"]
     bounded = density.schema.bounded
     table = _new_table(*titles, *(("above", "below") if bounded else ()))
     for feature in density.schema.features:
-        table.add_row(quoted(feature.name), "feature", *_range(feature), "", "")
+        kind = f"{feature.kind}{', may be empty' if feature.gaps else ''}"
+        table.add_row(quoted(feature.name), "feature", kind, *feature.three_points())
     for target in density.schema.targets:
         step = "continuous" if target.step is None else f"{target.step:g}"
         ends = ["" if end is None else f"{end:g}" for end in (target.lower, target.upper)]
         floor = f"{target.min_sigma:.3g}"
         if target.bounds:
             floor += f" of {harmless(target.bounds.scale_name(target.name))}"
-        cells = [quoted(target.name), "target", *_range(target), step, floor]
+        cells = [quoted(target.name), "target", "number", *_range(target), step, floor]
         table.add_row(*cells, *(ends if bounded else ()))
     return table
 
@@ -125,8 +133,8 @@ def _new_table(*columns: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for position, name in enumerate(columns):
-        table.add_column(name, justify="left" if position < 2 else "right")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("column", "role", "kind") else "right")
     return table
 
 

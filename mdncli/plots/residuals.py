@@ -46,7 +46,7 @@ def draw(judged: Judged) -> Figure:
         shown = judged.density.schema.features[feature]
         _draw_feature(axes, values, pit, feature_places(shown, values))
         axes.set_xlabel(plain(shown.name, 28))
-        label_ticks(axes, feature_ticks(shown))
+        label_ticks(axes, feature_ticks(shown, judged.x[:, feature]))
     label_panels(figure, panels, _ACROSS, y="PIT")
     most = f"the {_MOST} of {features} features that it depends on most" * (features > _MOST)
     remarks = [remark for remark in (most, judged.randomized) if remark]

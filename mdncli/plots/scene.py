@@ -11,7 +11,8 @@ from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import Array
 from mdncli.errors import DataError
-from mdncli.tables.features import OTHER, CategoryFeature, DateFeature, Feature, date_texts
+from mdncli.tables.dates import date_texts
+from mdncli.tables.features import OTHER, CategoryFeature, DateFeature, Feature
 from mdncli.tables.maps import Bounds
 from mdncli.words import listed, nearest, quoted
 
@@ -69,7 +70,7 @@ class Scene:
     @property
     def ticks(self) -> dict[float, str]:
         """Texts for places on the horizontal axis; none where they are numbers."""
-        return feature_ticks(self.density.schema.features[self.along])
+        return feature_ticks(self.density.schema.features[self.along], self.x[:, self.along])
 
     def _places(self, values: Array) -> Array:
         """Return where values stand along the horizontal axis; those of one level side by side."""
@@ -136,12 +137,19 @@ def feature_places(feature: Feature, values: Array) -> Array:
     return places
 
 
-def feature_ticks(feature: Feature) -> dict[float, str]:
-    """Return texts for places on an axis of a feature; none where its values are numbers."""
+def feature_ticks(feature: Feature, values: Array) -> dict[float, str]:
+    """Return texts for places on an axis of a feature; none where its values are numbers.
+
+    Args:
+        feature: on the axis.
+        values: (N,), that are shown: other texts and empty cells are named where there are any.
+    """
     if isinstance(feature, CategoryFeature):
-        names = [*feature.levels, OTHER, "(empty)"][: feature.plain]
-        apart = -(-len(names) // _MOST_TICKS)
-        return {float(place): names[place] for place in range(0, len(names), apart)}
+        names = [*feature.levels, OTHER, "(empty)"]
+        there = np.isnan(values).any(), (values == feature.other).any()
+        places = list(range(0, len(feature.levels), -(-len(feature.levels) // _MOST_TICKS)))
+        places += [feature.other] * bool(there[1]) + [feature.plain - 1] * bool(there[0])
+        return {float(p): names[-1 if p > feature.other else p] for p in places}
     if isinstance(feature, DateFeature):
         days = np.linspace(feature.lowest, feature.highest, 4).round()
         return dict(zip(days.tolist(), date_texts(days, ""), strict=True))

@@ -187,8 +187,10 @@ def label_feature(axes: Axes, scene: Scene) -> None:
 def label_ticks(axes: Axes, ticks: dict[float, str]) -> None:
     """Put texts at places of the horizontal axis, if there are any."""
     if ticks:
+        limits = axes.get_xlim()
         slanted = max(map(len, ticks.values())) * len(ticks) > _ROOM_FOR_TICKS
         axes.set_xticks(list(ticks), [plain(text, 15) for text in ticks.values()])
+        axes.set_xlim(*limits)
         if slanted:
             axes.tick_params(axis="x", labelrotation=30)
 

@@ -1,4 +1,4 @@
-"""Dates as text become days since 1970."""
+"""Dates as text become days since 1970, and back."""
 
 import math
 import re
@@ -37,6 +37,15 @@ def parsed_dates(texts: pa.ChunkedArray, form: str) -> NDArray[np.float64]:
     except pa.ArrowInvalid:
         # 30 February, and the like: one by one.
         return np.array([_day(text) for text in texts.to_pylist()])
+
+
+def date_texts(days: NDArray[np.float64], form: str) -> list[str]:
+    """Return days since 1970, (N,), as texts of a date format, ISO 8601 where that is empty."""
+    moments = (days * 86400.0).round().astype("datetime64[s]")
+    if form:
+        return [moment.item().strftime(form) for moment in moments]
+    texts = np.datetime_as_string(moments)
+    return [text.removesuffix("T00:00:00") for text in texts.tolist()]
 
 
 def _days(moments: Any) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mdncli.tables import arrow
 from mdncli.tables.columns import Column
+from mdncli.tables.dates import date_texts
 from mdncli.words import listed
 
 Array = NDArray[np.float64]
@@ -127,10 +128,15 @@ class NumberFeature(Column):
         """Return values, (N,), as a column to be written."""
         return values
 
+    def three_points(self) -> list[str]:
+        """Return its lowest, median and highest value in training, in words."""
+        return [f"{value:g}" for value in (self.lowest, self.median, self.highest)]
+
     @property
     def range(self) -> str:
         """Its range in training, in words."""
-        return f"{self.lowest:g} to {self.highest:g}"
+        low, _, high = self.three_points()
+        return f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -167,11 +173,9 @@ class DateFeature(NumberFeature):
         span = self.highest - self.lowest
         return [_year_phase] * (span >= _MONTHS_FROM) + [_week_phase] * (span >= _WEEKDAYS_FROM)
 
-    @property
-    def range(self) -> str:
-        """Its range in training, in words."""
-        low, high = date_texts(np.array([self.lowest, self.highest]), "")
-        return f"{low} to {high}"
+    def three_points(self) -> list[str]:
+        """Return its first, middle and last day in training, in words."""
+        return date_texts(np.array([self.lowest, self.median, self.highest]), "")
 
 
 @dataclass(frozen=True)
@@ -235,6 +239,10 @@ class CategoryFeature:
         learned = [place for place in range(len(self.levels)) if place not in self.rare]
         return np.resize(np.array(learned, dtype=np.float64), count)
 
+    def three_points(self) -> list[str]:
+        """Return nothing: levels have no order."""
+        return []
+
     @property
     def range(self) -> str:
         """Its levels, in words."""
@@ -274,15 +282,6 @@ def from_plain(plain: dict[str, Any]) -> Feature:
     fields = dict(plain)
     feature: Feature = KINDS[fields.pop("kind")](**fields)
     return feature
-
-
-def date_texts(days: Array, form: str) -> list[str]:
-    """Return days since 1970, (N,), as texts of a date format, ISO 8601 where that is empty."""
-    moments = (days * 86400.0).round().astype("datetime64[s]")
-    if form:
-        return [moment.item().strftime(form) for moment in moments]
-    texts = np.datetime_as_string(moments)
-    return [text.removesuffix("T00:00:00") for text in texts.tolist()]
 
 
 def _year_phase(days: Array) -> Array:

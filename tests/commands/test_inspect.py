@@ -68,10 +68,10 @@ def test_the_table_of_a_model_says_it_to_a_person(run: Run, wide: Path) -> None:
     result = load(wide / "model.pt").describe()
     rows = {words[0]: words[1:] for words in lines(done) if words}
     for column in (*result["features"], *result["targets"]):
-        role, *numbers = rows[f"'{column['name']}'"]
-        assert role == ("target" if column in result["targets"] else "feature")
+        role, kind, *numbers = rows[f"'{column['name']}'"]
+        assert (role, kind) == ("target" if column in result["targets"] else "feature", "number")
         assert numbers[:3] == [f"{column[name]:g}" for name in ("lowest", "median", "highest")]
-    assert rows["'u'"][4] == "continuous"
+    assert rows["'u'"][5] == "continuous"
     record, origin = result["record"], result["origin"]
     for text in (
         *("1 of 12", "64,64, silu", "epochs=20", "400, 40 of them held out"),
