@@ -1,13 +1,13 @@
 """`mdn predict`."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import say_written, warn
-from mdncli.commands.given import Conditions, GivenTargets, conditions
+from mdncli.commands.answers import Answers, read_asked
+from mdncli.commands.console import say_written
+from mdncli.commands.given import GivenTargets, conditions
 from mdncli.commands.options import (
     Model,
     Output,
@@ -15,31 +15,19 @@ from mdncli.commands.options import (
     numbers_of_targets,
     probabilities,
 )
-from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
-from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling
 from mdncli.commands.streams import (
     only_one_from_standard_input,
     open_model,
     open_table,
     spare_inputs,
-    writing,
 )
-from mdncli.errors import UsageError
 from mdncli.tables.dialect import Dialect
-from mdncli.words import listed
 
 if TYPE_CHECKING:
-    from mdncli.density.model import ConditionalDensity
-    from mdncli.density.questions import Questions
+    pass
 
-_ROWS_AT_ONCE = 1 << 17
 _POINT, _SPREAD, _AT = "Values", "Intervals", "Densities and probabilities"
-_EXTRAPOLATES = "extrapolates"
-_NOT_GIVEN = " --given NAME is the row's own value; give one for all rows with --given NAME=VALUE."
-_NO_TARGET = (
-    " The question is about the rows' own target values; ask about one value with --at-target "
-    "where there are none."
-)
 
 
 def _option(panel: str, text: str, *names: str, metavar: str | None = None) -> Any:
@@ -200,84 +188,11 @@ def predict(
     )
     if questions == Questions():
         questions = Questions(mean=True, intervals=(0.9,))
-    own = questions.own_targets(targets)
     skip = on_bad_rows == "skip"
     with recalling(density_model.origin.command, dialect):
         table = open_table(rows, dialect, skip_bad_rows=skip)
-        asked = read_rows(
-            density_model.schema,
-            table,
-            [*known.own, *own],
-            skip=skip,
-            no_target=_NO_TARGET if own else _NOT_GIVEN,
-            complete=True,
-        )
-    with writing(output) as stream:
-        from mdncli.density.pieces import ahead
-        from mdncli.tables.writer import write_table
-
-        answers = _Answers(density_model, questions, known, asked, only, flag_extrapolation)
-        write_table(stream, ahead(answers.tables()), output)
-    warn_of_left_out(table)
-    warn_of_skipped(asked, "their answers are empty")
-    warn_of_extrapolation(answers.extrapolating, asked.count)
-    if answers.joined:
-        warn(
-            f"in {answers.joined} of {asked.count} rows the region has more intervals than there "
-            "are columns: the closest were joined, and hold at least what was asked."
-        )
+        asked = read_asked(density_model, questions, known, table, skip=skip)
+    answers = Answers(density_model, questions, known, asked, only=only, flag=flag_extrapolation)
+    answers.write(output)
+    answers.warn()
     say_written(output, quiet=quiet)
-
-
-class _Answers:
-    """The tables to write, and what was met on the way."""
-
-    def __init__(
-        self,
-        density: "ConditionalDensity",
-        questions: "Questions",
-        known: Conditions,
-        rows: Rows,
-        only: bool,
-        flag: bool,
-    ) -> None:
-        self._density, self._questions, self._rows = density, questions, rows
-        self._known, self._only, self._flag = known, only, flag
-        self.extrapolating = self.joined = 0
-
-    def tables(self) -> Iterator[dict[str, Any]]:
-        """Yield the answers for one piece of the rows after another."""
-        for start in range(0, max(1, self._rows.count), _ROWS_AT_ONCE):
-            piece = slice(start, min(start + _ROWS_AT_ONCE, self._rows.count))
-            answers = self._answer(piece)
-            carried = {} if self._only else self._rows.carried(piece)
-            clash = [name for name in answers if name in carried]
-            if clash:
-                raise UsageError(
-                    f"the table has {listed(clash)} already. Write the answers alone with --only."
-                )
-            yield {**carried, **answers}
-
-    def _answer(self, piece: slice) -> dict[str, Any]:
-        import numpy as np
-
-        from mdncli.density.questions import blanked
-
-        x, y, bad = self._rows.x[piece], self._rows.y[piece], self._rows.bad[piece]
-        schema, left = self._density.schema, self._known.left
-        # A bad row's answers are blanked: any value will do to ask about it.
-        usable = np.where(bad[:, None], [target.median for target in schema.targets], y)
-        known = self._known.values(usable, schema.target_names)
-        given = self._density.at_rows(x, known)
-        y = y[:, [schema.target_names.index(name) for name in left]]
-        columns, had_joined = self._questions.answer(given, left, y)
-        self.joined += had_joined
-        outside = schema.extrapolates(x) & ~bad
-        self.extrapolating += int(outside.sum())
-        if self._flag:
-            if _EXTRAPOLATES in columns:
-                raise UsageError(f"two answers would be called {_EXTRAPOLATES!r}.")
-            columns[_EXTRAPOLATES] = outside.astype(np.int64)
-        if not bad.any():
-            return columns
-        return dict(blanked(columns, bad))

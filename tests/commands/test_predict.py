@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from mdncli import load, read_table, save
-from mdncli.commands.predict import _ROWS_AT_ONCE
+from mdncli.commands.answers import _ROWS_AT_ONCE
 from mdncli.density.network import Perceptron
 from running import Run, mdn
 
