@@ -110,7 +110,7 @@ def tell_table(seen: Seen) -> None:
 
 def _what_fit_needs(description: "TableDescription", dialect: Dialect) -> list[str]:
     if description.options is None:
-        return ["mdn fit needs two columns of numbers that vary, without empty cells."]
+        return ["mdn fit needs a target, a column of numbers that vary, and another that varies."]
     options = [shlex.quote(word) for word in dialect.words()] + description.options
     return [f"mdn fit would need: {harmless(' '.join(options))}"] if options else []
 

@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from mdncli.tables.cells import Cells
+from mdncli.tables.dates import parsed_dates
 from mdncli.tables.steps import step_of
 from mdncli.tables.table import Table
 
@@ -18,7 +21,8 @@ class ColumnDescription:
 
     Attributes:
         name: as the header has it.
-        kind: `number`, `text` (no cell is a number), `mixed`, `empty`, or `other` (lists, bytes).
+        kind: `number`, `text` (no cell is a number), `date` (ISO 8601), `mixed`, `empty`, or
+            `other` (lists, bytes).
         missing: cells that are empty or stand for a missing value.
         distinct: different texts.
         lowest, median, highest: of the numbers; NaN if there are none.
@@ -41,7 +45,7 @@ class ColumnDescription:
 class TableDescription:
     """A table: its rows, its columns, and the options that `fit` would need for it.
 
-    The options are None where none would do: two columns of numbers that vary are needed.
+    The options are None where none would do: a target is needed, numbers that vary, and a feature.
     """
 
     rows: int
@@ -56,22 +60,29 @@ class TableDescription:
 _MOST_EXAMPLES = 5
 _MOST_LOOKED_AT = 10_000
 _FEWEST_FOR_A_STEP = 2
-_FEWEST_COLUMNS = 2
 
 
 def describe_table(table: Table) -> TableDescription:
     """Return what each column holds, and which options of `fit` would make the table learnable."""
     columns = [_describe(table, name) for name in table.names]
-    usable = [column for column in columns if column.kind == "number" and not column.missing]
-    varied = [column for column in usable if column.lowest < column.highest]
-    if len(varied) < _FEWEST_COLUMNS:
+    targets = [each for each in columns if each.kind == "number" and each.lowest < each.highest]
+    if not targets or not any(each is not targets[-1] and _tells(each, table) for each in columns):
         return TableDescription(table.rows, columns, None)
     options: list[str] = []
-    if columns[-1] is not varied[-1]:
-        options.append(f"-t {shlex.quote(varied[-1].name)}")
-    unusable = [column for column in columns if column not in usable]
+    if columns[-1] is not targets[-1]:
+        options.append(f"-t {shlex.quote(targets[-1].name)}")
+    unusable = [column for column in columns if column.kind in ("mixed", "other")]
     options += [f"--ignore {shlex.quote(column.name)}" for column in unusable]
     return TableDescription(table.rows, columns, options)
+
+
+def _tells(column: ColumnDescription, table: Table) -> bool:
+    """Return whether a column may be a feature: it varies, and is not another text in every row."""
+    if column.kind not in ("number", "text", "date"):
+        return False
+    there = column.distinct - bool(column.missing)
+    identifier = column.kind == "text" and there == table.rows - column.missing > 1
+    return (there > 1 or column.missing > 0) and not identifier
 
 
 def _describe(table: Table, name: str) -> ColumnDescription:
@@ -88,7 +99,7 @@ def _describe(table: Table, name: str) -> ColumnDescription:
     )
     return ColumnDescription(
         name=name,
-        kind=cells.kind,
+        kind=_kind(column, cells),
         missing=int(cells.missing.sum()),
         distinct=int(pc.count_distinct(column).as_py()),
         lowest=low,
@@ -97,6 +108,13 @@ def _describe(table: Table, name: str) -> ColumnDescription:
         step=step_of(numbers) if len(numbers) >= _FEWEST_FOR_A_STEP and low < high else None,
         examples=list(words)[:_MOST_EXAMPLES],
     )
+
+
+def _kind(column: pa.ChunkedArray, cells: Cells) -> str:
+    """Return what `fit` takes a column for."""
+    if cells.kind == "text" and not np.isnan(parsed_dates(column, "")[~cells.missing]).any():
+        return "date"
+    return cells.kind
 
 
 def _beyond_text(name: str, kind: str) -> ColumnDescription:
