@@ -31,7 +31,7 @@ def gap(name: str, seed: int, options: list[str], folder: Path) -> tuple[float, 
     data, model = folder / "data.csv", folder / "model.pt"
     direction = ["--inverse"] if inverse else []
     subprocess.run(
-        [*MDN, "generate", name, *direction, "--seed", str(seed), "-o", data], check=True
+        [*MDN, "generate", name, *direction, "--seed", str(seed), "-o", data, "-q"], check=True
     )
     done = subprocess.run(
         [*MDN, "fit", data, *options, "--seed", str(seed), "-o", model, "-q", "--json"],
