@@ -133,7 +133,7 @@ Preset = Annotated[
         _NETWORK,
         "A whole recipe; options given by hand override it. On real tables fast takes half "
         "the time of default, for an NLL up to 0.5 nats higher; best, 20 networks of 6 to 20 "
-        "components, takes 8 to 60 times as long, for one 0.1 to 0.6 nats lower.",
+        "components, takes 8 to 75 times as long, for one 0.1 to 0.6 nats lower.",
     ),
 ]
 Members = Annotated[

@@ -114,8 +114,7 @@ def named_texts(
     for text in texts:
         whole = text.rpartition("=")[0] in names
         for part in [text] if whole else text.split(","):
-            name, equals, value = part.rpartition("=")
-            name = name.strip()
+            name, equals, value = _named(part, names)
             if not equals:
                 raise UsageError(f"{flag} {quoted(part)}: write it as {form}.")
             if name not in names:
@@ -127,6 +126,15 @@ def named_texts(
                 raise UsageError(f"{flag} names {quoted(name)} twice.")
             values[name] = value.strip()
     return values
+
+
+def _named(part: str, names: list[str]) -> tuple[str, str, str]:
+    """Return a text split at the first = after a name, or at its last one if there is no name."""
+    for position, character in enumerate(part):
+        if character == "=" and part[:position].strip() in names:
+            return part[:position].strip(), "=", part[position + 1 :]
+    name, equals, value = part.rpartition("=")
+    return name.strip(), equals, value
 
 
 def finite_number(option: str, text: str) -> float:

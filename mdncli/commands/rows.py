@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _LEFT_OUT = "Correct them, or leave such rows out: --on-bad-rows skip."
-_REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
+REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_rows(
     *,
     skip: bool,
     no_target: str = "",
-    remedy: str = _REMEDY,
+    remedy: str = REMEDY,
     complete: bool = False,
 ) -> Rows:
     """Return a table's rows for a model, and warn of categories that it has not learned.
@@ -150,7 +150,7 @@ def weights_of(table: "Table", name: str) -> tuple["Array", "list[Fault]"]:
         if len(places):
             faults.append((name, places, why))
             weights[places] = np.nan
-    if not (weights > 0.0).any():
+    if not faults and not (weights > 0.0).any():
         raise DataError(f"{table.source}: no row has a positive weight in {quoted(name)}.")
     return weights, faults
 

@@ -10,6 +10,8 @@ from scipy.stats import kstest, kstwobign
 
 from mdncli.density.distribution import Distribution
 from mdncli.density.model import ConditionalDensity
+from mdncli.errors import DataError
+from mdncli.tables.frames import feature_matrix, matrix, target_matrix
 
 Array = NDArray[np.float64]
 
@@ -117,6 +119,9 @@ def evaluate(
         seed: of the randomized PIT of targets recorded in steps.
     """
     rng = np.random.default_rng(seed)
+    if weights is not None:
+        # Only their ratios matter; sums and squares of them stay floats so.
+        weights = weights / weights.max()
     parts = [
         _row_scores(model, x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE], rng)
         for at in range(0, len(y), _ROWS_AT_ONCE)
@@ -151,6 +156,27 @@ def evaluate(
         rows_beyond_bounds=beyond,
         by_row=by_row,
     )
+
+
+def evaluate_rows(
+    model: ConditionalDensity, rows: Any, targets: Any = None, weights: Any = None
+) -> Evaluation:
+    """Return what `ConditionalDensity.evaluate` does."""
+    x = feature_matrix(rows, model.schema.features)
+    y = target_matrix(rows if targets is None else targets, model.schema.target_names)
+    if len(x) != len(y) or not len(x):
+        raise DataError(f"{len(x)} rows with {len(y)} targets: as many are needed, and one.")
+    used = ~np.isnan(y).any(axis=1)
+    name = model.schema.weight
+    if weights is None and name is not None and name in getattr(rows, "columns", []):
+        weights = rows[name]
+    if weights is not None:
+        weights = matrix(weights, ["weights"])[:, 0]
+        used &= weights > 0.0
+        weights = weights[used]
+    if not used.any():
+        raise DataError("no row has a target and a positive weight.")
+    return evaluate(model, x[used], y[used], weights)
 
 
 def _row_scores(

@@ -64,8 +64,9 @@ class Known:
         if outside.any():
             row, column = np.argwhere(outside)[0]
             target = schema.targets[positions[column]]
+            where = f"row {row + 1}: " if np.ndim(given[target.name]) else ""
             raise DataError(
-                f"row {row + 1}: the given value of {quoted(target.name)} is "
+                f"{where}the given value of {quoted(target.name)} is "
                 f"{values[row, column]:g}, where its density is 0: the model was "
                 f"fitted {target.bounds.in_words()}."
             )

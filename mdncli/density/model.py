@@ -13,9 +13,8 @@ from mdncli.density.mixture import GaussianMixture, pooled
 from mdncli.density.network import Architecture, Array, Perceptron, split_head
 from mdncli.density.pieces import each_piece
 from mdncli.density.record import Origin, TrainingRecord
-from mdncli.errors import DataError
 from mdncli.tables.features import to_plain
-from mdncli.tables.frames import feature_matrix, matrix
+from mdncli.tables.frames import feature_matrix
 from mdncli.tables.schema import Schema
 
 if TYPE_CHECKING:
@@ -167,7 +166,10 @@ class ConditionalDensity:
         Args:
             rows: as `condition` takes them.
             targets: an array (N,) or (N, T); or None, if `rows` is a DataFrame that has them.
-            weights: (N,), positive, how much each row counts; all alike if not given.
+            weights: (N,), zero or more, how much each row counts. If not given, the column that
+                weighted the rows in training where `rows` is a DataFrame that has it, else alike.
+
+        Rows without a target, or of weight zero, do not count.
 
         Raises:
             DataError: a column is missing, there are no rows, or a value is not a finite number.
@@ -176,13 +178,9 @@ class ConditionalDensity:
         >>> load("model.pt").evaluate(read_table("data.csv")).rows
         1000
         """
-        from mdncli.density.evaluation import evaluate
+        from mdncli.density.evaluation import evaluate_rows
 
-        x = feature_matrix(rows, self.schema.features)
-        y = matrix(rows if targets is None else targets, self.schema.target_names)
-        if len(x) != len(y) or not len(x):
-            raise DataError(f"{len(x)} rows with {len(y)} targets: as many are needed, and one.")
-        return evaluate(self, x, y, None if weights is None else matrix(weights, ["weights"])[:, 0])
+        return evaluate_rows(self, rows, targets, weights)
 
     def describe(self) -> dict[str, Any]:
         """Return what the model is, as plain values: columns, architecture, settings, training."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mdncli.tables import arrow
 from mdncli.tables.columns import Column
 from mdncli.tables.dates import date_texts
+from mdncli.tables.levels import fewest_of_a_level
 from mdncli.words import listed
 
 Array = NDArray[np.float64]
@@ -23,9 +24,6 @@ Array = NDArray[np.float64]
 _FARTHEST = 1e6
 _KNOTS = 64
 _NORMAL = NormalDist()
-# A level of fewer rows is not learned on its own, and of more levels only the most frequent are.
-_FEWEST_OF_A_LEVEL = 5
-_MOST_LEVELS = 200
 # Days from which on a month, or a weekday, is more than another way to say the date.
 _MONTHS_FROM, _WEEKDAYS_FROM = 365.0, 14.0
 _YEAR, _WEEK = 365.2425, 7.0
@@ -205,7 +203,8 @@ class CategoryFeature:
         """Return the category of these levels and of training rows at these positions, (N,)."""
         there = values[~np.isnan(values)].astype(np.int64)
         counts = np.bincount(there, minlength=len(levels))[: len(levels)]
-        rare = np.flatnonzero(counts < min(_FEWEST_OF_A_LEVEL, counts.max())).tolist()
+        fewest = min(fewest_of_a_level(len(values)), int(counts.max()))
+        rare = np.flatnonzero(counts < fewest).tolist()
         return cls(name, levels, len(there) < len(values), rare)
 
     @property
@@ -252,15 +251,6 @@ class CategoryFeature:
         """Return the level of each value, (N,), as a column to be written."""
         names = [*self.levels, OTHER, ""]
         return arrow.column([names[-1 if math.isnan(value) else int(value)] for value in values])
-
-
-def levels_of(counts: dict[str, int]) -> list[str]:
-    """Return the texts that are often enough to have a level of their own, the most frequent first.
-
-    Of a table in which none is, the most frequent text alone.
-    """
-    often = sorted(counts, key=lambda text: (-counts[text], text))[:_MOST_LEVELS]
-    return [text for text in often if counts[text] >= _FEWEST_OF_A_LEVEL] or often[:1]
 
 
 Feature = NumberFeature | DateFeature | CategoryFeature

@@ -33,6 +33,13 @@ def matrix(rows: Any, names: list[str]) -> Array:
     return values
 
 
+def target_matrix(rows: Any, names: list[str]) -> Array:
+    """Return what `matrix` does, with NaN where a value is missing."""
+    values = np.column_stack([_numbers(column, name) for column, name in _columns(rows, names)])
+    _require(~np.isinf(values), values, names)
+    return values
+
+
 def feature_matrix(rows: Any, features: tuple[Feature, ...]) -> Array:
     """Return the features' columns as a model takes them, shape (N, F), NaN where missing.
 
@@ -58,7 +65,8 @@ def _feature(values: Any, feature: Feature) -> Array:
         return _numbers(values, feature.name)
     given = np.asarray(values)
     if given.dtype.kind == "M":
-        return given.astype("datetime64[us]").astype(np.float64) / 86.4e9
+        days = given.astype("datetime64[us]").astype(np.float64) / 86.4e9
+        return np.where(np.isnat(given), np.nan, days)
     texts = ["" if _is_nothing(value) else str(value) for value in given.tolist()]
     table = Table("the rows", {feature.name: pa.chunked_array([arrow.texts(texts)])})
     return column_of(feature).read(table).values

@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 
 from mdncli.errors import DataError, UsageError
 from mdncli.tables.dates import parsed_dates
-from mdncli.tables.features import CategoryFeature, DateFeature, NumberFeature, levels_of
+from mdncli.tables.features import CategoryFeature, DateFeature, NumberFeature
+from mdncli.tables.levels import levels_of
 from mdncli.tables.table import Fault, Table
 from mdncli.tables.texts import counted, is_missing, positions
 from mdncli.words import quoted
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+# Of the cells of a column of dates: more of another kind, and it is taken for text.
+_MOST_BAD_DATES = 0.5
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ class CategoryColumn:
     @classmethod
     def of(cls, table: Table, name: str) -> "CategoryColumn":
         """Return a table's column with its levels, but for the rare ones."""
-        return cls(name, levels_of(counted(table.columns[name], table.dialect.na)))
+        counts = counted(table.columns[name], table.dialect.na)
+        # A category that is asked for has one level at least.
+        return cls(name, levels_of(counts, table.rows) or [max(counts, key=lambda k: counts[k])])
 
     def read(self, table: Table) -> Values:
         """Return the positions of the levels in a table's column."""
@@ -196,11 +202,27 @@ def _found(table: Table, name: str, *, skip: bool) -> FeatureColumn | str:
         )
     texts = table.columns[name]
     there = ~is_missing(texts, table.dialect.na)
-    if not np.isnan(parsed_dates(texts, "")[there]).any():
-        return DateColumn(name, "")
-    if len(counted(texts, table.dialect.na)) == there.sum() > 1:
+    no_date = np.isnan(parsed_dates(texts, "")) & there
+    if no_date.sum() <= _MOST_BAD_DATES * there.sum():
+        column = DateColumn(name, "")
+        if no_date.any() and not skip:
+            raise DataError(table.complaint(column.read(table).faults, _no_date(name)))
+        return column
+    counts = counted(texts, table.dialect.na)
+    if len(counts) == there.sum() > 1:
         return "has another text in every row, as an identifier does"
+    if not levels_of(counts, table.rows):
+        return "has no text that is in enough rows to be learned"
     return CategoryColumn.of(table, name)
+
+
+def _no_date(name: str) -> str:
+    flag = shlex.quote(name)
+    return (
+        f"Most cells are dates. Use --categorical {flag} if they name categories, --na TEXT for a "
+        "text that stands for a missing value, --on-bad-rows skip to leave such rows out, or "
+        f"--ignore {flag}."
+    )
 
 
 def refuse_as_target(table: Table, name: str, asked: Asked) -> None:

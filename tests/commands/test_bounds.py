@@ -9,7 +9,7 @@ import pytest
 from asking import numbers, refused, told
 
 from mdncli import load
-from running import mdn
+from running import Run, mdn
 
 X = np.random.default_rng(5).uniform(0.0, 3.0, 900)
 
@@ -159,3 +159,23 @@ def test_pictures_are_drawn(folder: Path, kind: str) -> None:
     where = ("--target", "p", "--kind", kind, "-o", f"{kind}.png", "-q")
     done = mdn("plot", "two.pt", *table, *where, cwd=folder)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_given_value_at_its_bound_is_a_bad_row(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=60), rng.random(60) * 0.8 + 0.1
+    rows = [f"{a},{b},{a + b}" for a, b in zip(x, u, strict=True)]
+    (tmp_path / "two.csv").write_text("\n".join(["x,u,v", *rows]) + "\n")
+    bounds = ["--lower", "u=0", "--upper", "u=1", "--hidden", "4", "--steps", "10", "-q"]
+    assert run("fit", "two.csv", "-t", "u,v", *bounds, "-o", "two.pt").returncode == 0
+    asked = ["predict", "two.pt", "-", "--given", "u", "--mean", "--only"]
+    rows = b"x,u\n0,0.5\n0,1\n"
+    done = run(*asked, stdin=rows)
+    assert done.returncode == 65
+    assert b"row 2, line 3, column 'u': 1 is not above --lower 0 and below" in done.stderr
+    done = run(*asked, "--on-bad-rows", "skip", stdin=rows)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "v_mean"
+    assert lines[1]
+    assert lines[2] in ("", '""')

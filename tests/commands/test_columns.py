@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mdncli import load, read_table
 from running import Run
 
 ROWS = 200
@@ -224,3 +225,26 @@ def test_cross_validation_and_ensembles_of_every_kind(here: Run) -> None:
     done = here("fit", "-", "-o", "m.pt", *QUICK, *more, stdin=table)
     assert done.returncode == 0, done.stderr
     assert [fold["rows"] for fold in json.loads(done.stdout)["cv"]] == [40, 40]
+
+
+def test_python_scores_as_the_command_does(here: Run, fitted: Path, folder: Path) -> None:
+    text = lines(60, seed=4)
+    text[3] = text[3].rsplit(",", 1)[0] + ","
+    (folder / "more.csv").write_text("\n".join(text) + "\n")
+    told = json.loads(here("evaluate", fitted, folder / "more.csv", "--json", "-q").stdout)
+    python = load(fitted).evaluate(read_table(folder / "more.csv")).to_plain()
+    assert python["nll"] == pytest.approx(told["nll"], rel=1e-9)
+    assert python["rows"] == told["rows"] == 59
+
+
+def test_weights_of_any_size_are_worth_their_ratios(here: Run, fitted: Path, folder: Path) -> None:
+    scores = []
+    for factor in ("1e-300", "1", "1e300"):
+        table = lines(50)
+        cells = [line.split(",") for line in table[1:]]
+        rows = [",".join([*c[:4], f"{int(c[4]) * float(factor):g}", c[5]]) for c in cells]
+        done = here("evaluate", fitted, "-", "--json", stdin="\n".join([table[0], *rows]).encode())
+        assert b"Warning" not in done.stderr
+        scores.append(json.loads(done.stdout))
+    assert scores[0]["pit_ks_p"] == pytest.approx(scores[1]["pit_ks_p"], rel=1e-6)
+    assert scores[2]["nll"] == pytest.approx(scores[1]["nll"], rel=1e-6)

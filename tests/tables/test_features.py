@@ -7,6 +7,7 @@ import pytest
 
 from mdncli.tables import features
 from mdncli.tables.features import CategoryFeature, DateFeature, NumberFeature
+from mdncli.tables.levels import levels_of
 from mdncli.tables.schema import Schema
 
 
@@ -33,7 +34,7 @@ def test_one_value_that_is_there_or_not_tells_by_its_gaps() -> None:
 
 
 def test_a_category_is_a_one_at_its_level() -> None:
-    values = [0.0] * 6 + [1.0] * 5 + [2.0] * 2 + [np.nan]
+    values = [0.0] * 60 + [1.0] * 50 + [2.0] * 2 + [np.nan]
     feature = category(values, ["a", "b", "c"])
     assert feature.rare == [2]
     shown = feature.plain_inputs(np.array([0.0, 1.0, 2.0, 3.0, np.nan]))
@@ -45,9 +46,11 @@ def test_a_category_is_a_one_at_its_level() -> None:
 
 
 def test_a_level_needs_some_rows() -> None:
-    assert features.levels_of({"a": 5, "b": 9, "c": 4}) == ["b", "a"]
-    assert features.levels_of({"a": 1, "b": 2}) == ["b"]
-    assert len(features.levels_of({str(i): 10 for i in range(500)})) == 200
+    assert levels_of({"a": 5, "b": 9, "c": 4}, 200) == ["b", "a"]
+    assert levels_of({"a": 5, "b": 9, "c": 4}, 60) == ["b", "a", "c"]
+    assert levels_of({"a": 1, "b": 2}, 3) == ["b"]
+    assert levels_of({"a": 4, "b": 4}, 200) == []
+    assert len(levels_of({str(i): 10 for i in range(500)}, 5000)) == 200
 
 
 def days(*texts: str) -> np.ndarray:

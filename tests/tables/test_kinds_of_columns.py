@@ -37,7 +37,7 @@ def kind(*cells: str, asked: Asked | None = None, skip: bool = False) -> object:
         (["NA", "NA", "x", ""], CategoryColumn("a", ["NA"])),
         (["2026-01-01", "", "2025-12-31"], DateColumn("a", "")),
         (["2026-01-01T10:30", "2026-01-01 10:30:05.5"], DateColumn("a", "")),
-        (["2026-01-01", "2026-01-01", "soon"], CategoryColumn("a", ["2026-01-01"])),
+        (["2026-01-01", "soon", "soon"], CategoryColumn("a", ["soon"])),
         (["2026-02-30", "2026-02-30", "2026-01-01"], CategoryColumn("a", ["2026-02-30"])),
     ],
 )
@@ -56,6 +56,13 @@ def test_one_typo_makes_no_categories() -> None:
     for remedy in ("--categorical a", "--na TEXT", "--on-bad-rows skip"):
         assert remedy in str(met.value)
     assert kind("1", "l2", "3", skip=True) == NumberColumn("a")
+
+
+def test_one_typo_makes_no_categories_of_dates() -> None:
+    dates = ["2026-01-01", "2026-01-02", "2026-02-30"]
+    with pytest.raises(DataError, match="row 3, line 4, column 'a': '2026-02-30' is not a date"):
+        kind(*dates)
+    assert kind(*dates, skip=True) == DateColumn("a", "")
 
 
 def test_kinds_can_be_set() -> None:
