@@ -1,7 +1,7 @@
 """The rows that `mdn fit` learns from: read, sorted out by kind, and told about."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mdncli.commands.console import error_console, say, warn
@@ -52,8 +52,6 @@ class Lesson:
 
 def read_lesson(request: Request, *, quiet: bool) -> Lesson:
     """Return the rows to learn from and their schema, and say what a reader should know of them."""
-    from dataclasses import replace
-
     from mdncli.tables.kinds import feature_columns, refuse_as_target
     from mdncli.tables.reader import read_table
     from mdncli.tables.schema import learnable, require_rows
@@ -100,7 +98,7 @@ class _Rows:
         *,
         skip: bool,
     ) -> None:
-        from mdncli.tables.encoding import encoded, encoded_numbers, outside_bounds
+        from mdncli.tables.encoding import encoded, encoded_numbers, outside_bounds, rows_at_fault
         from mdncli.tables.maps import FREE
 
         self._table = table
@@ -110,10 +108,7 @@ class _Rows:
         limits = [bounds.get(name, FREE) for name in roles.targets]
         beyond = outside_bounds(targets.values, roles.targets, limits)
         faults = [*features.faults, *targets.faults, *faults, *beyond]
-        bad = features.bad() | targets.bad()
-        for _, places, _ in faults:
-            bad[places] = True
-        bad &= ~no_target
+        bad = rows_at_fault(faults, table.rows) & ~no_target
         self.left_out = {
             "without_target": int(no_target.sum()),
             "bad": int(bad.sum()) + table.skipped,
@@ -153,14 +148,11 @@ class _Rows:
 
     def examples(self, group: str | None, kept: list[int]) -> "Examples":
         """Return the rows with the features that are kept."""
-        import numpy as np
-
-        from mdncli.learning.splits import Examples, mean_one
+        from mdncli.learning.splits import Examples, mean_one, renumbered
 
         groups = None
         if group:
-            codes = self._table.codes(group)[self._used]
-            groups = np.unique(codes, return_inverse=True)[1].astype(np.int64)
+            groups = renumbered(self._table.codes(group)[self._used])
         weights = None if self._weights is None else mean_one(self._weights)
         return Examples(self.x[:, kept], self.y, groups, weights)
 
@@ -196,8 +188,6 @@ def _own(request: Request, schema: "Schema") -> "Examples":
 
 
 def _roles(request: Request, table: "Table") -> "Roles":
-    from dataclasses import replace
-
     from mdncli.tables.roles import choose_roles
 
     targets, features, ignore = (

@@ -1,7 +1,7 @@
 """`mdn predict`."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,9 +23,6 @@ from mdncli.commands.streams import (
     spare_inputs,
 )
 from mdncli.tables.dialect import Dialect
-
-if TYPE_CHECKING:
-    pass
 
 _POINT, _SPREAD, _AT = "Values", "Intervals", "Densities and probabilities"
 

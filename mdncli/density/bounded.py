@@ -13,7 +13,7 @@ from mdncli.density.modes import joint_modes, modes
 from mdncli.density.pieces import by_pieces
 from mdncli.density.products import correlations
 from mdncli.density.univariate import Univariate
-from mdncli.tables.maps import FREE, Bounds
+from mdncli.tables.maps import FREE, Bounds, underneath
 
 Array = NDArray[np.float64]
 
@@ -59,15 +59,9 @@ class BoundedDistribution(Distribution):
             values: one for each row, (N,) or (N, T); or one for all of them.
         """
         y = self._values(values)
-        slopes = np.stack([each.log_slope(y[:, t]) for t, each in enumerate(self.bounds)], axis=1)
-        u = self._underneath(y)
-        outside = np.isinf(u)
-        # With correlated targets infinities would cancel each other.
-        found = super().log_prob(np.where(outside, 0.0, u), marginal=marginal)
-        if not marginal:
-            return np.where(outside.any(axis=1), -np.inf, found + slopes.sum(axis=1))
-        outside, slopes = (self._without_axis(each, 1) for each in (outside, slopes))
-        return np.where(outside, -np.inf, found + slopes)
+        u, slopes = underneath(self.bounds, y)
+        found = super().log_prob(u, marginal=marginal)
+        return found + (self._without_axis(slopes, 1) if marginal else slopes.sum(axis=1))
 
     def cdf(self, values: ArrayLike, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(y <= value) of each target: 0 up to the lower bound, 1 from the upper one on.

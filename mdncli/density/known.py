@@ -23,12 +23,14 @@ class Known:
         positions: of the given targets, in rising order; there may be none.
         rest: of the others; there is at least one.
         values: (N, G), in the units of the file.
+        underneath: (N, G), the same on the mixture's scale.
         schema: the model's columns.
     """
 
     positions: list[int]
     rest: list[int]
     values: Array
+    underneath: Array
     schema: Schema
 
     @classmethod
@@ -59,8 +61,10 @@ class Known:
                 f"row {row + 1}: the given value of {name} is {values[row, column]}, not a finite "
                 "number. Leave the row out."
             )
-        known = cls(positions, rest, values, schema)
-        outside = ~np.isfinite(known._underneath())
+        underneath = values.copy()
+        for column, position in enumerate(positions):
+            underneath[:, column] = schema.bounds[position].to_mixture(values[:, column])
+        outside = ~np.isfinite(underneath)
         if outside.any():
             row, column = np.argwhere(outside)[0]
             target = schema.targets[positions[column]]
@@ -70,19 +74,13 @@ class Known:
                 f"{values[row, column]:g}, where its density is 0: the model was "
                 f"fitted {target.bounds.in_words()}."
             )
-        return known
-
-    def _underneath(self) -> Array:
-        """Return the given values on the mixture's scale, (N, G)."""
-        pairs = zip(self.positions, self.values.T, strict=True)
-        columns = [self.schema.bounds[position].to_mixture(values) for position, values in pairs]
-        return np.stack(columns, axis=1) if columns else self.values
+        return cls(positions, rest, values, underneath, schema)
 
     def narrowed(self, mixture: GaussianMixture, rows: slice) -> GaussianMixture:
         """Return the mixtures of the other targets at some rows, from those of all targets."""
         if not self.positions:
             return mixture
-        return mixture.given(self.positions, self._underneath()[rows])
+        return mixture.given(self.positions, self.underneath[rows])
 
     def completed(self, drawn: Array, rows: slice) -> Array:
         """Return draws of all targets, (N, n, T), in the units of the file.

@@ -15,6 +15,7 @@ from mdncli.density.pieces import each_piece
 from mdncli.density.record import Origin, TrainingRecord
 from mdncli.tables.features import to_plain
 from mdncli.tables.frames import feature_matrix
+from mdncli.tables.maps import underneath
 from mdncli.tables.schema import Schema
 
 if TYPE_CHECKING:
@@ -206,7 +207,11 @@ class ConditionalDensity:
             mixture: N of them.
             y: (N, T), in the units of the file; where it is at a bound or beyond, -inf.
         """
-        return mixture.log_prob(self.schema.to_mixture(y)) + self.schema.log_slope(y)
+        if not self.schema.bounded:
+            return mixture.log_prob(y)
+        u, slopes = underneath(self.schema.bounds, y)
+        log_prob: Array = mixture.log_prob(u) + slopes.sum(axis=1)
+        return log_prob
 
     def sample(
         self,

@@ -38,9 +38,7 @@ class Examples:
 
     def some(self, rows: Positions) -> "Examples":
         """Return the examples at these positions, groups numbered anew, weights of mean 1."""
-        groups = None
-        if self.groups is not None:
-            groups = np.unique(self.groups[rows], return_inverse=True)[1].astype(np.int64)
+        groups = None if self.groups is None else renumbered(self.groups[rows])
         weights = None if self.weights is None else mean_one(self.weights[rows])
         return Examples(self.x[rows], self.y[rows], groups, weights)
 
@@ -59,6 +57,11 @@ class Split:
     def shared(self) -> bool:
         """Whether all members hold out the same rows."""
         return len(self.valid) == 1 or np.array_equal(self.valid[0], self.valid[1])
+
+
+def renumbered(groups: Positions) -> Positions:
+    """Return groups as numbers from 0 on, each of which occurs."""
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
 def mean_one(weights: Array) -> Array:

@@ -17,7 +17,7 @@ from mdncli.errors import DataError
 from mdncli.plots.row import named_values
 from mdncli.plots.scene import answer_of
 from mdncli.plots.style import COLOURS, canvas, headline, pale, plain
-from mdncli.tables.maps import Bounds
+from mdncli.tables.maps import Bounds, underneath
 from mdncli.words import quoted
 
 _MOST_TARGETS = 5
@@ -51,13 +51,11 @@ class _Row:
 
     def log_density(self, y: Array) -> Array:
         """Return log p at points (P, T), in pieces of bounded size."""
-        u = np.stack([each.to_mixture(y[:, t]) for t, each in enumerate(self.bounds)], axis=1)
-        slopes = sum(each.log_slope(y[:, t]) for t, each in enumerate(self.bounds))
-        inside = np.asarray(np.isfinite(u).all(axis=1))
-        u = np.where(inside[:, None], u, 0.0)
+        u, slopes = underneath(self.bounds, y)
         parts = range(0, len(u), _POINTS_AT_ONCE)
         found = [self.mixture.log_prob(u[at : at + _POINTS_AT_ONCE]) for at in parts]
-        return np.where(inside, np.concatenate(found) + slopes, -np.inf)
+        log_density: Array = np.concatenate(found) + slopes.sum(axis=1)
+        return log_density
 
     def draws(self, count: int) -> Array:
         """Return draws, (count, T), always the same ones."""

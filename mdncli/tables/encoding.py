@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.tables.features import Feature
-from mdncli.tables.kinds import FeatureColumn, column_of, read_numbers
+from mdncli.tables.kinds import FeatureColumn, NumberColumn, column_of
 from mdncli.tables.maps import Bounds
 from mdncli.tables.table import Fault, Table
 
@@ -43,10 +43,15 @@ class Encoded:
 
     def bad(self) -> NDArray[np.bool_]:
         """Return which rows have a cell that cannot be used, (N,)."""
-        rows = np.zeros(len(self.values), dtype=bool)
-        for _, places, _ in self.faults:
-            rows[places] = True
-        return rows
+        return rows_at_fault(self.faults, len(self.values))
+
+
+def rows_at_fault(faults: Sequence[Fault], rows: int) -> NDArray[np.bool_]:
+    """Return which of so many rows have a cell among these, (N,)."""
+    at_fault = np.zeros(rows, dtype=bool)
+    for _, places, _ in faults:
+        at_fault[places] = True
+    return at_fault
 
 
 def encoded(table: Table, columns: Sequence[FeatureColumn]) -> Encoded:
@@ -55,7 +60,8 @@ def encoded(table: Table, columns: Sequence[FeatureColumn]) -> Encoded:
     Raises:
         DataError: one is not there.
     """
-    values = _empty(table, len(columns))
+    # Each column on its own in memory: so it is written, and so it will be read.
+    values = np.empty((len(columns), table.rows)).T
     faults: list[Fault] = []
     unseen: dict[str, int] = {}
     for position, column in enumerate(columns):
@@ -85,14 +91,8 @@ def encoded_numbers(table: Table, names: list[str]) -> tuple[Encoded, NDArray[np
     Raises:
         DataError: one is not there.
     """
-    values = _empty(table, len(names))
-    faults: list[Fault] = []
-    for position, name in enumerate(names):
-        read = read_numbers(table, name)
-        values[:, position] = read.values
-        faults += read.faults
-    found = Encoded(values, faults, {})
-    return found, np.isnan(values).any(axis=1) & ~found.bad()
+    found = encoded(table, [NumberColumn(name) for name in names])
+    return found, np.isnan(found.values).any(axis=1) & ~found.bad()
 
 
 def outside_bounds(values: Array, names: list[str], limits: Sequence[Bounds]) -> list[Fault]:
@@ -107,8 +107,3 @@ def outside_bounds(values: Array, names: list[str], limits: Sequence[Bounds]) ->
 
 def _not_between(bounds: Bounds, cell: str) -> str:
     return f"{cell.strip()} is not {bounds.in_words()}"
-
-
-def _empty(table: Table, columns: int) -> Array:
-    # Each column on its own in memory: so it is written, and so it will be read.
-    return np.empty((columns, table.rows)).T

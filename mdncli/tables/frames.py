@@ -27,15 +27,14 @@ def matrix(rows: Any, names: list[str]) -> Array:
     Raises:
         DataError: a column is missing, their number is another, or a value is not a finite number.
     """
-    columns = _columns(rows, names)
-    values = np.column_stack([_numbers(column, name) for column, name in columns])
+    values = _number_columns(rows, names)
     _require(np.isfinite(values), values, names)
     return values
 
 
 def target_matrix(rows: Any, names: list[str]) -> Array:
     """Return what `matrix` does, with NaN where a value is missing."""
-    values = np.column_stack([_numbers(column, name) for column, name in _columns(rows, names)])
+    values = _number_columns(rows, names)
     _require(~np.isinf(values), values, names)
     return values
 
@@ -117,6 +116,10 @@ def _two_dimensional(rows: Any, names: list[str]) -> Any:
             f"{'column' if len(names) == 1 else 'columns'}, {listed(names)}."
         )
     return values
+
+
+def _number_columns(rows: Any, names: list[str]) -> Array:
+    return np.column_stack([_numbers(column, name) for column, name in _columns(rows, names)])
 
 
 def _numbers(values: Any, name: str) -> Array:

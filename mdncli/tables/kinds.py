@@ -67,7 +67,9 @@ class NumberColumn:
 
     def read(self, table: Table) -> Values:
         """Return the numbers of a table's column."""
-        return read_numbers(table, self.name)
+        cells = table.cells(self.name)
+        wrong = np.flatnonzero(cells.text | cells.infinite)
+        return Values(cells.values, [(self.name, wrong, table.why)] if len(wrong) else [])
 
     def measured(self, values: Array) -> NumberFeature:
         """Return the feature of these values, (N,), some of them there."""
@@ -139,13 +141,6 @@ def column_of(feature: NumberFeature | CategoryFeature) -> FeatureColumn:
     if isinstance(feature, DateFeature):
         return DateColumn(feature.name, feature.format)
     return NumberColumn(feature.name)
-
-
-def read_numbers(table: Table, name: str) -> Values:
-    """Return a table's column of numbers, NaN where a cell is missing."""
-    cells = table.cells(name)
-    wrong = np.flatnonzero(cells.text | cells.infinite)
-    return Values(cells.values, [(name, wrong, table.why)] if len(wrong) else [])
 
 
 def feature_columns(

@@ -1,6 +1,7 @@
 """Bounds of a target, and the increasing map from between them to the whole line."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,6 +151,19 @@ class Bounds:
 
 
 FREE = Bounds()
+
+
+def underneath(bounds: Sequence[Bounds], y: Array) -> tuple[Array, Array]:
+    """Return u and log du/dy of targets y, both (N, T), such that log p(y) = log p(u) + log du/dy.
+
+    Where a value is at a bound or beyond it, u is 0 and log du/dy -inf: with correlated targets
+    infinite u would cancel each other.
+    """
+    pairs = list(zip(bounds, y.T, strict=True))
+    u = np.stack([each.to_mixture(values) for each, values in pairs], axis=1)
+    log_slope = np.stack([each.log_slope(values) for each, values in pairs], axis=1)
+    outside = np.stack([each.outside(values) for each, values in pairs], axis=1)
+    return np.where(outside, 0.0, u), np.where(outside, -np.inf, log_slope)
 
 
 def _less(name: str, bound: float | None) -> str:

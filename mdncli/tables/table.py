@@ -117,16 +117,6 @@ class Table:
             raise DataError(self.complaint(faults, f"Correct the cell or remove the row{ways}."))
         return values
 
-    def usable_numbers(self, names: list[str]) -> tuple[NDArray[np.float64], str]:
-        """Return what `numbers` does with NaN for every bad cell, and what is wrong with the first.
-
-        Raises:
-            DataError: a column is missing.
-        """
-        values = self._values(names)
-        faults = self._faults(names, values)
-        return values, self.told(faults, 1)[0] if faults else ""
-
     def codes(self, name: str) -> NDArray[np.int64]:
         """Return a number for each distinct text of a column, from 0, shape (N,).
 

@@ -6,7 +6,12 @@ import scipy.integrate
 
 from mdncli.density.bounded import BoundedDistribution, joint_heights
 from mdncli.density.mixture import GaussianMixture
+from mdncli.learning.splits import Examples
+from mdncli.learning.training import learned
+from mdncli.settings import Settings
 from mdncli.tables.maps import FREE, Bounds
+from mdncli.tables.roles import Roles
+from mdncli.tables.schema import learnable
 
 ABOVE, BETWEEN = Bounds(lower=1.0), Bounds(lower=-1.0, upper=2.0)
 PAIRS = [(ABOVE, FREE), (ABOVE, Bounds(upper=3.0)), (BETWEEN, FREE), (BETWEEN, ABOVE)]
@@ -78,3 +83,16 @@ def test_the_density_is_zero_beyond_any_bound(bounds: tuple) -> None:
                 y[0, target] = end
                 assert given.log_prob(y)[0] == -np.inf
                 assert given.log_prob(y, marginal=True)[0, target] == -np.inf
+
+
+def test_a_model_of_correlated_targets_is_not_lost_at_a_bound() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 1)), rng.random((60, 2)) + 0.1
+    roles, bounds = Roles(["x"], ["u", "v"]), {"u": Bounds(lower=0.0), "v": Bounds(lower=0.0)}
+    schema, _ = learnable("t", x, y, roles, bounds=bounds)
+    settings = Settings(mixtures=2, hidden=(4,), frequencies=0, epochs=2, covariance="full")
+    density = learned(Examples(x, y), schema, settings)
+    y[:3] = [[0.0, 1.0], [1.0, -2.0], [0.0, 0.0]]
+    nll = density.nll(x, y)
+    assert (nll[:3] == np.inf).all()
+    np.testing.assert_allclose(nll[3:], -density.at_rows(x).log_prob(y)[3:])
