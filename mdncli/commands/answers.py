@@ -1,15 +1,14 @@
 """The rows of `mdn predict` and the answers for them, written piece by piece."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mdncli.commands.console import warn
 from mdncli.commands.given import Conditions
 from mdncli.commands.reading import warn_of_left_out
-from mdncli.commands.rows import REMEDY, Rows, read_rows, warn_of_extrapolation, warn_of_skipped
+from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
 from mdncli.commands.streams import writing
-from mdncli.errors import DataError, UsageError
+from mdncli.errors import UsageError
 from mdncli.words import listed
 
 if TYPE_CHECKING:
@@ -36,36 +35,15 @@ def read_asked(
 ) -> Rows:
     """Return the rows of a table that are asked about, with the targets that this needs."""
     own = questions.own_targets(known.left)
-    rows = read_rows(
+    return read_rows(
         density.schema,
         table,
         [*known.own, *own],
         skip=skip,
         no_target=_NO_TARGET if own else _NOT_GIVEN,
         complete=True,
+        given=known.own,
     )
-    return _given_inside(rows, density, known.own, skip=skip)
-
-
-def _given_inside(
-    rows: Rows, density: "ConditionalDensity", given: list[str], *, skip: bool
-) -> Rows:
-    """Return the rows with those marked as bad whose given values are at a bound or beyond it."""
-    from mdncli.tables.encoding import outside_bounds
-
-    places = [density.schema.target_names.index(name) for name in given]
-    limits = [density.schema.bounds[place] for place in places]
-    values = rows.y[:, places].copy()
-    values[rows.bad] = [density.schema.targets[place].median for place in places]
-    faults = outside_bounds(values, given, limits)
-    if not faults:
-        return rows
-    if not skip:
-        raise DataError(rows.table.complaint(faults, REMEDY))
-    bad = rows.bad.copy()
-    for _, positions, _ in faults:
-        bad[positions] = True
-    return replace(rows, bad=bad, fault=rows.fault or rows.table.told(faults, 1)[0])
 
 
 class Answers:

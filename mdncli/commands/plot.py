@@ -233,7 +233,8 @@ def _shown(
 
     shown = known.left if kind == "pairs" else [target or known.left[0]]
     there = [name for name in known.left if name in shown and name in table.names]
-    x, y, _ = usable_rows(density.schema, table, [*there, *known.own], skip=skip, lacking=True)
+    needed = [*there, *known.own]
+    x, y, _ = usable_rows(density.schema, table, needed, skip=skip, lacking=True, given=known.own)
     names = density.schema.target_names
     complete = np.isfinite(y[:, [names.index(name) for name in known.own]]).all(axis=1)
     if not complete.all():

@@ -1,5 +1,6 @@
 """The rows of a table that a fitted model is asked about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _LEFT_OUT = "Correct them, or leave such rows out: --on-bad-rows skip."
-REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
+_REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def read_rows(
     *,
     skip: bool,
     no_target: str = "",
-    remedy: str = REMEDY,
+    remedy: str = _REMEDY,
     complete: bool = False,
+    given: Sequence[str] = (),
 ) -> Rows:
     """Return a table's rows for a model, and warn of categories that it has not learned.
 
@@ -75,22 +77,31 @@ def read_rows(
         no_target: what else to say where a target is not there.
         remedy: what can be done about a bad cell.
         complete: a missing target is a bad cell too.
+        given: of the targets, those whose value is given: one at a bound or beyond it is bad too.
 
     Raises:
         DataError: a column is missing, or a cell cannot be used.
     """
     import numpy as np
 
-    from mdncli.tables.encoding import encoded_features, encoded_numbers
+    from mdncli.tables.encoding import (
+        encoded_features,
+        encoded_numbers,
+        outside_bounds,
+        rows_at_fault,
+    )
 
     _require_targets(table, targets, no_target)
     features = encoded_features(table, schema.features)
     values, lacking = encoded_numbers(table, targets)
     missing = values.missing(dict(enumerate(targets)), table) if complete else []
-    faults = [*features.faults, *values.faults, *missing]
+    places = [targets.index(name) for name in given]
+    limits = [schema.bounds[schema.target_names.index(name)] for name in given]
+    beyond = outside_bounds(values.values[:, places], given, limits)
+    faults = [*features.faults, *values.faults, *missing, *beyond]
     if faults and not skip:
         raise DataError(table.complaint(faults, f"{_about_gaps(schema, faults)}{remedy}"))
-    bad = features.bad() | values.bad() | (lacking & complete)
+    bad = rows_at_fault(faults, table.rows)
     x = features.values
     if bad.any():
         x = np.where(bad[:, None], [feature.typical for feature in schema.features], x)
@@ -110,7 +121,13 @@ def _about_gaps(schema: "Schema", faults: "list[Fault]") -> str:
 
 
 def usable_rows(
-    schema: "Schema", table: "Table", targets: list[str], *, skip: bool, lacking: bool = False
+    schema: "Schema",
+    table: "Table",
+    targets: list[str],
+    *,
+    skip: bool,
+    lacking: bool = False,
+    given: Sequence[str] = (),
 ) -> tuple["Array", "Array", "NDArray[np.int64]"]:
     """Return the rows that can be used, x (N, F) and y (N, T), and their positions in the table.
 
@@ -121,7 +138,7 @@ def usable_rows(
     """
     import numpy as np
 
-    rows = read_rows(schema, table, targets, skip=skip, remedy=_LEFT_OUT)
+    rows = read_rows(schema, table, targets, skip=skip, remedy=_LEFT_OUT, given=given)
     warn_of_left_out(table)
     warn_of_skipped(rows, "they are left out")
     if rows.no_target.any() and not lacking:

@@ -172,7 +172,7 @@ def _rows(
     """Return the rows of a table to draw for (N, F), their given targets, and their columns."""
     from mdncli.tables.writer import picked
 
-    x, y, used = usable_rows(density.schema, table, given, skip=skip)
+    x, y, used = usable_rows(density.schema, table, given, skip=skip, given=given)
     own = {name: y[:, density.schema.target_names.index(name)] for name in given}
     names = density.schema.feature_names
     return x, own, {name: picked(table.originals[name], used) for name in names}

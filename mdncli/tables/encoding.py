@@ -95,7 +95,7 @@ def encoded_numbers(table: Table, names: list[str]) -> tuple[Encoded, NDArray[np
     return found, np.isnan(found.values).any(axis=1) & ~found.bad()
 
 
-def outside_bounds(values: Array, names: list[str], limits: Sequence[Bounds]) -> list[Fault]:
+def outside_bounds(values: Array, names: Sequence[str], limits: Sequence[Bounds]) -> list[Fault]:
     """Return the values of targets, (N, T), that are at a bound or beyond it, as faults."""
     faults: list[Fault] = []
     for column, name, bounds in zip(values.T, names, limits, strict=True):

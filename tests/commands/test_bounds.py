@@ -179,3 +179,11 @@ def test_a_given_value_at_its_bound_is_a_bad_row(run: Run, tmp_path: Path) -> No
     assert lines[0] == "v_mean"
     assert lines[1]
     assert lines[2] in ("", '""')
+    picture = ["plot", "two.pt", "--kind", "row", "--rows", "-", "--given", "u", "-o", "p.png"]
+    for command in (["sample", "two.pt", "--rows", "-", "--given", "u"], picture):
+        done = run(*command, stdin=rows)
+        assert done.returncode == 65
+        assert b"row 2, line 3, column 'u': 1 is not above" in done.stderr
+        done = run(*command, "--on-bad-rows", "skip", stdin=rows)
+        assert done.returncode == 0, done.stderr
+        assert b"1 of 2 rows have a cell that cannot be used; they are left out" in done.stderr
