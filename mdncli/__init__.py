@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mdncli.api import load, read_table, save
     from mdncli.errors import MdnError
     from mdncli.estimator import MixtureDensityRegressor
-    from mdncli.public import load, read_table, save
 
 __version__ = "0.1.0"
 __all__ = ["MdnError", "MixtureDensityRegressor", "load", "read_table", "save"]
@@ -14,9 +14,9 @@ __all__ = ["MdnError", "MixtureDensityRegressor", "load", "read_table", "save"]
 _HOME = {
     "MdnError": "mdncli.errors",
     "MixtureDensityRegressor": "mdncli.estimator",
-    "load": "mdncli.public",
-    "read_table": "mdncli.public",
-    "save": "mdncli.public",
+    "load": "mdncli.api",
+    "read_table": "mdncli.api",
+    "save": "mdncli.api",
 }
 
 

@@ -3,7 +3,18 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import FEWEST_ROWS, learnable
+from mdncli.columns.transforms import bounds_of
+from mdncli.density.distribution import Distribution
+from mdncli.density.model import ConditionalDensity
+from mdncli.errors import MdnError
+from mdncli.learning.fit import learned
+from mdncli.learning.splits import Examples, mean_one
+from mdncli.settings import Activation, Covariance, Device, Mixtures, Noise, Preset, Settings
+from mdncli.types import Array
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
@@ -14,17 +25,6 @@ except ImportError as error:
         "MixtureDensityRegressor needs scikit-learn: pip install 'mdncli[sklearn]'."
     ) from error
 
-from mdncli.density.distribution import Distribution
-from mdncli.density.model import ConditionalDensity
-from mdncli.errors import MdnError
-from mdncli.learning.splits import Examples, mean_one
-from mdncli.learning.training import learned
-from mdncli.settings import Activation, Covariance, Device, Mixtures, Noise, Preset, Settings
-from mdncli.tables.maps import bounds_of
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import FEWEST_ROWS, learnable
-
-Array = NDArray[np.float64]
 
 # The seeds that scikit-learn's own random states give.
 _SEEDS = 2**31 - 1

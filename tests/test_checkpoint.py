@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdncli import checkpoint
 from mdncli.errors import ModelFileError
+from mdncli.modelfile import reader as checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from mdncli import datasets
-from mdncli.datasets.robot_arm import THETA1_RANGE, THETA2_RANGE
+from mdncli.datasets.problems import THETA1_RANGE, THETA2_RANGE
 
 NAMES = ["theta1", "theta2", "x1", "x2"]
 

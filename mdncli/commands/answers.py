@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mdncli.commands.console import warn
+from mdncli.commands.console import warn, writing
 from mdncli.commands.given import Conditions
 from mdncli.commands.reading import warn_of_left_out
 from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped
-from mdncli.commands.streams import writing
 from mdncli.errors import UsageError
-from mdncli.words import listed
+from mdncli.text import listed
 
 if TYPE_CHECKING:
+    from mdncli.density.answers import Questions
     from mdncli.density.model import ConditionalDensity
-    from mdncli.density.questions import Questions
     from mdncli.tables.table import Table
 
 _ROWS_AT_ONCE = 1 << 17
@@ -66,7 +65,7 @@ class Answers:
     def write(self, output: str | None) -> None:
         """Write them to a file or to standard output."""
         with writing(output) as stream:
-            from mdncli.density.pieces import ahead
+            from mdncli.density.parallel import ahead
             from mdncli.tables.writer import write_table
 
             write_table(stream, ahead(self._tables()), output)
@@ -99,7 +98,7 @@ class Answers:
     def _answer(self, piece: slice) -> dict[str, Any]:
         import numpy as np
 
-        from mdncli.density.questions import blanked
+        from mdncli.density.answers import blanked
 
         x, y, bad = self._rows.x[piece], self._rows.y[piece], self._rows.bad[piece]
         schema, left = self._density.schema, self._known.left

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mdncli.commands.console import fail
+from mdncli.commands.console import ReaderGone, abandon_standard_output, fail
 from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.generate import generate
@@ -16,7 +16,6 @@ from mdncli.commands.inspect import inspect
 from mdncli.commands.plot import plot
 from mdncli.commands.predict import predict
 from mdncli.commands.sample import sample
-from mdncli.commands.streams import ReaderGone, abandon_standard_output
 from mdncli.errors import DataError, InputOutputError, MdnError, UsageError
 from mdncli.files import reason
 

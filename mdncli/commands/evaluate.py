@@ -6,35 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import answer, say, say_written, warn
-from mdncli.commands.options import Model, Quiet, limits
-from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
-from mdncli.commands.rows import (
-    Rows,
-    read_rows,
-    warn_of_extrapolation,
-    warn_of_skipped,
-    weights_of,
-)
-from mdncli.commands.streams import (
+from mdncli.commands.console import (
     STANDARD,
+    answer,
     input_name,
     only_one_from_standard_input,
     open_model,
     read_input,
+    say,
+    say_written,
     spare_inputs,
+    warn,
     write_json,
     writing,
 )
+from mdncli.commands.options import Model, Quiet, limits
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling, warn_of_left_out
+from mdncli.commands.rows import Rows, read_rows, warn_of_extrapolation, warn_of_skipped, weights_of
 from mdncli.errors import DataError, UsageError
 from mdncli.tables.dialect import Dialect
-from mdncli.words import listed, quoted
+from mdncli.text import listed, quoted
+from mdncli.types import Array, Mask
 
 if TYPE_CHECKING:
-    from mdncli.commands.rows import Mask
     from mdncli.density.evaluation import Evaluation
     from mdncli.density.model import ConditionalDensity
-    from mdncli.density.network import Array
+
 
 SCORES = ("nll", "crps", "rmse", "pit_ks")
 
@@ -89,7 +86,7 @@ def evaluate(
 
     Example: mdn evaluate model.pt test.csv --json --fail-over nll=1.5
     """
-    from mdncli.tables.reader import read_table
+    from mdncli.tables.table import read_table
 
     most = limits(fail_over, SCORES)
     _check(model, data, per_row, output, as_json)

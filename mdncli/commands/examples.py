@@ -4,25 +4,23 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mdncli.commands.console import error_console, say, warn
+from mdncli.commands.console import error_console, input_name, read_input, say, warn
 from mdncli.commands.options import bounds_of_targets, date_formats, named_columns, smallest_sigmas
 from mdncli.commands.reading import warn_of_left_out
 from mdncli.commands.request import Request
 from mdncli.commands.rows import weights_of
-from mdncli.commands.streams import input_name, read_input
 from mdncli.errors import DataError, UsageError
-from mdncli.words import listed, quoted
+from mdncli.text import listed, quoted
+from mdncli.types import Array
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mdncli.density.network import Array
+    from mdncli.columns.kinds import Asked, FeatureColumn, Roles
+    from mdncli.columns.schema import Schema
+    from mdncli.columns.transforms import Bounds
     from mdncli.learning.splits import Examples
-    from mdncli.tables.kinds import Asked, FeatureColumn
-    from mdncli.tables.maps import Bounds
-    from mdncli.tables.roles import Roles
-    from mdncli.tables.schema import Schema
     from mdncli.tables.table import Fault, Table
 
 _FEW_ROWS = 50
@@ -52,9 +50,9 @@ class Lesson:
 
 def read_lesson(request: Request, *, quiet: bool) -> Lesson:
     """Return the rows to learn from and their schema, and say what a reader should know of them."""
-    from mdncli.tables.kinds import feature_columns, refuse_as_target
-    from mdncli.tables.reader import read_table
-    from mdncli.tables.schema import learnable, require_rows
+    from mdncli.columns.kinds import feature_columns, refuse_as_target
+    from mdncli.columns.schema import learnable, require_rows
+    from mdncli.tables.table import read_table
 
     content = read_input(request.data)
     source = input_name(request.data)
@@ -98,8 +96,8 @@ class _Rows:
         *,
         skip: bool,
     ) -> None:
-        from mdncli.tables.encoding import encoded, encoded_numbers, outside_bounds, rows_at_fault
-        from mdncli.tables.maps import FREE
+        from mdncli.columns.dataset import encoded, encoded_numbers, outside_bounds, rows_at_fault
+        from mdncli.columns.transforms import FREE
 
         self._table = table
         features = encoded(table, columns)
@@ -166,9 +164,9 @@ def _weights(table: "Table", name: str | None) -> tuple["Array", "list[Fault]"]:
 
 def _own(request: Request, schema: "Schema") -> "Examples":
     """Return the rows of `--valid-file`, their columns as the schema has them."""
+    from mdncli.columns.dataset import encoded_features, encoded_numbers, outside_bounds
     from mdncli.learning.splits import Examples, mean_one
-    from mdncli.tables.encoding import encoded_features, encoded_numbers, outside_bounds
-    from mdncli.tables.reader import read_table
+    from mdncli.tables.table import read_table
 
     assert request.valid_file
     source = input_name(request.valid_file)
@@ -188,7 +186,7 @@ def _own(request: Request, schema: "Schema") -> "Examples":
 
 
 def _roles(request: Request, table: "Table") -> "Roles":
-    from mdncli.tables.roles import choose_roles
+    from mdncli.columns.kinds import choose_roles
 
     targets, features, ignore = (
         named_columns(texts, table.names)
@@ -205,7 +203,7 @@ def _roles(request: Request, table: "Table") -> "Roles":
 
 
 def _asked(request: Request, table: "Table") -> "Asked":
-    from mdncli.tables.kinds import Asked
+    from mdncli.columns.kinds import Asked
 
     categorical, numeric = (
         named_columns(texts, table.names) for texts in (request.categorical, request.numeric)
@@ -237,7 +235,7 @@ def _say_what_was_read(examples: "Examples", schema: "Schema", *, quiet: bool) -
 
 
 def _warn_of_target(name: str, step: float | None, scale: float, values: "Array") -> None:
-    from mdncli.tables.steps import pile_of
+    from mdncli.columns.schema import pile_of
 
     pile = pile_of(values) if step is None or step < _FINE * scale else None
     if pile:
@@ -250,7 +248,7 @@ def _warn_of_target(name: str, step: float | None, scale: float, values: "Array"
 def _warn_of_near_targets(examples: "Examples", schema: "Schema") -> None:
     import numpy as np
 
-    from mdncli.tables.suspicions import near_targets
+    from mdncli.columns.dataset import near_targets
 
     numbers = [i for i, feature in enumerate(schema.features) if feature.waves]
     typical = [schema.features[i].typical for i in numbers]

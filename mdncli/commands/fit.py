@@ -5,11 +5,11 @@ import shlex
 import typer
 
 from mdncli.commands import fit_options as given
+from mdncli.commands.console import STANDARD, write_json
 from mdncli.commands.learn import run
 from mdncli.commands.options import Quiet, components, noise, widths
 from mdncli.commands.reading import OnBadRows, reads_tables
 from mdncli.commands.request import Request
-from mdncli.commands.streams import STANDARD, write_json
 from mdncli.errors import UsageError
 from mdncli.settings import Settings
 from mdncli.tables.dialect import Dialect

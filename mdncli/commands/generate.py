@@ -44,7 +44,7 @@ def generate(
     Example: mdn generate robot-arm --inverse > arm.csv
     """
     from mdncli import datasets
-    from mdncli.commands.streams import writing
+    from mdncli.commands.console import writing
     from mdncli.tables.writer import write_table
 
     columns = datasets.generate(name, n=n, inverse=inverse, noise=noise, seed=seed)

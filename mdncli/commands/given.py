@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mdncli.commands.options import finite_number
 from mdncli.errors import UsageError
-from mdncli.words import quoted
-
-if TYPE_CHECKING:
-    from mdncli.density.network import Array
+from mdncli.text import quoted
+from mdncli.types import Array
 
 GivenTargets = Annotated[
     list[str] | None,
@@ -52,7 +50,7 @@ def conditions(texts: list[str] | None, targets: list[str]) -> Conditions:
         UsageError: a target is named twice, its value is not a number, or none is left.
         DataError: the model has no such target.
     """
-    from mdncli.density.known import left_after
+    from mdncli.density.conditioning import left_after
 
     numbers: dict[str, float] = {}
     own: list[str] = []

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import answer
+from mdncli.commands.console import answer, input_name, read_input, write_json
 from mdncli.commands.inspect_table import harmless, see_table, tell_table
 from mdncli.commands.reading import OnBadRows, reads_tables
-from mdncli.commands.streams import input_name, read_input, write_json
 from mdncli.commands.telling import WHY_STOPPED, components, fold_rows, nats
 from mdncli.tables.dialect import Dialect
-from mdncli.words import quoted
+from mdncli.text import quoted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +42,7 @@ def inspect(
     """
     content = read_input(file)
     if content.startswith(_MODEL_BEGINS):
-        from mdncli import checkpoint
+        from mdncli.modelfile import reader as checkpoint
 
         density = checkpoint.load(content, input_name(file))
         if as_json:

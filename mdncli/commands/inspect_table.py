@@ -4,16 +4,15 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mdncli.commands.console import answer
+from mdncli.commands.console import answer, input_name
 from mdncli.commands.reading import warn_of_left_out
-from mdncli.commands.streams import input_name
 from mdncli.errors import DataError
 from mdncli.tables.dialect import Dialect
-from mdncli.words import listed, quoted
+from mdncli.text import listed, quoted
 
 if TYPE_CHECKING:
-    from mdncli.tables.description import TableDescription
-    from mdncli.tables.looks import Looks
+    from mdncli.columns.description import TableDescription
+    from mdncli.tables.sniffer import Looks
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,11 @@ def see_table(content: bytes, path: str, dialect: Dialect, *, skip_bad_rows: boo
     Raises:
         DataError: it cannot be read as asked, and nothing else would read it.
     """
-    from mdncli.tables.containers import decompressed
-    from mdncli.tables.description import describe_table
-    from mdncli.tables.looks import look_at
+    from mdncli.columns.description import describe_table
+    from mdncli.tables.decoding import decompressed
     from mdncli.tables.parquet import is_parquet
-    from mdncli.tables.reader import read_table
+    from mdncli.tables.sniffer import look_at
+    from mdncli.tables.table import read_table
 
     source = input_name(path)
     description, problem = None, ""
@@ -80,7 +79,7 @@ def see_table(content: bytes, path: str, dialect: Dialect, *, skip_bad_rows: boo
 
 
 def _reads(content: bytes, source: str, dialect: Dialect, skip_bad_rows: bool) -> bool:
-    from mdncli.tables.reader import read_table
+    from mdncli.tables.table import read_table
 
     try:
         read_table(content, source, dialect, skip_bad_rows=skip_bad_rows)

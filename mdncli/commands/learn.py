@@ -5,26 +5,26 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mdncli.commands.console import warn
-from mdncli.commands.examples import Lesson, read_lesson
-from mdncli.commands.progress import stop_on_interrupt, watch
-from mdncli.commands.request import Request
-from mdncli.commands.streams import (
+from mdncli.commands.console import (
     STANDARD,
     only_one_from_standard_input,
     spare_inputs,
+    warn,
     writing,
 )
+from mdncli.commands.examples import Lesson, read_lesson
+from mdncli.commands.progress import stop_on_interrupt, watch
+from mdncli.commands.request import Request
 from mdncli.commands.telling import tell, warn_of_the_result
 from mdncli.errors import UsageError
 from mdncli.files import require_writable
 from mdncli.settings import Settings
-from mdncli.words import quoted
+from mdncli.text import quoted
 
 if TYPE_CHECKING:
+    from mdncli.columns.schema import Schema
     from mdncli.density.evaluation import Evaluation
     from mdncli.density.model import ConditionalDensity
-    from mdncli.tables.schema import Schema
 
 _WIDE_FLOOR = 0.1
 
@@ -39,7 +39,7 @@ def run(
     _warn_of_a_shared_floor(lesson.schema, settings)
     read = perf_counter() - started
 
-    from mdncli import checkpoint
+    from mdncli.modelfile import reader as checkpoint
 
     density, seconds = _learn(lesson, request, settings, quiet=quiet)
     with writing(output) as stream:
@@ -56,8 +56,7 @@ def _learn(
 ) -> tuple["ConditionalDensity", float]:
     """Return the density, cross-validated first if that was asked for, and the seconds it took."""
     from mdncli.density.record import Origin
-    from mdncli.learning.crossvalidation import cross_validate
-    from mdncli.learning.training import fit, versions
+    from mdncli.learning.fit import cross_validate, fit, versions
 
     examples, schema = lesson.examples, lesson.schema
     folds: list[Evaluation] = []

@@ -7,10 +7,10 @@ import typer
 
 from mdncli.errors import DataError, UsageError
 from mdncli.settings import Mixtures, Noise
-from mdncli.words import listed, nearest, quoted
+from mdncli.text import listed, nearest, quoted
 
 if TYPE_CHECKING:
-    from mdncli.tables.maps import Bounds
+    from mdncli.columns.transforms import Bounds
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no tables; warnings and errors stay.")
@@ -192,7 +192,7 @@ def bounds_of_targets(
     Raises:
         UsageError: a lower one is not less than the upper one, or a text has another form.
     """
-    from mdncli.tables.maps import bounds_of
+    from mdncli.columns.transforms import bounds_of
 
     return bounds_of(
         numbers_of_targets("--lower", lower, targets), numbers_of_targets("--upper", upper, targets)

@@ -5,29 +5,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mdncli.commands.console import say_written, warn
-from mdncli.commands.given import Conditions, conditions
-from mdncli.commands.options import Model, Quiet, Seed
-from mdncli.commands.reading import OnBadRows, reads_tables, recalling
-from mdncli.commands.rows import usable_rows
-from mdncli.commands.streams import (
+from mdncli.commands.console import (
     STANDARD,
     input_name,
     only_one_from_standard_input,
     open_model,
     open_table,
+    say_written,
     spare_inputs,
+    warn,
     writing,
 )
+from mdncli.commands.given import Conditions, conditions
+from mdncli.commands.options import Model, Quiet, Seed
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling
+from mdncli.commands.rows import usable_rows
 from mdncli.errors import DataError, UsageError
 from mdncli.tables.dialect import Dialect
-from mdncli.words import quoted
+from mdncli.text import quoted
+from mdncli.types import Array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mdncli.density.model import ConditionalDensity
-    from mdncli.density.network import Array
     from mdncli.tables.table import Table
 
 Kind = Literal[

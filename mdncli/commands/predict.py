@@ -6,22 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from mdncli.commands.answers import Answers, read_asked
-from mdncli.commands.console import say_written
-from mdncli.commands.given import GivenTargets, conditions
-from mdncli.commands.options import (
-    Model,
-    Output,
-    Quiet,
-    numbers_of_targets,
-    probabilities,
-)
-from mdncli.commands.reading import OnBadRows, reads_tables, recalling
-from mdncli.commands.streams import (
+from mdncli.commands.console import (
     only_one_from_standard_input,
     open_model,
     open_table,
+    say_written,
     spare_inputs,
 )
+from mdncli.commands.given import GivenTargets, conditions
+from mdncli.commands.options import Model, Output, Quiet, numbers_of_targets, probabilities
+from mdncli.commands.reading import OnBadRows, reads_tables, recalling
 from mdncli.tables.dialect import Dialect
 
 _POINT, _SPREAD, _AT = "Values", "Intervals", "Densities and probabilities"
@@ -148,7 +142,7 @@ def predict(
 
     Example: mdn predict model.pt rows.csv --quantiles 0.05,0.5,0.95 > answers.csv
     """
-    from mdncli.density.questions import Questions
+    from mdncli.density.answers import Questions
 
     only_one_from_standard_input(MODEL=model, ROWS=rows)
     spare_inputs(output, model, rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mdncli.commands.console import error_console, say
 
 if TYPE_CHECKING:
-    from mdncli.learning.lesson import Epoch
+    from mdncli.learning.trainer import Epoch
 
 Result = TypeVar("Result")
 Draw = Callable[["Epoch"], None]

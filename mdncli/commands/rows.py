@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 from mdncli.commands.console import warn
 from mdncli.commands.reading import warn_of_left_out
 from mdncli.errors import DataError
-from mdncli.words import listed, quoted
+from mdncli.text import listed, quoted
+from mdncli.types import Array, Mask
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mdncli.density.network import Array
-    from mdncli.tables.schema import Schema
+    from mdncli.columns.schema import Schema
     from mdncli.tables.table import Fault, Table
 
-    Mask = NDArray[np.bool_]
 
 _LEFT_OUT = "Correct them, or leave such rows out: --on-bad-rows skip."
 _REMEDY = "Correct them, or leave such rows without an answer: --on-bad-rows skip."
@@ -84,7 +83,7 @@ def read_rows(
     """
     import numpy as np
 
-    from mdncli.tables.encoding import (
+    from mdncli.columns.dataset import (
         encoded_features,
         encoded_numbers,
         outside_bounds,
@@ -155,7 +154,7 @@ def weights_of(table: "Table", name: str) -> tuple["Array", "list[Fault]"]:
     """
     import numpy as np
 
-    from mdncli.tables.encoding import encoded_numbers
+    from mdncli.columns.dataset import encoded_numbers
 
     found, missing = encoded_numbers(table, [name])
     weights = found.values[:, 0]

@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mdncli.commands.console import say_written
+from mdncli.commands.console import (
+    only_one_from_standard_input,
+    open_model,
+    open_table,
+    say_written,
+    spare_inputs,
+    writing,
+)
 from mdncli.commands.given import GivenTargets, conditions
 from mdncli.commands.options import Model, Output, Quiet, Seed, point
 from mdncli.commands.reading import OnBadRows, reads_tables, recalling
 from mdncli.commands.rows import usable_rows, warn_of_unseen
-from mdncli.commands.streams import (
-    only_one_from_standard_input,
-    open_model,
-    open_table,
-    spare_inputs,
-    writing,
-)
 from mdncli.errors import UsageError
 from mdncli.settings import MOST_ROWS
 from mdncli.tables.dialect import Dialect
-from mdncli.words import quoted
+from mdncli.text import quoted
+from mdncli.types import Array
 
 if TYPE_CHECKING:
     from mdncli.density.model import ConditionalDensity, Samples
-    from mdncli.density.network import Array
     from mdncli.tables.table import Table
 
 _DEFAULT_DRAWS = 1000
@@ -151,8 +151,8 @@ def _points(
 
 def _point(density: "ConditionalDensity", at: list[str]) -> "Array":
     """Return the one row that `--at` names, (1, F)."""
+    from mdncli.columns.dataset import encoded_features
     from mdncli.tables import arrow
-    from mdncli.tables.encoding import encoded_features
     from mdncli.tables.table import Table
 
     features = density.schema.features

@@ -4,16 +4,15 @@ import math
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from mdncli.commands.console import error_console, say, warn
-from mdncli.commands.streams import STANDARD
-from mdncli.words import listed
+from mdncli.commands.console import STANDARD, error_console, say, warn
+from mdncli.text import listed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
     from mdncli.density.model import ConditionalDensity
-    from mdncli.density.report import MemberReport
+    from mdncli.density.record import MemberReport
 
 WHY_STOPPED = {
     "epochs": "all epochs done",

@@ -7,11 +7,10 @@ the bound that no model can beat on average.
 
 import numpy as np
 
-from mdncli.datasets.curves import BISHOP, SINUSOID, SPIRAL
-from mdncli.datasets.problem import Array, Problem
-from mdncli.datasets.robot_arm import ROBOT_ARM
+from mdncli.datasets.problems import BISHOP, ROBOT_ARM, SINUSOID, SPIRAL, Problem
 from mdncli.errors import UsageError
 from mdncli.settings import MOST_ROWS
+from mdncli.types import Array
 
 PROBLEMS = {problem.name: problem for problem in (SINUSOID, BISHOP, SPIRAL, ROBOT_ARM)}
 

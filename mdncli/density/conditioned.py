@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from mdncli.density.known import Known, left_after
+from mdncli.density.conditioning import Known, left_after
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import ConditionalDensity
-from mdncli.density.network import Array
+from mdncli.types import Array
 
 
 @dataclass(frozen=True, kw_only=True)

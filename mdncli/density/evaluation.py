@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import kstest, kstwobign
 
+from mdncli.columns.dataframe import feature_matrix, matrix, target_matrix
 from mdncli.density.distribution import Distribution
 from mdncli.density.model import ConditionalDensity
 from mdncli.errors import DataError
-from mdncli.tables.frames import feature_matrix, matrix, target_matrix
-
-Array = NDArray[np.float64]
+from mdncli.types import Array
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 

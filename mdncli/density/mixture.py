@@ -1,4 +1,7 @@
-"""A Gaussian mixture for every row, and the closed forms of what can be asked of it."""
+"""Lower-triangular factors of many small matrices at once: loops over T, arrays over the rest.
+
+A Gaussian mixture for every row, and the closed forms of what can be asked of it.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +10,69 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.density import triangles
+from mdncli.types import Array
 
-Array = NDArray[np.float64]
+# Instead of a diagonal entry of zero, so that what is divided by it stays finite; its square, too.
+_LEAST = 1e-150
+
+
+def solved(factor: Array, y: Array) -> Array:
+    """Return the z of C z = y by forward substitution, shape (..., T).
+
+    Args:
+        factor: C (..., T, T), lower-triangular with a positive diagonal.
+        y: (..., T); leading axes are broadcast against those of the factor.
+    """
+    shape = np.broadcast_shapes(factor.shape[:-1], y.shape)
+    # The axis of targets comes first in memory, so that each step runs along the rest.
+    z = np.empty((shape[-1], *shape[:-1]))
+    for later in range(shape[-1]):
+        rest = y[..., later]
+        for earlier in range(later):
+            rest = rest - factor[..., later, earlier] * z[earlier]
+        z[later] = rest / factor[..., later, later]
+    return np.moveaxis(z, 0, -1)
+
+
+def spread(factor: Array, z: Array) -> Array:
+    """Return C z, shape (..., T), for C (..., T, T) and z (..., T)."""
+    product: Array = np.einsum("...ij,...j->...i", factor, z)
+    return product
+
+
+def reordered(factor: Array, order: list[int]) -> Array:
+    """Return the lower-triangular factor of C C^T with its rows and columns in another order.
+
+    The rows of C in that order are turned into a triangle by orthogonalizing one after another
+    (modified Gram and Schmidt), which never forms C C^T: nothing cancels where it is nearly
+    singular, and the rows keep their norms.
+
+    Args:
+        factor: C (..., T, T).
+        order: positions of the T targets.
+    """
+    turned = np.zeros_like(factor)
+    axes: list[Array] = []
+    for row, position in enumerate(order):
+        rest = factor[..., position, :]
+        for column, axis in enumerate(axes):
+            along = (rest * axis).sum(axis=-1)
+            turned[..., row, column] = along
+            rest = rest - along[..., None] * axis
+        length = np.maximum(np.sqrt((rest * rest).sum(axis=-1)), _LEAST)
+        turned[..., row, row] = length
+        axes.append(rest / length[..., None])
+    return turned
+
+
+def unit_rows(factor: Array) -> tuple[Array, Array]:
+    """Return a factor's rows divided by their norms, (..., T, T), and the norms, (..., T)."""
+    largest = np.abs(factor).max(axis=-1)
+    # Divided first: the square of a tiny or a huge entry is no float.
+    relative = factor / largest[..., None]
+    norms = np.sqrt((relative * relative).sum(axis=-1))
+    return relative / norms[..., None], largest * norms
+
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -66,7 +129,7 @@ class GaussianMixture:
             return GaussianMixture(self.log_pi, mu, sigma)
         taken = len(positions)
         others = [each for each in range(self.mu.shape[2]) if each not in positions]
-        factor = triangles.reordered(self.factor, [*positions, *others])
+        factor = reordered(self.factor, [*positions, *others])
         return GaussianMixture(self.log_pi, mu, sigma, factor[:, :, :taken, :taken])
 
     def log_prob(self, y: Array) -> Array:
@@ -86,7 +149,7 @@ class GaussianMixture:
         z = (np.asarray(y)[:, None, :] - self.mu) / self.sigma
         log_volume = np.log(self.sigma).sum(axis=2)
         if self.factor is not None:
-            z = triangles.solved(self.factor, z)
+            z = solved(self.factor, z)
             log_volume = log_volume + self._log_shrinkage(self.factor)
         terms: Array = -0.5 * (z * z + LOG_2PI).sum(axis=2) - log_volume
         return terms
@@ -172,12 +235,12 @@ class GaussianMixture:
         mu, sigma, factor = self.mu[:, :, rest], self.sigma[:, :, rest], None
         if self.factor is not None:
             count = len(positions)
-            whole = triangles.reordered(self.factor, [*positions, *rest])
+            whole = reordered(self.factor, [*positions, *rest])
             first = whole[:, :, :count, :count]
-            z = np.clip(triangles.solved(first, z), -_FARTHEST, _FARTHEST)
+            z = np.clip(solved(first, z), -_FARTHEST, _FARTHEST)
             log_weight = log_weight - self._log_shrinkage(first)
-            mu = mu + sigma * triangles.spread(whole[:, :, count:, :count], z)
-            factor, norms = triangles.unit_rows(whole[:, :, count:, count:])
+            mu = mu + sigma * spread(whole[:, :, count:, :count], z)
+            factor, norms = unit_rows(whole[:, :, count:, count:])
             sigma = sigma * norms
         log_pi = normalized(log_weight - 0.5 * (z * z).sum(axis=2))
         return GaussianMixture(log_pi, mu, sigma, factor if len(rest) > 1 else None)
@@ -226,7 +289,7 @@ class GaussianMixture:
         mu, sigma = self.mu[rows, component], self.sigma[rows, component]
         z = rng.standard_normal(mu.shape)
         if self.factor is not None:
-            z = triangles.spread(self.factor[rows, component], z)
+            z = spread(self.factor[rows, component], z)
         return mu + sigma * z, component
 
 

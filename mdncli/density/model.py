@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdncli.density.known import Known
+from mdncli.columns.dataframe import feature_matrix
+from mdncli.columns.features import to_plain
+from mdncli.columns.schema import Schema
+from mdncli.columns.transforms import underneath
+from mdncli.density.conditioning import Known
 from mdncli.density.mixture import GaussianMixture, pooled
-from mdncli.density.network import Architecture, Array, Perceptron, split_head
-from mdncli.density.pieces import each_piece
+from mdncli.density.network import Architecture, Perceptron, split_head
+from mdncli.density.parallel import each_piece
 from mdncli.density.record import Origin, TrainingRecord
-from mdncli.tables.features import to_plain
-from mdncli.tables.frames import feature_matrix
-from mdncli.tables.maps import underneath
-from mdncli.tables.schema import Schema
+from mdncli.types import Array
 
 if TYPE_CHECKING:
     from mdncli.density.distribution import Distribution
     from mdncli.density.evaluation import Evaluation
+
 
 Samples = tuple[NDArray[np.int64], Array, NDArray[np.int64]]
 
@@ -96,8 +98,7 @@ class ConditionalDensity:
     def at_rows(self, x: Array, given: Mapping[str, Any] | None = None) -> "Distribution":
         """Return what `condition` does, for rows as `Schema.inputs` takes them, (N, F)."""
         # Here, since SciPy takes a while: drawing samples does without it.
-        from mdncli.density.bounded import BoundedDistribution
-        from mdncli.density.distribution import Distribution
+        from mdncli.density.distribution import BoundedDistribution, Distribution
 
         known = Known.of(self.schema, given or {}, len(x))
         components = len(self.networks) * self.architecture.mixtures
@@ -113,8 +114,7 @@ class ConditionalDensity:
 
     def distribution(self, mixture: GaussianMixture) -> "Distribution":
         """Return the distribution of the targets that has these mixtures underneath."""
-        from mdncli.density.bounded import BoundedDistribution
-        from mdncli.density.distribution import Distribution
+        from mdncli.density.distribution import BoundedDistribution, Distribution
 
         if self.schema.bounded:
             return BoundedDistribution(mixture, self.schema.bounds)
@@ -131,7 +131,7 @@ class ConditionalDensity:
         shapes = [(components,), (components, targets), (components, targets)]
         if self.architecture.slopes(targets):
             shapes.append((components, targets, targets))
-        # Rows last in memory: sums over components are several times faster so.
+        # Positions last in memory: sums over components are several times faster so.
         parts = (np.moveaxis(np.empty((*shape, rows)), -1, 0) for shape in shapes)
         whole = GaussianMixture(*parts)
 
@@ -170,7 +170,7 @@ class ConditionalDensity:
             weights: (N,), zero or more, how much each row counts. If not given, the column that
                 weighted the rows in training where `rows` is a DataFrame that has it, else alike.
 
-        Rows without a target, or of weight zero, do not count.
+        Positions without a target, or of weight zero, do not count.
 
         Raises:
             DataError: a column is missing, there are no rows, or a value is not a finite number.

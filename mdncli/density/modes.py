@@ -3,15 +3,11 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mdncli.density.mixture import GaussianMixture, log_sum_exp
-from mdncli.density.roots import Mask, bracketed_zeros
-from mdncli.density.triangles import solved
-from mdncli.density.univariate import Univariate
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
+from mdncli.density.marginal import Univariate
+from mdncli.density.mixture import GaussianMixture, log_sum_exp, solved
+from mdncli.density.solvers import bracketed_zeros
+from mdncli.types import Array, Mask, Positions
 
 _ROUNDS_OF_HALVING = 100
 # In sigmas: within which a component shapes the density, and how much apart two zeros matter.
@@ -83,7 +79,7 @@ def critical_points(mixture: Univariate, *, only_highest: bool = False) -> Array
     return _between_signs(mixture, rows, x)
 
 
-def _ends(mixture: Univariate) -> tuple[Rows, Array]:
+def _ends(mixture: Univariate) -> tuple[Positions, Array]:
     """Return the distinct means of each row in rising order, flat, with the rows they are of."""
     used = mixture.log_pi > -np.inf
     heaviest = mixture.mu[mixture.log_pi.argmax(axis=0), np.arange(mixture.mu.shape[1])]
@@ -93,13 +89,13 @@ def _ends(mixture: Univariate) -> tuple[Rows, Array]:
     return np.nonzero(distinct)[0], means[distinct]
 
 
-def _neighbours(rows: Rows) -> tuple[Rows, Rows]:
+def _neighbours(rows: Positions) -> tuple[Positions, Positions]:
     """Return the positions of the left and right ends of the intervals within a row."""
     left = np.flatnonzero(rows[1:] == rows[:-1])
     return left, left + 1
 
 
-def _undecided(mixture: Univariate, rows: Rows, low: Array, high: Array) -> Mask:
+def _undecided(mixture: Univariate, rows: Positions, low: Array, high: Array) -> Mask:
     """Return whether each interval may hold two zeros of the slope that matter, shape (I,).
 
     Not where the slope keeps its sign, nor where the bend does, nor where the interval is narrow
@@ -134,7 +130,9 @@ def _undecided(mixture: Univariate, rows: Rows, low: Array, high: Array) -> Mask
     return undecided
 
 
-def _may_be_highest(mixture: Univariate, rows: Rows, x: Array, left: Rows, right: Rows) -> Mask:
+def _may_be_highest(
+    mixture: Univariate, rows: Positions, x: Array, left: Positions, right: Positions
+) -> Mask:
     """Return whether each interval may hold a density above the highest of those at all x.
 
     Without a mean inside, each component is largest at one of the ends.
@@ -151,7 +149,7 @@ def _may_be_highest(mixture: Univariate, rows: Rows, x: Array, left: Rows, right
     return may_be
 
 
-def _between_signs(mixture: Univariate, rows: Rows, x: Array) -> Array:
+def _between_signs(mixture: Univariate, rows: Positions, x: Array) -> Array:
     """Return the zeros of the slope between points of unlike sign, (N, S), ended with NaN."""
     order = np.lexsort((x, rows))
     rows, x = rows[order], x[order]

@@ -9,18 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mdncli.density.mixture import GaussianMixture
-from mdncli.density.triangles import unit_rows
+from mdncli.density.mixture import GaussianMixture, unit_rows
 from mdncli.settings import Activation, Covariance
+from mdncli.types import Array, Numbers
 
-Array = NDArray[np.float64]
-# Of either precision.
-Numbers = NDArray[Any]
-
-
-# Rows of one matrix product.
+# Positions of one matrix product.
 _PANEL = 16
 
 
@@ -144,7 +138,7 @@ class Perceptron:
         frequencies: the periodic embedding of Gorishniy et al. (2022, section 3.3), with x kept
         beside it.
 
-        Rows go in panels of 16, columns first: how a matrix product is rounded depends on its
+        Positions go in panels of 16, columns first: how a matrix product is rounded depends on its
         shape and on the place in it, and so in single precision a row's answer would else visibly
         depend on the rows around it.
 
@@ -210,7 +204,7 @@ def split_head(raw: Numbers, architecture: Architecture, floor: Array) -> Gaussi
     targets, rows = len(floor), len(raw)
     components, sigmas = architecture.mixtures, architecture.sigmas(targets)
     ends = np.cumsum(architecture.head_sizes(targets))[:-1]
-    # Rows last in memory, as the network leaves them: sums over components are fast so.
+    # Positions last in memory, as the network leaves them: sums over components are fast so.
     logits, mu, log_scale, slopes = np.split(np.ascontiguousarray(raw.T), ends)
     logits = (logits - logits.max(axis=0)).astype(np.float64)
     logits -= np.log(np.exp(logits).sum(axis=0))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mdncli.density import network as answering
 from mdncli.density.network import Architecture
+from mdncli.types import Array
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -129,6 +130,6 @@ def _distant_rows(y: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return y[chosen]
 
 
-def _array(tensor: Tensor) -> answering.Array:
-    array: answering.Array = tensor.detach().cpu().double().numpy()
+def _array(tensor: Tensor) -> Array:
+    array: Array = tensor.detach().cpu().double().numpy()
     return array

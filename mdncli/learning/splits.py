@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError
-
-Array = NDArray[np.float64]
-Positions = NDArray[np.int64]
+from mdncli.types import Array, Positions
 
 _FEWEST_FOLDS = 5
 

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
 from mdncli.plots.style import COLOURS, DATA, canvas, label_axes, plain, scatter, title
 
 

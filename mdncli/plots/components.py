@@ -5,8 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from mdncli.density.network import Array
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
 from mdncli.plots.style import (
     DATA,
     canvas,
@@ -19,6 +18,7 @@ from mdncli.plots.style import (
     strong_line,
     title,
 )
+from mdncli.types import Array
 
 
 def draw(scene: Scene) -> Figure:

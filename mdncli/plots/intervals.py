@@ -8,8 +8,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from mdncli.density.distribution import Distribution
-from mdncli.density.network import Array
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
 from mdncli.plots.style import (
     COLOURS,
     DATA,
@@ -21,6 +20,7 @@ from mdncli.plots.style import (
     target_limits,
     title,
 )
+from mdncli.types import Array
 
 _LEVELS = ((0.9, 0.2), (0.5, 0.45))
 

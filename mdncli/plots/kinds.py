@@ -5,25 +5,25 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from mdncli.density.model import ConditionalDensity
-from mdncli.density.network import Array
 from mdncli.plots import (
     calibration,
     comparison,
     components,
-    density_map,
     intervals,
     modes,
     overview,
     pairs,
     parameters,
     residuals,
-    row,
     samples,
     training,
 )
-from mdncli.plots.judged import Judged, judged
-from mdncli.plots.scene import Scene, position_of_target, scene
+from mdncli.plots import density as density_map
+from mdncli.plots import rows as row
+from mdncli.plots.calibration import Judged, judged
+from mdncli.plots.slice import Scene, position_of_target, scene
 from mdncli.plots.style import style
+from mdncli.types import Array
 
 _JUDGING: dict[str, Callable[[Judged], Figure]] = {
     "calibration": calibration.draw,

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from mdncli.plots.parameters import draw_means, draw_scales, draw_weights
 from mdncli.plots.samples import draw_samples
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
 from mdncli.plots.style import canvas, component_colours, label_components, label_feature, title
 
 

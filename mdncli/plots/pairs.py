@@ -9,16 +9,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from mdncli.columns.transforms import Bounds, underneath
 from mdncli.density.conditioned import fixed_values
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import ConditionalDensity
-from mdncli.density.network import Array
 from mdncli.errors import DataError
-from mdncli.plots.row import named_values
-from mdncli.plots.scene import answer_of
+from mdncli.plots.rows import named_values
+from mdncli.plots.slice import answer_of
 from mdncli.plots.style import COLOURS, canvas, headline, pale, plain
-from mdncli.tables.maps import Bounds, underneath
-from mdncli.words import quoted
+from mdncli.text import quoted
+from mdncli.types import Array
 
 _MOST_TARGETS = 5
 # Rows shown by the number of targets: more would be too small to read.

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
 from mdncli.plots.style import (
     canvas,
     component_colours,

@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mdncli.density.network import Array
-from mdncli.plots.judged import Judged
-from mdncli.plots.scene import feature_places, feature_ticks
+from mdncli.columns.features import CategoryFeature
+from mdncli.plots.calibration import Judged
+from mdncli.plots.slice import feature_places, feature_ticks
 from mdncli.plots.style import (
     COLOURS,
     DATA,
@@ -18,7 +18,7 @@ from mdncli.plots.style import (
     plain,
     scatter,
 )
-from mdncli.tables.features import CategoryFeature
+from mdncli.types import Array
 
 _MOST = 12
 _ACROSS = 4

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
 from mdncli.plots.style import COLOURS, DATA, canvas, label_axes, legend, scatter, title
 
 

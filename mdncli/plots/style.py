@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.network import Array
-from mdncli.plots.scene import Scene
+from mdncli.plots.slice import Scene
+from mdncli.types import Array
 
 # Okabe and Ito's palette, told apart by colour-blind people, its yellow darkened for white paper.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#C9B800", "#000000")

@@ -1,6 +1,8 @@
 """Arrow's arrays from Python's values and to NumPy's, by ways that do not import pandas.
 
 `pa.array`, `pa.scalar` and `to_numpy` would: half a second for nothing.
+
+What columns of text hold: missing cells, counts, and places among known texts.
 """
 
 from collections.abc import Sequence
@@ -55,3 +57,27 @@ def values_of(column: pa.ChunkedArray, kind: Any) -> NDArray[Any]:
 def flags(column: pa.ChunkedArray) -> NDArray[np.bool_]:
     """Return a column of truth values without nulls as NumPy's."""
     return values_of(pc.cast(column, pa.uint8()), np.uint8).astype(bool)
+
+
+def is_missing(column: pa.ChunkedArray, na: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which texts are blank or one of those that stand for a missing value, (N,)."""
+    known = texts(["", *na])
+    return flags(pc.is_in(pc.utf8_trim_whitespace(column), value_set=known))
+
+
+def counted(column: pa.ChunkedArray, na: tuple[str, ...]) -> dict[str, int]:
+    """Return how often each text occurs, missing ones aside, in the order of their first places."""
+    counts = {each["values"]: each["counts"] for each in pc.value_counts(column).to_pylist()}
+    return {text: count for text, count in counts.items() if text.strip() not in ("", *na)}
+
+
+def positions(column: pa.ChunkedArray, levels: list[str]) -> NDArray[np.float64]:
+    """Return the position of each text among the levels, (N,), NaN where it is none of them."""
+    return floats(pc.index_in(column, value_set=texts(levels)))
+
+
+def floats(column: Any) -> NDArray[np.float64]:
+    """Return a column of whole numbers as float64, (N,), NaN where it is null."""
+    there = flags(pc.is_valid(column))
+    numbers = pc.fill_null_forward(pc.cast(column, pa.float64(), safe=False))
+    return np.where(there, values_of(numbers, np.float64), np.nan)

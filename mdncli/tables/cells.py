@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mdncli.tables.arrow import flags, text_scalar, texts, values_of
-from mdncli.words import quoted
+from mdncli.text import quoted
 
 Kind = Literal["number", "text", "mixed", "empty"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mdncli.errors import UsageError
-from mdncli.words import quoted
+from mdncli.text import quoted
 
 COMPRESSED = (".gz", ".zst", ".xz")
 _LINE_ENDS_AND_NULL = "\r\n\0"

@@ -8,10 +8,9 @@ import pyarrow.compute as pc
 
 from mdncli.errors import DataError
 from mdncli.tables.arrow import text_scalar
-from mdncli.tables.containers import require_bearable
-from mdncli.tables.csv_text import require_names
-from mdncli.tables.dialect import Dialect, uncompressed_name
-from mdncli.tables.table import Table
+from mdncli.tables.csv_reader import require_names
+from mdncli.tables.decoding import require_bearable
+from mdncli.tables.dialect import uncompressed_name
 
 
 def is_parquet(path: str) -> bool:
@@ -19,8 +18,10 @@ def is_parquet(path: str) -> bool:
     return uncompressed_name(path).endswith(".parquet")
 
 
-def read_parquet(content: bytes, source: str, dialect: Dialect) -> Table:
-    """Return the table that a Parquet file holds; null is a missing cell.
+def read_parquet(
+    content: bytes, source: str
+) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
+    """Return the columns of a Parquet file, as text and as they are; null is a missing cell.
 
     Raises:
         DataError: it is no Parquet file, has no columns or two of one name, or grows too large.
@@ -40,7 +41,7 @@ def read_parquet(content: bytes, source: str, dialect: Dialect) -> Table:
     require_names(table.column_names, source)
     columns = zip(table.column_names, table.columns, strict=True)
     originals = {name: _values_of_dictionary(column) for name, column in columns}
-    return Table(source, _Texts(originals), originals, dialect)
+    return _Texts(originals), originals
 
 
 class _Texts(Mapping[str, pa.ChunkedArray]):

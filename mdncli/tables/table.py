@@ -1,4 +1,11 @@
-"""A table as it was read: columns of text, numbers where they are asked for, and what is wrong."""
+"""A table as it was read: columns of text, numbers where they are asked for, and what is wrong.
+
+A file becomes a table, or a refusal that names the file, the place and the remedy.
+
+Every cell stays the text that it was until a column is asked for as numbers, so a column that is
+not used may hold anything. Nothing about a file is guessed: what it is, its name says (`.tsv`,
+`.parquet`, `.gz`, `.zst`, `.xz`), and how it is written, its dialect.
+"""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +17,11 @@ from numpy.typing import NDArray
 
 from mdncli.errors import DataError
 from mdncli.tables.cells import Cells, cells_of_numbers, cells_of_text, fault
-from mdncli.tables.csv_text import Places
+from mdncli.tables.csv_reader import Places, Text, read_text
+from mdncli.tables.decoding import decompressed, utf8_text
 from mdncli.tables.dialect import Dialect
-from mdncli.words import counted_rest, listed, nearest, quoted
+from mdncli.tables.parquet import is_parquet, read_parquet
+from mdncli.text import counted_rest, listed, nearest, quoted
 
 _MOST_TOLD = 10
 
@@ -175,3 +184,38 @@ class Table:
     def why(self, cell: str) -> str:
         """Return why a cell is no finite number."""
         return fault(cell, self.dialect.decimal, self.dialect.na)
+
+
+__all__ = ["Table", "read_table"]
+
+
+def read_table(
+    content: bytes, source: str, dialect: Dialect | None = None, *, skip_bad_rows: bool = False
+) -> Table:
+    """Return the table that a file holds.
+
+    Args:
+        content: the file's bytes.
+        source: its name, which says whether it is compressed, Parquet or separated by tabs.
+        dialect: how it is written; by default comma-separated UTF-8 with a header.
+        skip_bad_rows: leave out rows of another number of fields than the header, and count them,
+            instead of refusing the file.
+
+    Raises:
+        DataError: it cannot be read rightly; the message says why, where, and what to do.
+    """
+    dialect = dialect or Dialect()
+    content = decompressed(content, source)
+    if is_parquet(source):
+        columns, originals = read_parquet(content, source)
+        return Table(source, columns, originals, dialect)
+    text = Text(utf8_text(content, dialect, source), source, dialect)
+    read = read_text(text, skip_bad_rows=skip_bad_rows)
+    return Table(
+        source,
+        read.columns,
+        dialect=dialect,
+        places=read.places,
+        skipped=read.skipped,
+        first_skipped=read.first_skipped,
+    )

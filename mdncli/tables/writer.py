@@ -15,10 +15,10 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError
-from mdncli.tables.containers import compressing
+from mdncli.tables.decoding import compressing
 from mdncli.tables.dialect import is_tsv
 from mdncli.tables.parquet import as_text, has_text, is_parquet, write_parquet
-from mdncli.words import quoted
+from mdncli.text import quoted
 
 # NumPy's numbers, or Arrow's text: pyarrow has no types for a checker to see.
 Values = Any

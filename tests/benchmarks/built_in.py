@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mdncli import checkpoint
 from mdncli.datasets import generate, log_density
 from mdncli.files import read_bytes
+from mdncli.modelfile import reader as checkpoint
 
 # The problem, whether inverse, and what `--preset best` is asked to reach.
 PROBLEMS = {"sinusoid": (True, 0.06), "bishop": (True, 0.09), "spiral": (False, 0.015)}

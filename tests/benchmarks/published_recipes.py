@@ -22,9 +22,10 @@ from time import perf_counter
 
 import numpy as np
 
-from mdncli import checkpoint, datasets
+from mdncli import datasets
 from mdncli.files import read_bytes
-from mdncli.tables.reader import read_table
+from mdncli.modelfile import reader as checkpoint
+from mdncli.tables.table import read_table
 
 FRESH_ROWS = 20_000
 SEEDS = range(5)

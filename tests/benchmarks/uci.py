@@ -21,15 +21,15 @@ from time import perf_counter
 
 import numpy as np
 
+from mdncli.columns.kinds import choose_roles
+from mdncli.columns.schema import learnable
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.scores import coverage, crps
+from mdncli.density.moments import coverage, crps
 from mdncli.errors import DataError
+from mdncli.learning.fit import fit
 from mdncli.learning.splits import Examples
-from mdncli.learning.training import fit
 from mdncli.settings import Settings
-from mdncli.tables.reader import read_table
-from mdncli.tables.roles import choose_roles
-from mdncli.tables.schema import learnable
+from mdncli.tables.table import read_table
 
 # Best published NLL of a method trained from scratch; of TabPFN v2, which is pretrained.
 PUBLISHED = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdncli import checkpoint
+from mdncli.modelfile import reader as checkpoint
 from running import Run
 
 RNG = np.random.default_rng(0)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdncli import checkpoint
-from mdncli.tables.reader import Table, read_table
+from mdncli.modelfile import reader as checkpoint
+from mdncli.tables.table import Table, read_table
 from running import Run, mdn
 
 MDN = f'"{sys.executable}" -m mdncli'

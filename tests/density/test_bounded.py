@@ -7,10 +7,9 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import expit
 
-from mdncli.density.bounded import BoundedDistribution
-from mdncli.density.distribution import Distribution
+from mdncli.columns.transforms import Bounds
+from mdncli.density.distribution import BoundedDistribution, Distribution
 from mdncli.density.mixture import GaussianMixture
-from mdncli.tables.maps import Bounds
 
 ABOVE, BELOW, BETWEEN = Bounds(2.0, None), Bounds(None, -1.0), Bounds(0.0, 5.0)
 EVERY = pytest.mark.parametrize("bounds", [ABOVE, BELOW, BETWEEN], ids=str)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from mdncli.density.bounded import BoundedDistribution, joint_heights
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import learnable
+from mdncli.columns.transforms import FREE, Bounds
+from mdncli.density.distribution import BoundedDistribution, joint_heights
 from mdncli.density.mixture import GaussianMixture
+from mdncli.learning.fit import learned
 from mdncli.learning.splits import Examples
-from mdncli.learning.training import learned
 from mdncli.settings import Settings
-from mdncli.tables.maps import FREE, Bounds
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 ABOVE, BETWEEN = Bounds(lower=1.0), Bounds(lower=-1.0, upper=2.0)
 PAIRS = [(ABOVE, FREE), (ABOVE, Bounds(upper=3.0)), (BETWEEN, FREE), (BETWEEN, ABOVE)]

@@ -6,7 +6,7 @@ import torch
 from density.correlated import correlated, covariances, log_density
 from scipy import optimize, stats
 
-from mdncli.density import triangles
+from mdncli.density import mixture as triangles
 from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture, pooled
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from mdncli import checkpoint
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import learnable
 from mdncli.density.mixture import generator_of_draws
 from mdncli.density.model import ConditionalDensity
 from mdncli.density.network import ACTIVATIONS, Architecture, split_head
+from mdncli.learning.fit import fit
+from mdncli.learning.loss import nll_and_gradient
 from mdncli.learning.network import Perceptrons
-from mdncli.learning.objective import nll_and_gradient
 from mdncli.learning.splits import Examples
-from mdncli.learning.training import fit
+from mdncli.modelfile import reader as checkpoint
 from mdncli.settings import Settings
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 2, 4, 3, 5, 50
 FLOOR = np.array([1e-4, 0.3, 0.02])

@@ -6,8 +6,8 @@ from density.mixtures import Truth, distribution, ordinary, thorough, univariate
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mdncli.density.marginal import Univariate
 from mdncli.density.modes import critical_points
-from mdncli.density.univariate import Univariate
 
 pytestmark = pytest.mark.filterwarnings("error")
 

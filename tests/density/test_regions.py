@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from mdncli.density.regions import joined
+from mdncli.density.hdr import joined
 
 pytestmark = pytest.mark.filterwarnings("error")
 

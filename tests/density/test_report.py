@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.report import report
+from mdncli.density.record import report
 
 ROWS = 200
 FLOOR = np.array([0.1])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.scores import cdf, coverage, crps
+from mdncli.density.moments import cdf, coverage, crps
 
 ROWS, COMPONENTS, TARGETS = 7, 4, 3
 
@@ -47,7 +47,7 @@ def test_crps_is_the_integral_of_the_squared_difference(row: int, target: int) -
 def test_pieces_of_rows_give_the_same_scores(monkeypatch) -> None:
     density, y = mixture()
     whole = crps(density, y)
-    monkeypatch.setattr("mdncli.density.scores._PAIRS_AT_ONCE", 40)
+    monkeypatch.setattr("mdncli.density.moments._PAIRS_AT_ONCE", 40)
     np.testing.assert_allclose(crps(density, y), whole, rtol=1e-12)
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import learnable
+from mdncli.columns.transforms import Bounds
 from mdncli.density.model import ConditionalDensity
+from mdncli.learning.fit import learned
 from mdncli.learning.splits import Examples
-from mdncli.learning.training import learned
 from mdncli.settings import Settings
-from mdncli.tables.maps import Bounds
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 X = np.random.default_rng(0).normal(size=(300, 2))
 U = (X[:, :1] + 0.7) ** 2 + np.random.default_rng(1).normal(size=(300, 1))

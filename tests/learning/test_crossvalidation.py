@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import learnable
 from mdncli.density.evaluation import Evaluation
 from mdncli.errors import DataError
-from mdncli.learning import crossvalidation
-from mdncli.learning.crossvalidation import cross_validate
+from mdncli.learning import fit as crossvalidation
+from mdncli.learning.fit import cross_validate
 from mdncli.learning.splits import Examples
 from mdncli.settings import Settings
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 QUICK = Settings(mixtures=2, hidden=(4,), frequencies=0, epochs=2)
 

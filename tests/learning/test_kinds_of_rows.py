@@ -5,15 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
+from mdncli.columns.kinds import CategoryColumn, DateColumn, NumberColumn, Roles
+from mdncli.columns.schema import learnable
 from mdncli.density.evaluation import distance_from_uniform, evaluate
 from mdncli.errors import DataError
-from mdncli.learning.batches import Batches
+from mdncli.learning.fit import learned
+from mdncli.learning.loop import Batches
 from mdncli.learning.splits import Examples, Split, mean_one
-from mdncli.learning.training import learned
 from mdncli.settings import Settings
-from mdncli.tables.kinds import CategoryColumn, DateColumn, NumberColumn
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 QUICK = Settings(mixtures=2, hidden=(8,), frequencies=1, steps=150)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import learnable
 from mdncli.density.model import ConditionalDensity
 from mdncli.errors import DataError, UsageError
-from mdncli.learning import descent
-from mdncli.learning.lesson import Epoch
+from mdncli.learning import loop as descent
+from mdncli.learning.fit import fit
 from mdncli.learning.splits import Examples
-from mdncli.learning.training import fit
+from mdncli.learning.trainer import Epoch
 from mdncli.settings import Settings
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 
 def learn(

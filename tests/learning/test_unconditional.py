@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mdncli.learning.unconditional import unconditional_mixture
+from mdncli.learning.marginal_reference import unconditional_mixture
 
 FLOOR = np.array([1e-4])
 

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mdncli import checkpoint
 from mdncli.density.model import ConditionalDensity
+from mdncli.modelfile import reader as checkpoint
 from mdncli.plots import style
-from mdncli.tables.reader import read_table
+from mdncli.tables.table import read_table
 
 
 def opened(folder: Path) -> tuple[ConditionalDensity, np.ndarray, np.ndarray]:

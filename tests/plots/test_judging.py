@@ -17,8 +17,8 @@ from mdncli.density.evaluation import evaluate
 from mdncli.density.model import ConditionalDensity
 from mdncli.errors import DataError
 from mdncli.plots import calibration, intervals, kinds, residuals, style
-from mdncli.plots.judged import judged
-from mdncli.plots.scene import of_target, scene
+from mdncli.plots.calibration import judged
+from mdncli.plots.slice import of_target, scene
 from running import Run, mdn
 
 JUDGING = ["calibration", "residuals", "row"]

@@ -6,7 +6,7 @@ from pictures import opened, saved, texts
 
 from mdncli.density.mixture import GaussianMixture
 from mdncli.plots import kinds, style
-from mdncli.plots.scene import scene
+from mdncli.plots.slice import scene
 
 KINDS = [
     *("overview", "parameters", "components", "samples"),

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdncli.columns.dataset import encoded, encoded_numbers
+from mdncli.columns.description import describe_table
+from mdncli.columns.kinds import Asked, choose_roles, feature_columns, refuse_as_target
+from mdncli.columns.schema import learnable
 from mdncli.commands.options import named_columns
-from mdncli.tables.description import describe_table
-from mdncli.tables.encoding import encoded, encoded_numbers
-from mdncli.tables.kinds import Asked, feature_columns, refuse_as_target
-from mdncli.tables.reader import Table, read_table
-from mdncli.tables.roles import choose_roles
-from mdncli.tables.schema import learnable
+from mdncli.tables.table import Table, read_table
 
 
 def table(*columns: list[str], names: list[str] | None = None) -> Table:

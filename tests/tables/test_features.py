@@ -5,10 +5,9 @@ import datetime
 import numpy as np
 import pytest
 
-from mdncli.tables import features
-from mdncli.tables.features import CategoryFeature, DateFeature, NumberFeature
-from mdncli.tables.levels import levels_of
-from mdncli.tables.schema import Schema
+from mdncli.columns import features
+from mdncli.columns.features import CategoryFeature, DateFeature, NumberFeature, levels_of
+from mdncli.columns.schema import Schema
 
 
 def category(values: list[float], levels: list[str]) -> CategoryFeature:

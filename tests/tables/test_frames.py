@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mdncli.columns.dataframe import matrix
 from mdncli.errors import DataError
-from mdncli.tables.frames import matrix
 
 NAMES = ["a", "b", "c"]
 VALUES = np.arange(12.0).reshape(4, 3)

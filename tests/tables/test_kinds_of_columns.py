@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from mdncli.errors import DataError, UsageError
-from mdncli.tables.encoding import encoded, encoded_features
-from mdncli.tables.kinds import (
+from mdncli.columns.dataset import encoded, encoded_features
+from mdncli.columns.kinds import (
     Asked,
     CategoryColumn,
     DateColumn,
@@ -13,8 +12,8 @@ from mdncli.tables.kinds import (
     feature_columns,
     refuse_as_target,
 )
-from mdncli.tables.reader import read_table
-from mdncli.tables.table import Table
+from mdncli.errors import DataError, UsageError
+from mdncli.tables.table import Table, read_table
 
 
 def table(*cells: str, name: str = "a") -> Table:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
+from mdncli.columns.kinds import Roles
+from mdncli.columns.schema import learnable
+from mdncli.columns.transforms import Bounds, bounds_of
 from mdncli.errors import DataError, UsageError
-from mdncli.tables.maps import Bounds, bounds_of
-from mdncli.tables.roles import Roles
-from mdncli.tables.schema import learnable
 
 ALL = [
     Bounds(-2.0, None),

@@ -8,7 +8,7 @@ from odd_files import NO_NUMBERS, REFUSALS, TABLES
 
 from mdncli.errors import DataError
 from mdncli.tables.dialect import Dialect
-from mdncli.tables.reader import Table, read_table
+from mdncli.tables.table import Table, read_table
 
 ODD = Path(__file__).parent / "odd"
 
@@ -83,14 +83,14 @@ def test_a_missing_column_is_named_with_its_nearest() -> None:
 
 @pytest.mark.parametrize("quoted_cell", [b"", b'"a"'])
 def test_a_bad_row_beyond_the_first_block_is_counted_right(monkeypatch, quoted_cell) -> None:
-    monkeypatch.setattr("mdncli.tables.csv_text._BLOCK", 1024)
+    monkeypatch.setattr("mdncli.tables.csv_reader._BLOCK", 1024)
     content = b"x,y\n" + quoted_cell + b",2\n" + b"1,2\n" * 4999 + b"1,2,3\n" + b"1,2\n" * 100
     with pytest.raises(DataError, match="row 5001, line 5002: 3 fields"):
         read_table(content, "data.csv")
 
 
 def test_a_row_longer_than_a_block_is_read(monkeypatch) -> None:
-    monkeypatch.setattr("mdncli.tables.csv_text._BLOCK", 1024)
+    monkeypatch.setattr("mdncli.tables.csv_reader._BLOCK", 1024)
     content = b"x,y\n1,2\n" + b"a" * 5000 + b",2\n"
     assert read_table(content, "data.csv").columns["x"].to_pylist() == ["1", "a" * 5000]
 
@@ -112,7 +112,7 @@ def test_rows_of_another_number_of_fields_are_left_out_and_counted(dialect: Dial
 def test_a_file_that_grows_without_end_is_refused(monkeypatch) -> None:
     import gzip
 
-    monkeypatch.setattr("mdncli.tables.containers._MOST_BYTES", 1 << 23)
+    monkeypatch.setattr("mdncli.tables.decoding._MOST_BYTES", 1 << 23)
     bomb = gzip.compress(b"x,y\n" + b"1,2\n" * (1 << 22))
     with pytest.raises(DataError, match="grows beyond 0.00781 GiB when decompressed"):
         read_table(bomb, "bomb.csv.gz")

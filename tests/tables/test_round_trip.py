@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mdncli.errors import MdnError
 from mdncli.tables.dialect import Dialect
-from mdncli.tables.reader import read_table
+from mdncli.tables.table import read_table
 
 MARK = st.one_of(
     st.sampled_from(",;\t|: '\"\\^~§a0"),

@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mdncli.columns.features import Column, NumberFeature
+from mdncli.columns.kinds import Roles, choose_roles
+from mdncli.columns.schema import Schema, learnable
 from mdncli.errors import DataError
-from mdncli.tables.columns import Column
-from mdncli.tables.features import NumberFeature
-from mdncli.tables.reader import read_table
-from mdncli.tables.roles import Roles, choose_roles
-from mdncli.tables.schema import Schema, learnable
+from mdncli.tables.table import read_table
 
 TABLE = read_table(b"a,b,c,d\n1,2,3,4\n", "data.csv")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdncli.tables.steps import pile_of, step_of
+from mdncli.columns.schema import pile_of, step_of
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.normal(size=1000)

@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 
-from mdncli.tables.reader import read_table
+from mdncli.tables.table import read_table
 from mdncli.tables.writer import picked, write_csv
 
 
