@@ -4,26 +4,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mdncli.api import load, read_table, save
+    from mdncli import datasets
+    from mdncli.api import fit, load, read_table
+    from mdncli.conditional_density import ConditionalDensity
+    from mdncli.density.distribution import Distribution
     from mdncli.errors import MdnError
     from mdncli.estimator import MixtureDensityRegressor
+    from mdncli.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["MdnError", "MixtureDensityRegressor", "load", "read_table", "save"]
+__all__ = [
+    "ConditionalDensity",
+    "Distribution",
+    "MdnError",
+    "MixtureDensityRegressor",
+    "Settings",
+    "datasets",
+    "fit",
+    "load",
+    "read_table",
+]
 
-_HOME = {
+_MODULES = {
+    "ConditionalDensity": "mdncli.conditional_density",
+    "Distribution": "mdncli.density.distribution",
     "MdnError": "mdncli.errors",
     "MixtureDensityRegressor": "mdncli.estimator",
+    "Settings": "mdncli.settings",
+    "fit": "mdncli.api",
     "load": "mdncli.api",
     "read_table": "mdncli.api",
-    "save": "mdncli.api",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # Only when it is asked for: PyTorch, pandas and scikit-learn take seconds to import.
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+    # Names are imported when they are used: PyTorch, pandas and scikit-learn take seconds.
+    if name == "datasets":
+        return import_module("mdncli.datasets")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

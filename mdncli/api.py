@@ -1,80 +1,424 @@
-"""Files from Python: models and tables by their paths."""
+"""The verbs of mdn: `fit`, `load` and `read_table`. A fitted model has the others as methods.
+
+A table is the path of a file, a data frame, a mapping from names to columns, or an array.
+"""
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mdncli.density.model import ConditionalDensity
-from mdncli.files import read_bytes, replacing
-from mdncli.modelfile import reader as checkpoint
+import numpy as np
+
+from mdncli import datasets
+from mdncli.columns import dataframe
+from mdncli.columns.checks import check_training_rows
+from mdncli.columns.dataset import (
+    Dataset,
+    RowRules,
+    measure_schema,
+    model_dataset,
+    training_dataset,
+)
+from mdncli.columns.description import TableDescription, describe_table
+from mdncli.columns.kinds import Layout, feature_readers
+from mdncli.columns.roles import NamedValues, choose_roles, column_names, date_formats
+from mdncli.columns.schema import Schema
+from mdncli.columns.transforms import transforms_by_name
+from mdncli.conditional_density import ConditionalDensity, Result, TableLike, read
+from mdncli.density.record import Origin
+from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
+from mdncli.files import FileContent, read_file
+from mdncli.modelfile.reader import read_model
+from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
+from mdncli.settings import FitOptions, Settings, split_parameters
+from mdncli.tables.dialect import Dialect
+from mdncli.tables.parquet import is_parquet
+from mdncli.tables.sniffer import TableFormat, sniff
+from mdncli.tables.table import Table
+from mdncli.text import listed, quoted
+
+__all__ = [
+    "ConditionalDensity",
+    "PlotRequest",
+    "PredictRequest",
+    "Result",
+    "SampleRequest",
+    "built_in_problem",
+    "fit",
+    "inspect",
+    "load",
+    "read_table",
+    "save_figure",
+]
+
+# The first bytes of the zip archive that a model file is.
+_MODEL_BEGINS = b"PK\x03\x04"
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from mdncli.density.evaluation import Evaluation
+    from mdncli.learning.trainer import Epoch
 
 
-def load(path: str | os.PathLike[str]) -> ConditionalDensity:
-    """Return the model in a file that `mdn fit` or `save` wrote. It needs no PyTorch.
+def fit(
+    data: TableLike,
+    y: Any = None,
+    *,
+    settings: Settings | None = None,
+    progress: "Callable[[Epoch], None] | None" = None,
+    prepared: Callable[[Dataset, Schema], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **parameters: Any,
+) -> "ConditionalDensity":
+    """Return a model of p(y | x), learned from a table. It needs PyTorch.
+
+    The same table, parameters, seed and versions give the same model as `mdn fit`.
+
+    Args:
+        data: the path of a file, a data frame, a mapping or an array.
+        y: the targets, (N,) or (N, T), if `data` holds the features alone.
+        settings: instead of the parameters that `Settings` declares.
+        progress: is called with the record of every epoch.
+        prepared: is called with the rows to learn from and their schema, before learning.
+        stop: is asked after every step. Once it returns True, learning ends with the best model so
+            far.
+        parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight` and `group` may be
+            the name of a column, or one value for each row.
+
+    Raises:
+        MdnError: the table cannot be learned from, or a parameter has a wrong value.
+        TypeError: there is no such parameter.
+        KeyboardInterrupt: `stop` returned True during a cross-validation, so there is no model.
+
+    >>> model = fit("data.csv", target="y", mixtures=3, steps=50)
+    >>> model.condition([[2.5]]).mean().shape
+    (1,)
+    """
+    from mdncli.learning import fit as learning
+
+    options, given, dialect = _fit_parameters(parameters, settings)
+    table = _training_table(data, y, dialect, skip=options.on_bad_rows == "skip")
+    if y is not None:
+        options = replace(options, target=table.names[len(table.names) - _width(y) :])
+    chosen = settings or Settings.of(options.preset, **given)
+    _warn_of_unused_share(given, chosen, options)
+    layout = _layout(table, options)
+    rules = RowRules(
+        weights=options.weight,
+        groups=options.group,
+        skip=options.on_bad_rows == "skip",
+        remedy=_fit_remedy(layout),
+    )
+    every = training_dataset(table, layout, rules)
+    schema, dataset = measure_schema(table.source, every, layout)
+    _warn_of_constant_features(layout, schema)
+    if options.valid_file is not None:
+        dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
+    check_training_rows(dataset, schema, chosen)
+    if prepared is not None:
+        prepared(dataset, schema)
+    folds: list[Evaluation] = []
+    if options.cv is not None:
+        folds = learning.cross_validate(
+            every, layout, chosen, options.cv, source=table.source, progress=progress, stop=stop
+        )
+        if stop is not None and stop():
+            raise KeyboardInterrupt
+    network = learning.fit(dataset, schema, chosen, progress=progress, stop=stop)
+    request = _request(options, parameters if settings is None else _changed(settings), layout)
+    origin = Origin(request, dialect.to_plain(), table.content_sha256, learning.versions())
+    record = replace(network.record, cv=[fold.to_plain() for fold in folds])
+    return ConditionalDensity(replace(network, record=record, origin=origin))
+
+
+def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
+    """Return the model in a file that `mdn fit` or `ConditionalDensity.save` wrote.
+
+    It does not need PyTorch, and nothing in the file is run.
 
     Raises:
         MissingInputError: there is no such file.
-        ModelFileError: it is no model file, or a damaged one.
+        ModelFileError: it is not a model file, or it is damaged.
 
     >>> model = load("model.pt")
     >>> model.condition([[2.5], [3.0]]).quantile([0.05, 0.95]).shape
     (2, 2)
     """
-    return checkpoint.load(read_bytes(os.fspath(path)), os.fspath(path))
-
-
-def save(model: ConditionalDensity, path: str | os.PathLike[str]) -> None:
-    """Write a model to a file, which is replaced only by a complete one. It needs PyTorch.
-
-    Raises:
-        InputOutputError: the file cannot be written.
-
-    >>> save(load("model.pt"), "copy.pt")
-    """
-    with replacing(os.fspath(path)) as stream:
-        checkpoint.save(model, stream)
+    return ConditionalDensity(read_model(read_file(file)))
 
 
 def read_table(
-    path: str | os.PathLike[str],
-    *,
-    delimiter: str | None = None,
-    decimal: str = ".",
-    encoding: str = "utf-8",
-    quote: str | None = '"',
-    escape: str | None = None,
-    comment: str | None = None,
-    header: bool = True,
-    na: Sequence[str] = (),
-    on_bad_rows: Literal["fail", "skip"] = "fail",
+    file: str | os.PathLike[str], *, on_bad_rows: str = "fail", **dialect: Any
 ) -> "pd.DataFrame":
-    """Return a table as a DataFrame, read by the rules and options of the commands.
+    """Return the table in a file as a data frame, read as the commands read it.
 
-    A column whose cells are all numbers, or missing, is of float64, NaN where a cell is missing;
-    any other is text, but for lists and the like in a Parquet file, which are left out. With
-    `on_bad_rows="skip"` rows of another number of fields are left out.
+    A column whose cells are all numbers or missing is float64, with NaN for a missing cell. Any
+    other column is text. Columns of lists and the like in a Parquet file are left out.
+
+    Args:
+        file: its path.
+        on_bad_rows: `skip` leaves out rows that have a different number of fields than the header.
+        dialect: delimiter, decimal, encoding, quote, escape, comment, header and na; see `Dialect`.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it is no table.
-        UsageError: an option is not what it can be.
+        DataError: it is not a table.
+        ParameterError: a parameter has a wrong value.
 
     >>> read_table("data.csv").columns.tolist()
     ['x', 'y']
     """
-    import pandas as pd
+    [given] = split_parameters(dialect, Dialect)
+    table = read(file, Dialect(**given), skip=skips(on_bad_rows))
+    return dataframe.frame_of([dataframe.numbers_where_possible(table)])
 
-    from mdncli.tables.dialect import Dialect
-    from mdncli.tables.table import read_table
 
-    dialect = Dialect(delimiter, decimal, encoding, quote, escape, comment, header, tuple(na))
-    content = read_bytes(os.fspath(path))
-    table = read_table(content, os.fspath(path), dialect, skip_bad_rows=on_bad_rows == "skip")
-    columns: dict[str, Any] = {}
-    for name, text in table.columns.items():
-        cells = table.cells(name)
-        columns[name] = cells.values if cells.kind == "number" else text.to_pylist()
-    return pd.DataFrame(columns)
+@dataclass(frozen=True)
+class TableReport:
+    """What a file holds, if it is a table.
+
+    Attributes:
+        dialect: how it was read.
+        description: what it holds; None where it cannot be read so.
+        problem: why it cannot be read so; empty otherwise.
+        looks: how it seems to be written; None for a Parquet file.
+        suggested: how it would be read better; None where that is not known.
+    """
+
+    dialect: Dialect
+    description: TableDescription | None
+    problem: str
+    looks: TableFormat | None
+    suggested: Dialect | None
+
+
+def inspect(
+    file: str | os.PathLike[str] | FileContent, *, on_bad_rows: str = "fail", **dialect: Any
+) -> ConditionalDensity | TableReport:
+    """Return the model that a file holds, or what is known of the table that it holds.
+
+    Args:
+        file: a path, or a content that was read already.
+        on_bad_rows, dialect: how to read a table; see `read_table`.
+
+    Raises:
+        MdnError: it is neither a model nor a table, or it cannot be read.
+    """
+    content = read_file(file)
+    if content.content.startswith(_MODEL_BEGINS):
+        return load(content)
+    [given] = split_parameters(dialect, Dialect)
+    asked, skip = Dialect(**given), skips(on_bad_rows)
+    description, problem, refusal = None, "", None
+    try:
+        table = read(content, asked, skip=skip)
+        description = describe_table(table)
+        if table.skipped:
+            _warn(
+                f"{table.skipped} of {table.rows_in_file} rows have a different number of fields "
+                f"than the header and are left out. The first: {table.first_skipped}."
+            )
+    except DataError as error:
+        refusal, problem = error, error.message
+    looks = None if is_parquet(content.name) else sniff(content)
+    # What was asked for explicitly is not doubted, unless it fails.
+    doubted = looks and looks.dialect != asked and (problem or asked == Dialect())
+    suggested = looks.dialect if looks and doubted else None
+    if suggested and not _can_read(content, suggested, skip=skip):
+        suggested = None
+    if refusal is not None and not suggested:
+        raise refusal
+    return TableReport(asked, description, problem, looks, suggested)
+
+
+def _can_read(file: FileContent, dialect: Dialect, *, skip: bool) -> bool:
+    try:
+        read(file, dialect, skip=skip)
+    except DataError:
+        return False
+    return True
+
+
+def built_in_problem(name: str, **parameters: Any) -> Result:
+    """Return the table of a built-in problem; see `mdncli.datasets.generate`."""
+    return Result([datasets.generate(name, **parameters)])
+
+
+def save_figure(figure: "Figure", stream: BinaryIO, file_format: str) -> None:
+    """Write a picture as png, svg or pdf; the same picture gives the same bytes."""
+    from mdncli.plots.style import save
+
+    save(figure, stream, file_format)
+
+
+def _fit_parameters(
+    parameters: Mapping[str, Any], settings: Settings | None
+) -> tuple[FitOptions, dict[str, Any], Dialect]:
+    """Return the options, the settings that are given, and how files are read."""
+    options, given, reading = split_parameters(parameters, FitOptions, Settings, Dialect)
+    if settings is not None and (given or "preset" in options):
+        names = [*given, *(["preset"] if "preset" in options else [])]
+        raise ParameterError(f"settings and {', '.join(map(parameter, names))} exclude each other.")
+    return FitOptions(**options), given, Dialect(**reading)
+
+
+def _training_table(data: TableLike, y: Any, dialect: Dialect, *, skip: bool) -> Table:
+    """Return the table to learn from; its last columns are the targets `y`, if they are given."""
+    if isinstance(data, Table):
+        return data
+    if isinstance(data, str | os.PathLike | FileContent):
+        return read(data, dialect, skip=skip)
+    table = dataframe.table_of(data)
+    if y is None:
+        return table
+    targets = dataframe.table_of(y, _target_names(y, table.names))
+    clash = [name for name in targets.names if name in table.names]
+    if clash:
+        raise DataError(f"{listed(clash)} names both a feature and a target. Rename one.")
+    if targets.rows != table.rows or not table.rows:
+        raise DataError(
+            f"Got {table.rows} rows but {targets.rows} targets; the counts must match and be at "
+            "least one."
+        )
+    return dataframe.joined(table, targets, targets.names)
+
+
+def _target_names(y: Any, taken: Sequence[str]) -> list[str]:
+    """Return the names that targets carry; else y, or y1, y2, …, names that no feature has."""
+    if dataframe.is_data_frame(y):
+        return [str(name) for name in y.columns]
+    name = getattr(y, "name", None)
+    if name is not None and not callable(name):
+        return [str(name)]
+    stem = "y"
+    while any(name.startswith(stem) for name in taken):
+        stem += "_"
+    width = _width(y)
+    return [stem] if width == 1 else [f"{stem}{i + 1}" for i in range(width)]
+
+
+def _width(y: Any) -> int:
+    shape = np.shape(y)
+    return 1 if len(shape) < 2 else int(shape[1])
+
+
+def _layout(table: Table, options: FitOptions) -> Layout:
+    """Return how the columns of a table to learn from are read."""
+    roles = choose_roles(table, options)
+    readers = feature_readers(table, roles, options)
+    min_sigma, lower, upper = (
+        NamedValues(name, "target", roles.targets).numbers(getattr(options, name))
+        for name in ("min_sigma", "lower", "upper")
+    )
+    for name, value in min_sigma.items():
+        if not value > 0.0:
+            raise ParameterError(
+                f"{parameter('min_sigma')} of {quoted(name)} is {value:g}: it must be positive."
+            )
+    transforms = transforms_by_name(lower, upper)
+    return Layout(readers, roles.targets, roles.weight, roles.group, transforms, min_sigma)
+
+
+def _fit_remedy(layout: Layout) -> str:
+    names = [reader.name for reader in layout.features]
+    return (
+        f"Correct them, leave the rows out with {parameter('on_bad_rows', repr('skip'))}, or leave "
+        f"a feature out with {parameter('ignore', repr(names[0]) if len(names) == 1 else 'COL')}."
+    )
+
+
+def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
+    """Return the user's own rows to hold out, their columns as the schema has them."""
+    if isinstance(file, str | os.PathLike | FileContent):
+        table = read(file, dialect, skip=False)
+    else:
+        table = dataframe.table_of(file)
+    transforms = zip(schema.target_names, schema.transforms, strict=True)
+    rules = RowRules(
+        targets=schema.target_names,
+        inside=dict(transforms),
+        weights=schema.weight,
+        remedy="Correct them, or remove the rows.",
+    )
+    dataset = model_dataset(table, schema, rules)
+    if not len(dataset):
+        raise DataError(f"{table.source}: there are no rows to hold out.")
+    return dataset
+
+
+def _request(options: FitOptions, parameters: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Return what was asked for, as the model keeps it: plain values of the given parameters.
+
+    Columns are lists of names, so that Python and the command line store the same. No file name is
+    kept.
+    """
+    request: dict[str, Any] = {}
+    by_target = {
+        "min_sigma": dict(layout.min_sigma),
+        **{
+            side: {n: getattr(t, side) for n, t in layout.transforms.items() if _has(t, side)}
+            for side in ("lower", "upper")
+        },
+    }
+    names = [*layout.targets, *(reader.name for reader in layout.features)]
+    for name in (each.name for each in (*fields(FitOptions), *fields(Settings))):
+        value = parameters.get(name)
+        if value is None or value is False or name in ("valid_file", "on_bad_rows"):
+            if name == "valid_file" and value is not None:
+                request[name] = "FILE"
+            elif name == "on_bad_rows" and value == "skip":
+                request[name] = value
+        elif name in by_target:
+            request[name] = by_target[name]
+        elif name == "target":
+            request[name] = list(layout.targets)
+        elif name in ("feature", "ignore", "categorical", "numeric"):
+            request[name] = column_names(name, getattr(options, name), names)
+        elif name == "datetime":
+            request[name] = date_formats(options.datetime, names)
+        elif name in ("weight", "group"):
+            request[name] = value if isinstance(value, str) else "…"
+        else:
+            request[name] = list(value) if isinstance(value, tuple | list) else value
+    return {name: value for name, value in request.items() if value not in ([], {}, ())}
+
+
+def _has(transform: Any, side: str) -> bool:
+    return getattr(transform, side) is not None
+
+
+def _changed(settings: Settings) -> dict[str, Any]:
+    """Return the settings that differ from their defaults."""
+    return {
+        each.name: getattr(settings, each.name)
+        for each in fields(settings)
+        if getattr(settings, each.name) != each.default
+    }
+
+
+def _warn_of_constant_features(layout: Layout, schema: Schema) -> None:
+    constant = [r.name for r in layout.features if r.name not in schema.feature_names]
+    if constant:
+        _warn(f"{listed(constant)} is left out, because it is constant.")
+
+
+def _warn_of_unused_share(
+    given: Mapping[str, Any], settings: Settings, options: FitOptions
+) -> None:
+    if "valid" not in given:
+        return
+    if options.valid_file is not None:
+        _warn(f"{parameter('valid')} has no effect: {parameter('valid_file')} gives the rows.")
+    elif settings.members > 1:
+        _warn(
+            f"{parameter('valid')} has no effect: it is for a single network. Each of several "
+            "holds out an equal part."
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(MdnWarning(text), stacklevel=3)

@@ -1,8 +1,47 @@
-"""What a user can mend: each kind of error carries the exit status that it ends a command with."""
+"""Exceptions and warnings whose messages name the thing, the place and the remedy.
+
+A message may mention a parameter, such as `lr` or `on_bad_rows='skip'`. Python and the command line
+write parameters differently, so `parameter` marks each mention, and whoever shows the message
+chooses how to write it. `str(error)` writes them as Python does.
+"""
+
+import re
+from collections.abc import Callable
+
+# Neither character occurs in other text: quoted text has its control characters escaped.
+_EDGE, _BETWEEN = "\x1f", "\x1e"
+_MENTION = re.compile(f"{_EDGE}([^{_BETWEEN}]*){_BETWEEN}([^{_EDGE}]*){_EDGE}")
+
+
+def parameter(name: str, value: str = "") -> str:
+    """Return a mention of a parameter, for the message of an error or a warning.
+
+    Args:
+        name: as Python writes it, such as `on_bad_rows`.
+        value: as Python writes it, such as `'skip'`; or a word in capitals that stands for a value,
+            such as `FILE`. Empty to mention the parameter alone.
+
+    >>> str(MdnError(f"{parameter('lr')} is 0. Use {parameter('preset', repr('fast'))}."))
+    "lr is 0. Use preset='fast'."
+    """
+    return f"{_EDGE}{name}{_BETWEEN}{value}{_EDGE}"
+
+
+def with_parameters(message: str, write: Callable[[str, str], str]) -> str:
+    """Return a message with every mention of a parameter written as `write(name, value)`."""
+    return _MENTION.sub(lambda found: write(found[1], found[2]), message)
+
+
+def in_python(name: str, value: str) -> str:
+    """Return a parameter as Python writes it: `name` or `name=value`."""
+    return f"{name}={value}" if value else name
 
 
 class MdnError(Exception):
-    """An error whose message names the thing, the place and the remedy.
+    """An error that its reader can correct.
+
+    Attributes:
+        message: the text with its marked mentions of parameters; see `with_parameters`.
 
     >>> from mdncli import load
     >>> try:
@@ -12,34 +51,44 @@ class MdnError(Exception):
     nowhere.pt: there is no such file.
     """
 
-    exit_code = 65
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return with_parameters(self.message, in_python)
 
 
-class UsageError(MdnError):
-    """The command line alone shows the mistake."""
-
-    exit_code = 2
+class ParameterError(MdnError):
+    """A parameter has a value that it cannot have, or excludes another one."""
 
 
 class DataError(MdnError):
     """A table, or a column of it, cannot be used as asked."""
 
-    exit_code = 65
-
 
 class ModelFileError(MdnError):
     """A model file is not as it should be."""
-
-    exit_code = 65
 
 
 class MissingInputError(MdnError):
     """An input file does not exist."""
 
-    exit_code = 66
-
 
 class InputOutputError(MdnError):
     """Reading or writing failed."""
 
-    exit_code = 74
+
+class MdnWarning(UserWarning):
+    """Something that the reader of a result should know.
+
+    Attributes:
+        message: as for `MdnError`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return with_parameters(self.message, in_python)

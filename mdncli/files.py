@@ -1,24 +1,44 @@
-"""Whole files: read at once, and replaced only by a complete successor."""
+"""Files: read as a whole, and replaced only by a complete new one."""
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from mdncli.errors import InputOutputError, MissingInputError
 
+# The descriptor must not be inherited by other programs, and the file must be new.
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 
-def read_bytes(path: str) -> bytes:
-    """Return a file's content.
+
+@dataclass(frozen=True)
+class FileContent:
+    """The bytes of a file that was read already.
+
+    Attributes:
+        name: what messages call it; its suffix says how the bytes are compressed.
+        content: all of its bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+def read_file(file: str | os.PathLike[str] | FileContent) -> FileContent:
+    """Return the content of a file, by its path or as it was read already.
 
     Raises:
         MissingInputError: there is no such file.
-        InputOutputError: it cannot be read.
+        InputOutputError: the file cannot be read.
     """
+    if isinstance(file, FileContent):
+        return file
+    path = os.fspath(file)
     try:
-        return Path(path).read_bytes()
+        return FileContent(path, Path(path).read_bytes())
     except FileNotFoundError as error:
         raise MissingInputError(f"{path}: there is no such file.") from error
     except (OSError, ValueError) as error:
@@ -30,19 +50,19 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     """Yield a stream whose content becomes the file at `path` if the block ends without an error.
 
     The content is collected in a temporary file in the same folder, so a failure leaves an existing
-    file as it was. What is not a regular file (a device, a pipe) is written directly.
+    file as it was. A path that is not a regular file (a device, a pipe) is written directly.
 
     Raises:
         InputOutputError: the file cannot be written.
     """
     require_writable(path)
     try:
-        goal = os.path.realpath(path)
-        if os.path.exists(goal) and not os.path.isfile(goal):
-            with open(goal, "wb") as stream:
+        target = os.path.realpath(path)
+        if os.path.exists(target) and not os.path.isfile(target):
+            with open(target, "wb") as stream:
                 yield stream
         else:
-            with _successor(goal) as stream:
+            with _replacement(target) as stream:
                 yield stream
     except BrokenPipeError:
         raise
@@ -51,10 +71,11 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 
 
 def require_writable(path: str) -> None:
-    """Check what can be known beforehand, so that no long work is done for nothing.
+    """Check what can be known before long work begins.
 
     Raises:
-        InputOutputError: the path is a folder, its folder is not there, or it may not be written.
+        InputOutputError: the path is a folder, its folder does not exist, or writing is not
+            permitted.
     """
     folder = os.path.dirname(os.path.realpath(path)) if "\0" not in path else ""
     if not path or path.endswith(os.sep) or os.path.isdir(path):
@@ -69,30 +90,24 @@ def require_writable(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _successor(goal: str) -> Iterator[BinaryIO]:
-    mode = _mode_of_successor(goal)
-    folder, name = os.path.split(goal)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:80]}.", dir=folder)
+def _replacement(target: str) -> Iterator[BinaryIO]:
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(6)}")
+    # A new file gets the permissions that the process gives to new files.
+    descriptor = os.open(temporary, _NEW_FILE, 0o666)
     try:
         with open(descriptor, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(descriptor)
-        os.chmod(temporary, mode)
-        os.replace(temporary, goal)
+        if os.path.exists(target):
+            os.chmod(temporary, os.stat(target).st_mode & 0o777)
+        os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def _mode_of_successor(goal: str) -> int:
-    if os.path.exists(goal):
-        return os.stat(goal).st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
 def reason(error: Exception) -> str:
-    """Return the operating system's own words for an error, without the path it repeats."""
+    """Return the operating system's words for an error, without the path that they repeat."""
     return (getattr(error, "strerror", None) or str(error)).rstrip(".").lower()

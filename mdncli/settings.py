@@ -1,133 +1,424 @@
-"""Every choice that learning offers, with its default: the one place for both."""
+"""What `fit` can be asked for: each parameter is declared once, with its default, range and help.
+
+`FitOptions` says which columns to use and how. `Settings` says what to learn and how. The options
+of `mdn fit`, its help, the keywords of `mdncli.fit` and the parameters of the scikit-learn class
+come from these declarations.
+"""
 
 import math
 import operator
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from mdncli.errors import UsageError
+from mdncli.errors import ParameterError, in_python, parameter, with_parameters
+from mdncli.text import nearest, quoted
 
 Activation = Literal["tanh", "relu", "silu", "leaky-relu"]
 Covariance = Literal["isotropic", "diagonal", "full"]
 Device = Literal["auto", "cpu", "cuda"]
-
 Preset = Literal["fast", "default", "best"]
+OnBadRows = Literal["fail", "skip"]
 Mixtures = int | Literal["auto"]
 Noise = float | Literal["auto"]
+PlotKind = Literal[
+    "overview",
+    "parameters",
+    "components",
+    "samples",
+    "density",
+    "modes",
+    "intervals",
+    "comparison",
+    "training",
+    "calibration",
+    "residuals",
+    "row",
+    "pairs",
+]
+# One name, or several in a list. A text that is not a column's name is split at its commas.
+Names = str | Sequence[str]
+# One number, or one for each target by its name.
+NumberByTarget = float | str | Sequence[str] | Mapping[str, float]
 
-# Of one command: more would be a slip of the finger, and would fill the memory.
+# The most rows of one command. A larger number is likely a typing error, and would fill the memory.
 MOST_ROWS = 10**9
 
-# Beyond so many rows, what more of them can still teach grows with their square root.
+# Above this number of rows, the number of steps grows with the square root of the rows.
 _ROWS_OF_PLAIN_STEPS = 5000
-# What is left open by `best`: steps on up to so many rows, rows for each component of a member, and
-# rows from which on a step takes twice as many of them.
+# What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
+# each component of a member, and from how many rows on a step takes twice as many of them.
 _OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1200, 1250
 _ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
 _ROWS_OF_SMALL_BATCHES, _SMALL_BATCH = 5000, 256
 _NOISE_TIMES = 0.1
+_HUGE = 1e30
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a number may have.
+
+    Attributes:
+        words: what follows "it must be" in a message, and stands in the help.
+        holds: whether a value is in the range.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _from(low: float, high: float) -> Range:
+    return Range(f"from {low:g} to {high:g}", lambda value: low <= value <= high)
+
+
+_AT_LEAST_ONE = Range("at least 1", lambda value: value >= 1)
+_SHARE = Range("at least 0 and less than 1", lambda value: 0.0 <= value < 1.0)
+_POSITIVE = Range("positive", lambda value: 0.0 < value < _HUGE)
+_NOT_NEGATIVE = Range("zero or positive", lambda value: 0.0 <= value < _HUGE)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """How a parameter is described and given.
+
+    Attributes:
+        help: what it does, for help texts.
+        panel: the heading under which the help shows it.
+        range: the values it may have.
+        choices: the words it may be, if it is one of a few.
+        repeats: whether it may be given several times.
+        metavar: what stands for its value in the help.
+        short: a short name on the command line, such as `-t`.
+        parse: reads its value from a text, where that is more than a number or a word.
+        type: of its value on the command line.
+        whole: whether its value must be a whole number.
+    """
+
+    help: str
+    panel: str
+    range: Range | None = None
+    choices: Any = None
+    repeats: bool = False
+    metavar: str | None = None
+    short: str = ""
+    parse: Callable[[str], Any] | None = None
+    type: Any = str
+    whole: bool = False
+
+
+_COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
+READING = "Reading"
+
+
+def _declared(default: Any, text: str, panel: str, **more: Any) -> Any:
+    return field(default=default, metadata={"declaration": Declaration(text, panel, **more)})
+
+
+def declaration_of(each: "Field[Any]") -> Declaration:
+    """Return the declaration of a field of `FitOptions` or `Settings`."""
+    declaration: Declaration = each.metadata["declaration"]
+    return declaration
+
+
+def _columns(text: str, short: str = "", metavar: str = "COL,…") -> Any:
+    return _declared((), text, _COLUMNS, repeats=True, metavar=metavar, short=short)
+
+
+def _by_target(text: str, metavar: str) -> Any:
+    return _declared(None, text, _COLUMNS, repeats=True, metavar=metavar)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Which columns `fit` uses, which rows it holds out, and which preset it starts from."""
+
+    target: Names = _columns("What to predict. By default the last column.", "-t")
+    feature: Names = _columns("What to predict from. By default all other columns.", "-x")
+    ignore: Names = _columns("Columns to leave out.")
+    categorical: Names = _columns("Features to read as categories, even if they are numbers.")
+    numeric: Names = _columns("Features to read as numbers; any other text is an error.")
+    datetime: Names | Mapping[str, str] = _columns(
+        "Features to read as dates. The format is as in strptime, such as %d.%m.%Y; by default it "
+        "is ISO 8601.",
+        metavar="COL[=FORMAT]",
+    )
+    weight: Any = _declared(
+        None,
+        "A column that says how much each row counts, in learning and in scores: zero or more.",
+        _COLUMNS,
+        metavar="COL",
+    )
+    group: Any = _declared(
+        None,
+        "A column whose groups are kept whole: rows of one group are either all learned from or "
+        "all held out.",
+        _COLUMNS,
+        metavar="COL",
+    )
+    valid_file: Any = _declared(
+        None,
+        "A table of rows to hold out for early stopping, instead of a share of DATA.",
+        _COLUMNS,
+        metavar="FILE",
+    )
+    min_sigma: NumberByTarget | None = _by_target(
+        "The smallest σ, in the units of the target; a=0.1,b=2 for several targets. By default "
+        "step/√(2π) for a target recorded in steps, else 1e-4 of its standard deviation. With "
+        "bounds, this minimum applies at the median.",
+        "SIGMA",
+    )
+    lower: NumberByTarget | None = _by_target(
+        "A lower bound: the target is always above it; a=0,b=2 for several targets. The mixture is "
+        f"then over log(y − A), or with {parameter('upper')} over the logit between both bounds: "
+        "π, μ and σ describe that mixture. Every other answer is in the units of the target.",
+        "A",
+    )
+    upper: NumberByTarget | None = _by_target(
+        "An upper bound: the target is always below it; a=1,b=9 for several targets.", "B"
+    )
+    cv: int | None = _declared(
+        None,
+        "Cross-validation: first score the same settings on this many folds, each held out in "
+        "turn; then fit on all rows.",
+        _RESULT,
+        range=Range("at least 2", lambda value: value >= 2),
+        metavar="FOLDS",
+        type=int,
+        whole=True,
+    )
+    preset: Preset = _declared(
+        "default",
+        "A set of defaults; other options override it. On real tables, fast takes half the time "
+        "of default, for an NLL up to 0.5 nats higher. best learns 20 networks of 6 to 20 "
+        "components; it takes 8 to 75 times as long, for an NLL 0.1 to 0.6 nats lower.",
+        _NETWORK,
+        choices=Preset,
+    )
+    on_bad_rows: OnBadRows = _declared(
+        "fail",
+        "What to do with malformed rows, and with rows that have an unusable cell: fail or skip. "
+        "Skipped rows are counted.",
+        READING,
+        choices=OnBadRows,
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.group is not None and self.valid_file is not None:
+            raise ParameterError(
+                f"{parameter('group')} and {parameter('valid_file')} exclude each other: with your "
+                "own rows to hold out, the table is not split."
+            )
+        if self.cv is not None and self.valid_file is not None:
+            raise ParameterError(
+                f"{parameter('cv')} and {parameter('valid_file')} exclude each other: in "
+                "cross-validation each fold is held out in turn."
+            )
+
+
+def _number_or_auto(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if text == "auto":
+            return text
+        try:
+            return kind(text)
+        except ValueError:
+            raise ParameterError(f"{quoted(text)} is not {words} or auto.") from None
+
+    return parse
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ParameterError(f"{quoted(text)} is not a list of widths such as 64,64.") from None
+
+
+def _network(default: Any, text: str, **more: Any) -> Any:
+    return _declared(default, text, _NETWORK, **more)
+
+
+def _learning(default: Any, text: str, **more: Any) -> Any:
+    return _declared(default, text, _LEARNING, **more)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `fit` is asked for.
-
-    Attributes:
-        members: M, networks whose densities are averaged; each holds out other rows.
-        mixtures: K, the number of components of each member; `auto` for as many as held-out rows
-            call for; None for one for every 120 rows, from 6 to 20.
-        hidden: widths of the trunk's layers.
-        activation: after each hidden layer.
-        frequencies: sines and cosines of each feature that the trunk reads beside it; 0 for none.
-        covariance: with several targets, `diagonal` (a sigma each), `isotropic` (one for all, in
-            standard deviations of each target) or `full` (correlated within a component).
-        valid: share of the rows that a single member holds out for early stopping, from 0 up to
-            below 1; several hold out 1/max(M, 5) each.
-        steps: of learning, when no number of epochs is given, on up to 5000 rows; on more,
-            sqrt(rows / 5000) times as many. None for 1200, and sqrt(rows / 1250) times as many on
-            more than 1250 rows.
-        epochs: passes over the training rows; None for as many as make the steps.
-        patience: epochs without a better validation NLL before stopping; None for a third of all.
-        batch_size: rows a step; None for 256, twice as many from 5000 rows on.
-        lr: the learning rate's peak.
-        weight_decay: decoupled.
-        dropout: the chance that a hidden unit is left out of a step, from 0 up to below 1.
-        noise_x: fresh noise on the standardized features at every step, its standard deviation;
-            `auto` for a tenth of rows^(-1/(4 + F + T)), the rate of Rothfuss et al. (2019).
-        noise_y: likewise on the standardized targets.
-        time_limit: seconds after which learning ends with the best so far; None for no limit.
-        seed: of the split, the starting weights and the order of rows.
-        threads: of the processor. One is fastest for networks of the default width.
-        device: `auto` takes CUDA where there is one.
-        baseline: train the same trunk by least squares as well.
+    """What `fit` learns, and how.
 
     Raises:
-        UsageError: a value out of its range.
+        ParameterError: a value is out of its range.
+
+    >>> Settings(mixtures=8).mixtures
+    8
+
+    Attributes:
     """
 
-    members: int = 1
-    mixtures: Mixtures | None = 5
-    hidden: tuple[int, ...] = (64, 64)
-    activation: Activation = "silu"
-    frequencies: int = 8
-    covariance: Covariance = "diagonal"
-    valid: float = 0.1
-    steps: int | None = 500
-    epochs: int | None = None
-    patience: int | None = None
-    batch_size: int | None = 256
-    lr: float = 0.01
-    weight_decay: float = 0.05
-    dropout: float = 0.05
-    noise_x: Noise = 0.0
-    noise_y: Noise = 0.0
-    time_limit: float | None = None
-    seed: int = 0
-    threads: int = 1
-    device: Device = "auto"
-    baseline: bool = False
+    members: int = _network(
+        1,
+        "Number of networks M. They learn at once and their densities are averaged. Each of "
+        "several holds out 1/max(M, 5) of the rows.",
+        range=_from(1, 1000),
+        metavar="M",
+        type=int,
+        whole=True,
+    )
+    mixtures: Mixtures | None = _network(
+        5,
+        "Number of components K of each network. auto tries several on held-out rows and takes the "
+        "fewest that do well, in at most about 4.5 times the steps of one fit.",
+        range=_from(1, 100_000),
+        metavar="K",
+        short="-k",
+        parse=_number_or_auto(int, "a whole number"),
+        whole=True,
+    )
+    hidden: tuple[int, ...] = _network(
+        (64, 64), "Widths of the hidden layers.", metavar="W,…", parse=_widths
+    )
+    activation: Activation = _network(
+        "silu", "Activation function of the hidden layers.", choices=Activation
+    )
+    frequencies: int = _network(
+        8,
+        "Number of sines and cosines of each feature that the network also reads, for curves that "
+        "turn often.",
+        range=_from(0, 10_000),
+        metavar="Q",
+        type=int,
+        whole=True,
+    )
+    covariance: Covariance = _network(
+        "diagonal",
+        "Of several targets within a component: diagonal has one σ for each target, isotropic one "
+        "σ for all (in standard deviations of each), full correlates them.",
+        choices=Covariance,
+    )
+    valid: float = _learning(
+        0.1,
+        "Share of the rows that a single network holds out for early stopping.",
+        range=_SHARE,
+        metavar="SHARE",
+        type=float,
+    )
+    steps: int | None = _learning(
+        500,
+        "Number of steps on up to 5000 rows; on more rows, √(rows/5000) times as many.",
+        range=_AT_LEAST_ONE,
+        metavar="N",
+        type=int,
+        whole=True,
+    )
+    epochs: int | None = _learning(
+        None,
+        "Number of passes over the rows, instead of a number of steps.",
+        range=_AT_LEAST_ONE,
+        metavar="N",
+        type=int,
+        whole=True,
+    )
+    patience: int | None = _learning(
+        None,
+        "Stop after this many epochs without a lower validation NLL. By default a third of all "
+        "epochs.",
+        range=_AT_LEAST_ONE,
+        metavar="N",
+        type=int,
+        whole=True,
+    )
+    batch_size: int | None = _learning(
+        256, "Number of rows in a step.", range=_AT_LEAST_ONE, metavar="N", type=int
+    )
+    lr: float = _learning(
+        0.01,
+        "Learning rate at its highest.",
+        range=_POSITIVE,
+        metavar="RATE",
+        type=float,
+    )
+    weight_decay: float = _learning(
+        0.05,
+        "Decoupled weight decay. Between 0 and 0.2 it hardly matters.",
+        range=_NOT_NEGATIVE,
+        metavar="DECAY",
+        type=float,
+    )
+    dropout: float = _learning(
+        0.05,
+        "Probability that a hidden unit is left out of a step. It helps a single network. It does "
+        "not help an ensemble, or where σ must become small.",
+        range=_SHARE,
+        metavar="P",
+        type=float,
+    )
+    noise_x: Noise = _learning(
+        0.0,
+        "Standard deviation of fresh noise on the standardized features in every step; auto is "
+        "0.1 rows^(-1/(4 + columns)). It makes the density broader. It improved no table we tried.",
+        range=_NOT_NEGATIVE,
+        metavar="STD",
+        parse=_number_or_auto(float, "a number"),
+    )
+    noise_y: Noise = _learning(
+        0.0,
+        "The same for the standardized targets.",
+        range=_NOT_NEGATIVE,
+        metavar="STD",
+        parse=_number_or_auto(float, "a number"),
+    )
+    time_limit: float | None = _learning(
+        None,
+        "Stop after this many seconds of learning and keep the best model so far.",
+        range=_POSITIVE,
+        metavar="SECONDS",
+        type=float,
+    )
+    seed: int = _learning(
+        0,
+        "Seed of the random split, the first weights and the order of the rows.",
+        range=Range("from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
+        metavar="N",
+        type=int,
+        whole=True,
+    )
+    threads: int = _learning(
+        1,
+        "Number of processor threads. One is fastest for networks of the default width.",
+        range=_from(1, 256),
+        metavar="N",
+        type=int,
+        whole=True,
+    )
+    device: Device = _learning(
+        "auto", "Where to learn. auto uses CUDA where it is available.", choices=Device
+    )
+    baseline: bool = _learning(
+        False, "Also fit the same network by least squares, for comparison.", type=bool
+    )
 
     def __post_init__(self) -> None:
-        for name in ("members", "mixtures", "steps", "epochs", "patience", "batch_size", "threads"):
-            self._require(name, lambda value: value == "auto" or value >= 1, "at least 1")
-        for name, most in _MOST.items():
-            if getattr(self, name) != "auto":
-                self._require(name, partial(operator.ge, most), f"at most {most}")
-        if not all(1 <= width <= _MOST["mixtures"] for width in self.hidden):
-            raise UsageError("--hidden must name widths of at least 1, such as 64,64.")
-        for name, words in _CHOICES.items():
-            choices = get_args(words)
-            self._require(name, partial(operator.contains, choices), _one_of(choices))
-        for name in ("valid", "dropout"):
-            self._require(name, lambda value: 0.0 <= value < 1.0, "from 0 up to below 1")
-        for name in ("lr", "time_limit"):
-            self._require(name, lambda value: 0.0 < value < _HUGE, "a positive number")
-        for name in ("frequencies", "weight_decay"):
-            self._require(name, lambda value: 0.0 <= value < _HUGE, "zero or a positive number")
-        for name in ("noise_x", "noise_y"):
-            self._require(
-                name,
-                lambda value: value == "auto" or 0.0 <= value < _HUGE,
-                "auto, zero or a positive number",
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        _check(self)
+        if not self.hidden or not all(1 <= width <= 100_000 for width in self.hidden):
+            raise ParameterError(
+                f"{parameter('hidden')} is {self.hidden}: it must be a list of widths of at least "
+                "1, such as 64,64."
             )
-        self._require("seed", lambda value: 0 <= value < 2**63, "from 0 up to below 2^63")
-
-    def _require(self, name: str, holds: Callable[[Any], bool], words: str) -> None:
-        """Refuse a value that is given and is not as the words say."""
-        value = getattr(self, name)
-        if value is not None and not holds(value):
-            raise UsageError(f"--{name.replace('_', '-')} is {value}: it must be {words}.")
 
     @classmethod
     def of(cls, preset: Preset = "default", **given: Any) -> "Settings":
-        """Return a preset's settings, except for what is given and not None."""
-        chosen = {name: value for name, value in given.items() if value is not None}
-        return cls(**{**PRESETS[preset], **chosen})
+        """Return the settings of a preset, with the given ones in their place.
+
+        Raises:
+            ParameterError: a value is out of its range.
+        """
+        return cls(**{**PRESETS[preset], **given})
 
     def for_rows(self, rows: int) -> "Settings":
-        """Return the settings with what they leave open chosen for a table of this many rows."""
+        """Return the settings with every open choice made for a table of this many rows."""
         components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
         batch_size = _SMALL_BATCH * (2 if rows >= _ROWS_OF_SMALL_BATCHES else 1)
         return replace(
@@ -137,7 +428,7 @@ class Settings:
         )
 
     def steps_per_epoch(self, rows: int) -> int:
-        """Return how many steps a pass over this many training rows takes."""
+        """Return the number of steps of a pass over this many training rows."""
         return math.ceil(rows / (self.batch_size or _SMALL_BATCH))
 
     def epochs_for(self, rows: int) -> int:
@@ -151,11 +442,14 @@ class Settings:
         return max(2, math.ceil(steps / self.steps_per_epoch(rows)))
 
     def patience_for(self, rows: int) -> int:
-        """Return the patience in epochs on this many training rows."""
+        """Return the patience, in epochs, on this many training rows."""
         return self.patience or max(2, self.epochs_for(rows) // 3)
 
     def noise_for(self, rows: int, columns: int) -> tuple[float, float]:
-        """Return the noise on x and on y for this many training rows, of F + T columns."""
+        """Return the noise on x and on y for this many training rows and F + T columns.
+
+        The rate of `auto` is that of Rothfuss et al. (2019).
+        """
         auto = _NOISE_TIMES * rows ** (-1.0 / (4 + columns))
         on_x, on_y = (auto if each == "auto" else each for each in (self.noise_x, self.noise_y))
         return on_x, on_y
@@ -165,7 +459,7 @@ class Settings:
         return {**asdict(self), "hidden": list(self.hidden)}
 
 
-# Whole recipes, by what they change.
+# What each preset changes. None leaves a choice open until the number of rows is known.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 250},
     "default": {},
@@ -175,11 +469,70 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-_CHOICES = {"activation": Activation, "covariance": Covariance, "device": Device}
-# More would be a slip of the finger, and would fill the memory; of threads, PyTorch would crash.
-_MOST = {"members": 1000, "mixtures": 100_000, "frequencies": 10_000, "threads": 256}
-_HUGE = 1e30
+
+def _check(settings: "Settings | FitOptions") -> None:
+    """Refuse a value that is not among the choices, or not in the range.
+
+    Raises:
+        ParameterError: there is such a value.
+    """
+    for each in fields(settings):
+        declaration, value = declaration_of(each), getattr(settings, each.name)
+        if value is None or value == "auto":
+            continue
+        if declaration.choices is not None and value not in get_args(declaration.choices):
+            words = ", ".join(get_args(declaration.choices))
+            raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be one of {words}.")
+        if declaration.whole and not _is_whole(value):
+            raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be a whole number.")
+        if declaration.range is not None and not _in_range(declaration.range, value):
+            raise ParameterError(
+                f"{parameter(each.name)} is {value!r}: it must be {declaration.range.words}."
+            )
 
 
-def _one_of(choices: tuple[str, ...]) -> str:
-    return f"one of {', '.join(choices)}"
+def _in_range(allowed: Range, value: Any) -> bool:
+    try:
+        return allowed.holds(value)
+    except TypeError:
+        return False
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return operator.index(value) == value and not isinstance(value, bool)
+    except TypeError:
+        return False
+
+
+def split_parameters(given: Mapping[str, Any], *classes: type[Any]) -> tuple[dict[str, Any], ...]:
+    """Return the given parameters by the dataclass that has a field of their name.
+
+    Args:
+        given: values by name; None stands for a parameter that is not given.
+        classes: the dataclasses.
+
+    Raises:
+        TypeError: no class has a field of this name.
+    """
+    names = [[each.name for each in fields(declared)] for declared in classes]
+    unknown = [name for name in given if not any(name in own for own in names)]
+    if unknown:
+        every = [name for own in names for name in own]
+        raise TypeError(f"There is no parameter {unknown[0]!r}.{nearest(unknown[0], every)}")
+    return tuple(
+        {name: given[name] for name in own if given.get(name) is not None} for own in names
+    )
+
+
+def _document(declared: type[Any]) -> None:
+    """Write the fields of a class into its docstring."""
+    lines = [
+        f"        {each.name}: {with_parameters(declaration_of(each).help, in_python)}"
+        for each in fields(declared)
+    ]
+    declared.__doc__ = f"{(declared.__doc__ or '').rstrip()}\n" + "\n".join(lines) + "\n"
+
+
+_document(FitOptions)
+_document(Settings)

@@ -1,128 +1,203 @@
-"""Tables as Python has them: data frames and arrays become columns of numbers, by name."""
+"""Data frames and arrays: into a table, and out of one.
 
-from typing import Any
+This module imports pandas only where a data frame is made. Data frames that come in bring it along.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mdncli.columns.features import Feature, NumberFeature
-from mdncli.columns.kinds import column_of
 from mdncli.errors import DataError
-from mdncli.tables import arrow
+from mdncli.tables.arrow import TextColumns, text_column
 from mdncli.tables.table import Table
-from mdncli.text import listed, nearest, quoted
-from mdncli.types import Array
+from mdncli.text import counted, listed, quoted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SOURCE = "the rows"
+_DATE, _CATEGORY = "date", "category"
 
 
-def matrix(rows: Any, names: list[str]) -> Array:
-    """Return the named columns as finite numbers, shape (N, len(names)).
-
-    Args:
-        rows: a data frame, of which other columns are ignored; or an array of these columns in
-            their order, of one dimension where there is one name.
-        names: of the columns.
-
-    Raises:
-        DataError: a column is missing, their number is another, or a value is not a finite number.
-    """
-    values = _number_columns(rows, names)
-    _require(np.isfinite(values), values, names)
-    return values
+def is_data_frame(rows: Any) -> bool:
+    """Return whether rows have named columns, as a data frame does."""
+    return hasattr(rows, "columns") and hasattr(rows, "dtypes")
 
 
-def target_matrix(rows: Any, names: list[str]) -> Array:
-    """Return what `matrix` does, with NaN where a value is missing."""
-    values = _number_columns(rows, names)
-    _require(~np.isinf(values), values, names)
-    return values
+def table_of(rows: Any, names: Sequence[str] = ()) -> Table:
+    """Return the table that a data frame, a mapping or an array holds.
 
-
-def feature_matrix(rows: Any, features: tuple[Feature, ...]) -> Array:
-    """Return the features' columns as a model takes them, shape (N, F), NaN where missing.
+    The kinds of a data frame's columns count: `category` and `bool` are categories, `datetime64` of
+    any unit is a date, with a zone it is taken in UTC. A column of objects is read as text.
 
     Args:
-        rows: a data frame or an array, as for `matrix`. Categories are texts, or what prints as
-            they do; dates are texts of their format, or moments.
-        features: of the model.
+        rows: a data frame; a mapping from names to columns; or an array of N rows and as many
+            columns as there are names, of one dimension if there is one name.
+        names: of the columns of an array; `x1`, `x2`, … by default.
 
     Raises:
-        DataError: as for `matrix`; or a value is missing in a column that had none missing in
-            training.
+        DataError: two columns have one name, columns differ in length, an array has another number
+            of columns, or a column holds values of another kind.
     """
-    columns = _columns(rows, [feature.name for feature in features])
-    pairs = zip(columns, features, strict=True)
-    values = np.column_stack([_feature(column, feature) for (column, _), feature in pairs])
-    gaps = np.array([feature.gaps for feature in features])
-    _require(np.isfinite(values) | (np.isnan(values) & gaps), values, [f.name for f in features])
-    return values
+    if is_data_frame(rows):
+        columns = [(str(name), rows.iloc[:, i]) for i, name in enumerate(rows.columns)]
+    elif isinstance(rows, Mapping):
+        columns = [(str(name), np.asarray(values)) for name, values in rows.items()]
+    else:
+        array = _two_dimensional(rows, names)
+        names = names or [f"x{position + 1}" for position in range(array.shape[1])]
+        columns = [(name, array[:, position]) for position, name in enumerate(names)]
+    if not columns:
+        raise DataError(f"{_SOURCE} have no columns.")
+    originals: dict[str, pa.ChunkedArray] = {}
+    declared: dict[str, str] = {}
+    for name, values in columns:
+        if name in originals:
+            raise DataError(f"{_SOURCE}: two columns are named {quoted(name)}. Rename one.")
+        originals[name], kind = _column(values, name)
+        if kind:
+            declared[name] = kind
+    if len({len(column) for column in originals.values()}) > 1:
+        raise DataError(f"{_SOURCE}: the columns have different lengths.")
+    return Table(_SOURCE, TextColumns(originals), originals, declared=declared)
 
 
-def _feature(values: Any, feature: Feature) -> Array:
-    if type(feature) is NumberFeature:
-        return _numbers(values, feature.name)
-    given = np.asarray(values)
-    if given.dtype.kind == "M":
-        days = given.astype("datetime64[us]").astype(np.float64) / 86.4e9
-        return np.where(np.isnat(given), np.nan, days)
-    texts = ["" if _is_nothing(value) else str(value) for value in given.tolist()]
-    table = Table("the rows", {feature.name: pa.chunked_array([arrow.texts(texts)])})
-    return column_of(feature).read(table).values
+def frame_of(pieces: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Return tables with the same columns, one below another, as a data frame.
+
+    Args:
+        pieces: each maps names to NumPy arrays or to Arrow's columns.
+    """
+    import pandas as pd
+
+    frames = [
+        pd.DataFrame({name: _values(column) for name, column in piece.items()}) for piece in pieces
+    ]
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
-def _is_nothing(value: Any) -> bool:
-    """Return whether a value is None, NaN, or pandas' NA."""
-    return value is None or str(value) in ("nan", "<NA>", "NaT")
+def joined(table: Table, other: Table, names: Sequence[str]) -> Table:
+    """Return a table with these columns of another one of as many rows, in place of its own."""
+    originals = {**table.originals, **{name: other.originals[name] for name in names}}
+    declared = {**table.declared, **other.declared}
+    columns = {**table.columns, **{name: other.columns[name] for name in names}}
+    return replace(table, columns=columns, originals=originals, declared=declared)
 
 
-def _require(good: NDArray[np.bool_], values: Array, names: list[str]) -> None:
-    if not good.all():
-        row, column = np.argwhere(~good)[0]
-        raise DataError(
-            f"row {row + 1}, column {quoted(names[column])}: {values[row, column]} is not a finite "
-            "number. Leave the row out."
-        )
+def numbers_where_possible(table: Table) -> dict[str, Any]:
+    """Return a table's columns for a data frame: numbers as floats, other columns as text.
+
+    A column is numbers if every cell is a number or missing. A missing number is NaN.
+    """
+    columns: dict[str, Any] = {}
+    for name, text in table.columns.items():
+        cells = table.cells(name)
+        columns[name] = cells.values if cells.kind == "number" else text
+    return columns
 
 
-def _columns(rows: Any, names: list[str]) -> list[tuple[Any, str]]:
-    """Return each named column as it is, with its name."""
-    if not hasattr(rows, "columns"):
-        values = _two_dimensional(rows, names)
-        return [(values[:, position], name) for position, name in enumerate(names)]
-    texts = [str(name) for name in rows.columns]
-    there = dict(zip(texts, rows.columns, strict=True))
-    for name in names:
-        if texts.count(name) > 1:
-            raise DataError(f"two columns are named {quoted(name)}. Rename one.")
-        if name not in there:
-            raise DataError(
-                f"there is no column {quoted(name)}.{nearest(name, texts)} The columns are: "
-                f"{listed(texts)}."
-            )
-    return [(rows[there[name]], name) for name in names]
+def _values(column: Any) -> Any:
+    return column if isinstance(column, np.ndarray) else column.to_pylist()
 
 
-def _two_dimensional(rows: Any, names: list[str]) -> Any:
+def _two_dimensional(rows: Any, names: Sequence[str]) -> NDArray[Any]:
     try:
-        values = np.asarray(rows)
+        array = np.asarray(rows)
     except ValueError as error:
-        raise DataError(f"the rows are no array: {error}.") from error
-    if values.ndim == 1 and len(names) == 1:
-        values = values[:, None]
-    if values.ndim != 2 or values.shape[1] != len(names):
-        raise DataError(
-            f"the array is of shape {values.shape}: it must have {len(names)} "
-            f"{'column' if len(names) == 1 else 'columns'}, {listed(names)}."
+        raise DataError(f"{_SOURCE} are not an array: {error}.") from error
+    if array.ndim == 1 and len(names) <= 1:
+        array = array[:, None]
+    if array.ndim != 2 or (names and array.shape[1] != len(names)):
+        wanted = f" It must have {counted(len(names), 'column')}, {listed(names)}." if names else ""
+        raise DataError(f"The array has the shape {array.shape}.{wanted}")
+    return array
+
+
+def _column(values: Any, name: str) -> tuple[pa.ChunkedArray, str]:
+    """Return a column for a table, and the kind that it declares, or an empty text."""
+    dtype = values.dtype
+    if str(dtype) == "category":
+        return _category(values, name), _CATEGORY
+    kind = getattr(dtype, "kind", "O")
+    if kind == "M":
+        return _moments(values), _DATE
+    if kind == "b":
+        return _truth(values), _CATEGORY
+    if kind in "iuf":
+        return _numbers(values), ""
+    if kind in "OUST" or str(dtype).startswith("string"):
+        return _objects(values, name)
+    raise DataError(
+        f"{_SOURCE}, column {quoted(name)}: it holds {dtype}, neither numbers nor text."
+    )
+
+
+def _category(values: Any, name: str) -> pa.ChunkedArray:
+    categories = values.cat.categories
+    if getattr(categories.dtype, "kind", "O") in "iuf":
+        return _numbers(
+            values.astype("float64") if values.hasnans else values.astype(categories.dtype)
         )
-    return values
+    column, _ = _objects(values.astype(object), name)
+    return column
 
 
-def _number_columns(rows: Any, names: list[str]) -> Array:
-    return np.column_stack([_numbers(column, name) for column, name in _columns(rows, names)])
+def _moments(values: Any) -> pa.ChunkedArray:
+    """Return dates and times; those with a zone in UTC."""
+    moments = np.ascontiguousarray(np.asarray(values, dtype="datetime64[us]"))
+    there = ~np.isnat(moments)
+    return _from_memory(pa.timestamp("us"), moments.view(np.int64), there)
 
 
-def _numbers(values: Any, name: str) -> Array:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"column {quoted(name)} holds what is not a number: {error}.") from error
+def _truth(values: Any) -> pa.ChunkedArray:
+    """Return truth values as `True` and `False`, as Python and pandas write them."""
+    return text_column(
+        ["" if _is_missing(value) else str(bool(value)) for value in values.tolist()]
+    )
+
+
+def _numbers(values: Any) -> pa.ChunkedArray:
+    """Return numbers, null where missing; those of NumPy's own kinds share their memory."""
+    if not isinstance(values.dtype, np.dtype):
+        # A nullable kind of pandas.
+        there = ~np.asarray(values.isna())
+        values = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return _from_memory(pa.float64(), values, there)
+    array = np.asarray(values)
+    if array.dtype.kind == "f" or array.dtype.itemsize > 8 or array.dtype == np.uint64:
+        floats = np.ascontiguousarray(array, dtype=np.float64)
+        return _from_memory(pa.float64(), floats, ~np.isnan(floats))
+    return _from_memory(pa.int64(), np.ascontiguousarray(array, dtype=np.int64))
+
+
+def _from_memory(
+    kind: Any, values: NDArray[Any], there: NDArray[np.bool_] | None = None
+) -> pa.ChunkedArray:
+    valid = None
+    if there is not None and not there.all():
+        valid = pa.py_buffer(np.packbits(there, bitorder="little"))
+    buffers = [valid, pa.py_buffer(values)]
+    return pa.chunked_array([pa.Array.from_buffers(kind, len(values), buffers)])
+
+
+def _objects(values: Any, name: str) -> tuple[pa.ChunkedArray, str]:
+    """Return a column of Python's objects: truth values as categories, anything else as text."""
+    cells = values.tolist()
+    there = [cell for cell in cells if not _is_missing(cell)]
+    if there and all(isinstance(cell, bool | np.bool_) for cell in there):
+        return _truth(values), _CATEGORY
+    texts = ["" if _is_missing(cell) else str(cell) for cell in cells]
+    if not texts:
+        return pa.chunked_array([], pa.string()), ""
+    if any("\0" in text for text in texts):
+        raise DataError(f"{_SOURCE}, column {quoted(name)}: a text holds a null character.")
+    return text_column(texts), ""
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, NaT, or NA."""
+    return value is None or str(value) in ("nan", "<NA>", "NaT")

@@ -1,148 +1,405 @@
-"""A table's columns become the matrix that a model takes, and what is wrong with them.
+"""Datasets: the rows of a table that count, as the matrices that a model reads.
 
-Features that say more about the target than a feature should.
+Here alone it is decided which rows of a table count: for fitting, for every later question, and for
+the Python interface alike.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mdncli.columns.features import Feature
-from mdncli.columns.kinds import FeatureColumn, NumberColumn, column_of
-from mdncli.columns.transforms import Bounds
+from mdncli.columns.features import Column
+from mdncli.columns.kinds import FeatureReader, Layout, NumberReader, reader_of
+from mdncli.columns.schema import Schema, measure_targets
+from mdncli.columns.transforms import Transform
+from mdncli.errors import DataError, MdnWarning, parameter
 from mdncli.tables.table import Fault, Table
-from mdncli.types import Array
+from mdncli.text import counted, listed, quoted
+from mdncli.types import Array, Mask, Positions
+
+FEWEST_ROWS = 10
+# A table to learn from is refused if more than this share of its rows cannot be used.
+_MOST_SKIPPED = 0.1
+_CORRECT = "Correct them, or leave such rows out"
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """Columns of N rows as numbers.
+class Dataset:
+    """N rows of a table that can be used.
 
     Attributes:
-        values: (N, F), NaN where a cell is missing or cannot be used.
-        faults: cells that cannot be used.
-        unseen: how many cells of each category, by its name, were not learned.
+        x: (N, F), the features, NaN where missing.
+        y: (N, T), the targets, NaN where unknown; finite in rows to learn from.
+        weights: (N,), positive, of mean 1; None where all rows count alike.
+        groups: (N,), the group of each row, numbered from 0; None where rows are independent.
+        positions: (N,), the positions of the rows in the table, in rising order; None where they
+            are all of its rows.
+        left_out: the number of rows of the table that are not among these, by the reason.
+        validation: rows of the user's own to hold out for early stopping, instead of some of these.
+    """
+
+    x: Array
+    y: Array
+    weights: Array | None = None
+    groups: Positions | None = None
+    positions: Positions | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    validation: "Dataset | None" = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def row_weights(self) -> Array:
+        """How much each row counts, (N,)."""
+        return np.ones(len(self.y)) if self.weights is None else self.weights
+
+    def take(self, rows: Positions) -> "Dataset":
+        """Return the rows at these positions: groups renumbered, weights of mean 1."""
+        return Dataset(
+            self.x[rows],
+            self.y[rows],
+            None if self.weights is None else mean_one(self.weights[rows]),
+            None if self.groups is None else renumbered(self.groups[rows]),
+        )
+
+
+def mean_one(weights: Array) -> Array:
+    """Return positive weights scaled to a mean of 1."""
+    return weights / weights.mean() if len(weights) else weights
+
+
+def renumbered(groups: Positions) -> Positions:
+    """Return groups as numbers from 0 on, each of which occurs."""
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class RowRules:
+    """What a row must have in order to count.
+
+    A row that breaks a rule is bad: it is an error, or with `skip` it is left out with a warning.
+
+    Attributes:
+        targets: the targets to read.
+        missing_target: what to do with a row that lacks one of them: `leave out` the row with a
+            warning, `keep` it with NaN, or take it as a `fault` like any bad cell.
+        complete: the features whose cells must not be missing.
+        inside: the transforms of the targets whose values must be inside their bounds, by name.
+        weights: the name of a column, or (N,) numbers; None where all rows count alike.
+        groups: the name of a column, or (N,) values; None where rows are independent.
+        skip: whether bad rows are left out.
+        most_skipped: the largest share of bad rows that may be left out.
+        remedy: what to do about bad cells, for the error.
+        consequence: what happens to bad rows that are skipped, for the warning.
+    """
+
+    targets: Sequence[str] = ()
+    missing_target: Literal["leave out", "keep", "fault"] = "leave out"
+    complete: Sequence[str] = ()
+    inside: Mapping[str, Transform] = field(default_factory=dict)
+    weights: Any = None
+    groups: Any = None
+    skip: bool = False
+    most_skipped: float = 1.0
+    remedy: str = f"{_CORRECT}: {parameter('on_bad_rows', repr('skip'))}."
+    consequence: str = "are left out"
+
+
+def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules) -> Dataset:
+    """Return the rows of a table that count, with y (N, T) of the targets in `rules.targets`.
+
+    Warnings say how many rows are left out and why, and how many cells hold a category that was not
+    learned.
+
+    Raises:
+        DataError: a column does not exist, there are bad rows without `rules.skip` or too many of
+            them, or no row has a positive weight.
+    """
+    table.require(rules.targets)
+    features = _read_columns(table, readers)
+    targets = _read_columns(table, [NumberReader(name) for name in rules.targets])
+    weights, weight_faults = _row_weights(table, rules.weights)
+    faults = [*features.faults, *targets.faults, *weight_faults]
+    faults += _missing(table, features, [reader.name for reader in readers], rules.complete)
+    faults += _outside_bounds(targets.values, rules)
+    lacking = np.isnan(targets.values).any(axis=1) & ~_rows_of(targets.faults, table.rows)
+    if rules.missing_target == "fault":
+        faults += _missing(table, targets, rules.targets, rules.targets)
+    bad = _rows_of(faults, table.rows)
+    no_target = lacking if rules.missing_target == "leave out" else np.zeros_like(bad)
+    bad &= ~no_target
+    zero = (weights == 0.0) & ~bad & ~no_target
+    _settle_bad_rows(table, _in_rows(faults, bad), bad, rules)
+    _warn_of_rows(table, no_target, "no target and are left out")
+    _warn_of_rows(table, zero, "a weight of 0 and are left out")
+    _warn_of_unseen(features.unseen, table.rows)
+    used = ~(bad | no_target | zero)
+    left_out = {
+        "without_target": int(no_target.sum()),
+        "bad": int(bad.sum()) + table.skipped,
+        "zero_weight": int(zero.sum()),
+    }
+    return Dataset(
+        features.values if used.all() else features.values[used],
+        targets.values if used.all() else targets.values[used],
+        None if rules.weights is None else mean_one(weights[used]),
+        _row_groups(table, rules.groups, used),
+        None if used.all() else np.flatnonzero(used),
+        left_out,
+    )
+
+
+def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
+    """Return the rows to learn from, with all features of the layout.
+
+    Args:
+        table: to learn from.
+        layout: how its columns are read.
+        rules: weights, groups and what to do with bad rows; the rest follows from the layout.
+
+    Raises:
+        DataError: as for `read_dataset`; too many rows may be skipped as well.
+    """
+    if not table.rows:
+        require_rows(table.source, 0)
+    whole = replace(
+        rules, targets=layout.targets, inside=layout.transforms, most_skipped=_MOST_SKIPPED
+    )
+    return read_dataset(table, layout.features, whole)
+
+
+def model_dataset(table: Table, schema: Schema, rules: RowRules) -> Dataset:
+    """Return the rows of a table for a model: x (N, F) and y (N, T) in the order of its schema.
+
+    Targets that are not in `rules.targets` are NaN.
+
+    Raises:
+        DataError: as for `read_dataset`.
+    """
+    complete = [feature.name for feature in schema.features if not feature.allows_missing]
+    rules = replace(rules, complete=complete)
+    dataset = read_dataset(table, [reader_of(feature) for feature in schema.features], rules)
+    y = np.full((len(dataset), len(schema.targets)), np.nan)
+    for position, name in enumerate(rules.targets):
+        y[:, schema.target_names.index(name)] = dataset.y[:, position]
+    return replace(dataset, y=y)
+
+
+def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schema, Dataset]:
+    """Return the schema of rows to learn from, and the rows without the constant features.
+
+    Args:
+        source: the table's name in messages.
+        dataset: with all features of the layout.
+        layout: how the columns were read.
+
+    Raises:
+        DataError: there are fewer than 10 rows, a target is constant, or no feature varies.
+        ParameterError: a smallest sigma is too small.
+    """
+    require_rows(source, len(dataset))
+    targets = measure_targets(
+        source, layout.targets, dataset.y, dict(layout.transforms), dict(layout.min_sigma)
+    )
+    kept = [i for i in range(len(layout.features)) if _varies(dataset.x[:, i])]
+    if not kept:
+        raise DataError(
+            f"{source}: every feature is constant, so none says anything of the target."
+        )
+    features = tuple(layout.features[i].measure(dataset.x[:, i]) for i in kept)
+    schema = Schema(features, targets, layout.weight)
+    if len(kept) == len(layout.features):
+        return schema, dataset
+    return schema, replace(dataset, x=dataset.x[:, kept])
+
+
+def require_rows(source: str, rows: int) -> None:
+    """Check that there are enough rows to learn from.
+
+    Raises:
+        DataError: there are fewer than 10.
+    """
+    if rows < FEWEST_ROWS:
+        verb = "is" if rows == 1 else "are"
+        raise DataError(
+            f"{source}: {counted(rows, 'row')} {verb} too few. At least {FEWEST_ROWS} are needed."
+        )
+
+
+def _varies(values: Array) -> bool:
+    """Return whether a feature's values differ, or some are missing and others are not."""
+    there = values[~np.isnan(values)]
+    if not len(there):
+        return False
+    return len(there) < len(values) or not Column.measure("", there).constant
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of a table as floats.
+
+    Attributes:
+        values: (R, C), NaN where a cell is missing or cannot be used.
+        faults: the cells that cannot be used.
+        unseen: the number of cells with a category that was not learned, by the column.
     """
 
     values: Array
     faults: list[Fault]
     unseen: dict[str, int]
 
-    def missing(self, names: dict[int, str], table: Table) -> list[Fault]:
-        """Return the missing cells of columns, named by their positions, as faults."""
-        faults: list[Fault] = []
-        for position, name in names.items():
-            lacking = np.isnan(self.values[:, position])
-            for other, rows, _ in self.faults:
-                if other == name:
-                    lacking[rows] = False
-            if lacking.any():
-                faults.append((name, np.flatnonzero(lacking), table.why))
-        return faults
 
-    def bad(self) -> NDArray[np.bool_]:
-        """Return which rows have a cell that cannot be used, (N,)."""
-        return rows_at_fault(self.faults, len(self.values))
-
-
-def rows_at_fault(faults: Sequence[Fault], rows: int) -> NDArray[np.bool_]:
-    """Return which of so many rows have a cell among these, (N,)."""
-    at_fault = np.zeros(rows, dtype=bool)
-    for _, places, _ in faults:
-        at_fault[places] = True
-    return at_fault
-
-
-def encoded(table: Table, columns: Sequence[FeatureColumn]) -> Encoded:
-    """Return columns of a table, each read as it says.
-
-    Raises:
-        DataError: one is not there.
-    """
-    # Each column on its own in memory: so it is written, and so it will be read.
-    values = np.empty((len(columns), table.rows)).T
+def _read_columns(table: Table, readers: Sequence[FeatureReader]) -> _Columns:
+    # Each column is contiguous in memory, since columns are written and read one by one.
+    values = np.empty((len(readers), table.rows)).T
     faults: list[Fault] = []
     unseen: dict[str, int] = {}
-    for position, column in enumerate(columns):
-        read = column.read(table)
+    for position, reader in enumerate(readers):
+        read = reader.read(table)
         values[:, position] = read.values
         faults += read.faults
         if read.unseen is not None and read.unseen.any():
-            unseen[column.name] = int(read.unseen.sum())
-    return Encoded(values, faults, unseen)
+            unseen[reader.name] = int(read.unseen.sum())
+    return _Columns(values, faults, unseen)
 
 
-def encoded_features(table: Table, features: Sequence[Feature]) -> Encoded:
-    """Return the columns of a model's features; a missing cell in one without gaps is a fault too.
-
-    Raises:
-        DataError: one is not there.
-    """
-    found = encoded(table, [column_of(feature) for feature in features])
-    whole = [position for position, feature in enumerate(features) if not feature.gaps]
-    missing = found.missing({position: features[position].name for position in whole}, table)
-    return Encoded(found.values, [*found.faults, *missing], found.unseen)
-
-
-def encoded_numbers(table: Table, names: list[str]) -> tuple[Encoded, NDArray[np.bool_]]:
-    """Return columns of numbers, (N, len(names)), and which rows lack one of them, (N,).
-
-    Raises:
-        DataError: one is not there.
-    """
-    found = encoded(table, [NumberColumn(name) for name in names])
-    return found, np.isnan(found.values).any(axis=1) & ~found.bad()
-
-
-def outside_bounds(values: Array, names: Sequence[str], limits: Sequence[Bounds]) -> list[Fault]:
-    """Return the values of targets, (N, T), that are at a bound or beyond it, as faults."""
+def _missing(
+    table: Table, columns: _Columns, names: Sequence[str], complete: Sequence[str]
+) -> list[Fault]:
+    """Return the missing cells of the columns that must be complete, as faults."""
     faults: list[Fault] = []
-    for column, name, bounds in zip(values.T, names, limits, strict=True):
-        places = np.flatnonzero(bounds.outside(column))
-        if len(places):
-            faults.append((name, places, partial(_not_between, bounds)))
+    for position, name in enumerate(names):
+        if name in complete:
+            lacking = np.isnan(columns.values[:, position])
+            for fault in columns.faults:
+                if fault.column == name:
+                    lacking[fault.rows] = False
+            if lacking.any():
+                faults.append(Fault(name, np.flatnonzero(lacking), table.reason_not_number))
     return faults
 
 
-def _not_between(bounds: Bounds, cell: str) -> str:
-    return f"{cell.strip()} is not {bounds.in_words()}"
+def _outside_bounds(y: Array, rules: RowRules) -> list[Fault]:
+    faults: list[Fault] = []
+    for position, name in enumerate(rules.targets):
+        transform = rules.inside.get(name)
+        if transform is not None:
+            rows = np.flatnonzero(transform.outside(y[:, position]))
+            if len(rows):
+                faults.append(Fault(name, rows, partial(_not_inside, transform)))
+    return faults
 
 
-# Of the linear correlation, or of that between ranks.
-_NEARLY = 0.9999
-_MOST_ROWS = 20_000
+def _not_inside(transform: Transform, cell: str) -> str:
+    return f"{cell.strip()} is not {transform.describe()}"
 
 
-def near_targets(x: NDArray[np.float64], y: NDArray[np.float64], names: list[str]) -> list[str]:
-    """Return the names of the features that are nearly the target, or a monotone map of it.
-
-    Args:
-        x: (N, F), none of them constant.
-        y: (N,), not constant.
-        names: of the features, (F,).
-    """
-    some = slice(None, None, max(1, len(y) // _MOST_ROWS))
-    near = []
-    for position, name in enumerate(names):
-        feature, target = x[some, position], y[some]
-        pairs = (feature, target), (_ranks(feature), _ranks(target))
-        if any(_correlation(*pair) > _NEARLY for pair in pairs):
-            near.append(name)
-    return near
-
-
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    one, other = (v / (np.abs(v).max() or 1.0) for v in (one, other))
-    one, other = one - one.mean(), other - other.mean()
-    size = float(np.sqrt((one @ one) * (other @ other)))
-    return abs(float(one @ other)) / size if size > 0.0 else 0.0
+def _row_weights(table: Table, given: Any) -> tuple[Array, list[Fault]]:
+    """Return the weight of each row, (R,), NaN for a cell that is not a weight, and those cells."""
+    if given is None:
+        return np.ones(table.rows), []
+    if not isinstance(given, str):
+        return _given_weights(table, given), []
+    column = _read_columns(table, [NumberReader(given)])
+    weights = column.values[:, 0]
+    faults = list(column.faults)
+    missing = np.isnan(weights) & ~_rows_of(faults, table.rows)
+    for rows, reason in (
+        (np.flatnonzero(missing), "the weight is missing"),
+        (np.flatnonzero(weights < 0.0), "a weight must be zero or more"),
+    ):
+        if len(rows):
+            faults.append(Fault(given, rows, reason))
+            weights[rows] = np.nan
+    if not faults and not (weights > 0.0).any():
+        raise DataError(f"{table.source}: no row has a positive weight in {quoted(given)}.")
+    return weights, faults
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean rank of each value among them."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: NDArray[np.float64] = (counts.cumsum() - 0.5 * counts)[place]
-    return ranks
+def _given_weights(table: Table, given: Any) -> Array:
+    weights = np.asarray(given, dtype=np.float64)
+    good = weights.shape == (table.rows,) and np.isfinite(weights).all() and (weights >= 0.0).all()
+    if not good or not (weights > 0.0).any():
+        raise DataError(
+            f"{parameter('weight')} must be {counted(table.rows, 'number')}, none of them negative "
+            "and not all of them zero."
+        )
+    return weights
+
+
+def _row_groups(table: Table, given: Any, used: Mask) -> Positions | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return renumbered(table.codes(given)[used])
+    groups = np.asarray(given)
+    if groups.shape != (table.rows,):
+        raise DataError(f"{parameter('group')} must be {counted(table.rows, 'value')}.")
+    return renumbered(np.unique(groups, return_inverse=True)[1][used])
+
+
+def _rows_of(faults: Sequence[Fault], rows: int) -> Mask:
+    """Return which of so many rows have a cell among these, (R,)."""
+    at_fault = np.zeros(rows, dtype=bool)
+    for fault in faults:
+        at_fault[fault.rows] = True
+    return at_fault
+
+
+def _in_rows(faults: Sequence[Fault], rows: Mask) -> list[Fault]:
+    """Return the faults in some of the rows."""
+    within = [fault._replace(rows=fault.rows[rows[fault.rows]]) for fault in faults]
+    return [fault for fault in within if len(fault.rows)]
+
+
+def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRules) -> None:
+    """Raise an error for bad rows, or warn that they are skipped."""
+    if bad.any() and not rules.skip:
+        raise DataError(
+            table.fault_message(faults, f"{_about_missing(rules, faults)}{rules.remedy}")
+        )
+    count = int(bad.sum()) + table.skipped
+    if count > rules.most_skipped * table.rows_in_file:
+        first = table.first_skipped or table.describe_faults(faults, 1)[0]
+        raise DataError(
+            f"{table.source}: {count} of {table.rows_in_file} rows cannot be used, more than "
+            f"{rules.most_skipped:.0%}. The first: {first}."
+        )
+    if table.skipped:
+        _warn(
+            f"{table.skipped} of {table.rows_in_file} rows have a different number of fields than "
+            f"the header and are left out. The first: {table.first_skipped}."
+        )
+    if bad.any():
+        _warn(
+            f"{int(bad.sum())} of {table.rows_in_file} rows have a cell that cannot be used and "
+            f"{rules.consequence}. The first: {table.describe_faults(faults, 1)[0]}."
+        )
+
+
+def _about_missing(rules: RowRules, faults: list[Fault]) -> str:
+    """Return a sentence on why missing cells matter, if some of the faults may be missing cells."""
+    names = dict.fromkeys(fault.column for fault in faults if fault.column in rules.complete)
+    return f"No cell of {listed(list(names))} was missing in training. " if names else ""
+
+
+def _warn_of_rows(table: Table, rows: Mask, what: str) -> None:
+    if rows.any():
+        _warn(f"{int(rows.sum())} of {table.rows_in_file} rows have {what}.")
+
+
+def _warn_of_unseen(unseen: Mapping[str, int], rows: int) -> None:
+    for name, cells in unseen.items():
+        _warn(
+            f"{cells} of {rows} rows have a category in {quoted(name)} that the model has not "
+            "learned. They are answered like its rare categories."
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(MdnWarning(text), stacklevel=4)

@@ -1,7 +1,6 @@
-"""What a table is, column by column, before anything is made of it."""
+"""What a table holds, column by column, and what `fit` would need to learn from it."""
 
 import math
-import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,20 +13,25 @@ from mdncli.columns.schema import step_of
 from mdncli.tables.cells import Cells
 from mdncli.tables.table import Table
 
+_MOST_EXAMPLES = 5
+# Examples are looked for among so many cells that are not numbers.
+_CELLS_FOR_EXAMPLES = 10_000
+_FEWEST_FOR_A_STEP = 2
+
 
 @dataclass(frozen=True)
 class ColumnDescription:
     """One column of a table.
 
     Attributes:
-        name: as the header has it.
+        name: of the column.
         kind: `number`, `text` (no cell is a number), `date` (ISO 8601), `mixed`, `empty`, or
             `other` (lists, bytes).
-        missing: cells that are empty or stand for a missing value.
-        distinct: different texts.
+        missing: the number of cells that are empty or stand for a missing value.
+        distinct: the number of different texts.
         lowest, median, highest: of the numbers; NaN if there are none.
-        step: in which they were recorded, None if they are continuous or there are too few.
-        examples: some of the texts that are no numbers; of `other` its type.
+        step: the step in which the numbers were recorded; None if they are continuous or too few.
+        examples: some of the texts that are not numbers; for `other` the type.
     """
 
     name: str
@@ -43,41 +47,42 @@ class ColumnDescription:
 
 @dataclass(frozen=True)
 class TableDescription:
-    """A table: its rows, its columns, and the options that `fit` would need for it.
+    """A table: its rows, its columns, and the parameters that `fit` would need for it.
 
-    The options are None where none would do: a target is needed, numbers that vary, and a feature.
+    Attributes:
+        rows: their number.
+        columns: in the order of the table.
+        parameters: `target` and `ignore`, where they are needed; None where no parameter would do,
+            because there is no target (numbers that vary) or no feature beside it.
     """
 
     rows: int
     columns: list[ColumnDescription]
-    options: list[str] | None
+    parameters: dict[str, list[str]] | None
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the description as plain values."""
-        return asdict(self)
-
-
-_MOST_EXAMPLES = 5
-_MOST_LOOKED_AT = 10_000
-_FEWEST_FOR_A_STEP = 2
+        """Return the rows and the columns as plain values."""
+        return {"rows": self.rows, "columns": [asdict(column) for column in self.columns]}
 
 
 def describe_table(table: Table) -> TableDescription:
-    """Return what each column holds, and which options of `fit` would make the table learnable."""
+    """Return what each column of a table holds, and what `fit` would need to learn from it."""
     columns = [_describe(table, name) for name in table.names]
     targets = [each for each in columns if each.kind == "number" and each.lowest < each.highest]
-    if not targets or not any(each is not targets[-1] and _tells(each, table) for each in columns):
+    others = [each for each in columns if not targets or each is not targets[-1]]
+    if not targets or not any(_may_be_feature(each, table) for each in others):
         return TableDescription(table.rows, columns, None)
-    options: list[str] = []
+    parameters: dict[str, list[str]] = {}
     if columns[-1] is not targets[-1]:
-        options.append(f"-t {shlex.quote(targets[-1].name)}")
-    unusable = [column for column in columns if column.kind in ("mixed", "other")]
-    options += [f"--ignore {shlex.quote(column.name)}" for column in unusable]
-    return TableDescription(table.rows, columns, options)
+        parameters["target"] = [targets[-1].name]
+    unusable = [column.name for column in columns if column.kind in ("mixed", "other")]
+    if unusable:
+        parameters["ignore"] = unusable
+    return TableDescription(table.rows, columns, parameters)
 
 
-def _tells(column: ColumnDescription, table: Table) -> bool:
-    """Return whether a column may be a feature: it varies, and is not another text in every row."""
+def _may_be_feature(column: ColumnDescription, table: Table) -> bool:
+    """Return whether a column varies, and is not a different text in every row."""
     if column.kind not in ("number", "text", "date"):
         return False
     there = column.distinct - bool(column.missing)
@@ -87,36 +92,33 @@ def _tells(column: ColumnDescription, table: Table) -> bool:
 
 def _describe(table: Table, name: str) -> ColumnDescription:
     if name not in table.columns:
-        return _beyond_text(name, str(table.originals[name].type))
+        kind = str(table.originals[name].type)
+        return ColumnDescription(name, "other", 0, 0, math.nan, math.nan, math.nan, None, [kind])
     column, cells = table.columns[name], table.cells(name)
     numbers = cells.values[~np.isnan(cells.values)]
     others = np.flatnonzero(cells.text | cells.infinite)
-    words = dict.fromkeys(column[row].as_py() for row in others[:_MOST_LOOKED_AT].tolist())
-    low, middle, high = (
+    examples = dict.fromkeys(column[row].as_py() for row in others[:_CELLS_FOR_EXAMPLES].tolist())
+    lowest, median, highest = (
         (float(numbers.min()), float(np.median(numbers)), float(numbers.max()))
         if len(numbers)
         else (math.nan,) * 3
     )
+    has_step = len(numbers) >= _FEWEST_FOR_A_STEP and lowest < highest
     return ColumnDescription(
         name=name,
         kind=_kind(column, cells),
         missing=int(cells.missing.sum()),
         distinct=int(pc.count_distinct(column).as_py()),
-        lowest=low,
-        median=middle,
-        highest=high,
-        step=step_of(numbers) if len(numbers) >= _FEWEST_FOR_A_STEP and low < high else None,
-        examples=list(words)[:_MOST_EXAMPLES],
+        lowest=lowest,
+        median=median,
+        highest=highest,
+        step=step_of(numbers) if has_step else None,
+        examples=list(examples)[:_MOST_EXAMPLES],
     )
 
 
 def _kind(column: pa.ChunkedArray, cells: Cells) -> str:
-    """Return what `fit` takes a column for."""
+    """Return the kind that `fit` would find for a column."""
     if cells.kind == "text" and not np.isnan(parsed_dates(column, "")[~cells.missing]).any():
         return "date"
     return cells.kind
-
-
-def _beyond_text(name: str, kind: str) -> ColumnDescription:
-    """Describe a column of lists or bytes, which no command uses."""
-    return ColumnDescription(name, "other", 0, 0, math.nan, math.nan, math.nan, None, [kind])

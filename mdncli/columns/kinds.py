@@ -1,105 +1,48 @@
-"""Which columns of a table a model predicts, and which it predicts from.
+"""The kind of each column, found from all of its cells or set by the user, and how it is read.
 
-What kind of column each feature is, found from all of its cells or said by the user.
+A reader turns a column of a table into floats: a number is itself, a date its days since 1970, a
+category the position of its level. A missing cell is NaN.
 """
 
-import shlex
+import warnings
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mdncli.columns.features import (
     CategoryFeature,
     DateFeature,
+    Feature,
     NumberFeature,
-    levels_of,
+    days_of_moments,
+    frequent_levels,
     parsed_dates,
 )
-from mdncli.errors import DataError, UsageError
-from mdncli.tables.arrow import counted, is_missing, positions
+from mdncli.columns.roles import Roles, column_names, date_formats
+from mdncli.columns.transforms import Transform
+from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
+from mdncli.settings import FitOptions
+from mdncli.tables.arrow import is_missing, positions, value_counts
 from mdncli.tables.table import Fault, Table
-from mdncli.text import listed, quoted
+from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
-
-@dataclass(frozen=True)
-class Roles:
-    """Which columns of a table are features, which are targets, and which holds weights, if any."""
-
-    features: list[str]
-    targets: list[str]
-    weight: str | None = None
-
-
-def choose_roles(
-    table: Table,
-    *,
-    targets: list[str] | None = None,
-    features: list[str] | None = None,
-    ignore: list[str] | None = None,
-) -> Roles:
-    """Return the roles of a table's columns: by default the last is the target, the rest features.
-
-    Raises:
-        DataError: a named column is not there, or no feature or no target is left.
-        UsageError: a column would be both.
-    """
-    targets, features, ignore = targets or [], features or [], ignore or []
-    table.require([*targets, *features, *ignore])
-    left = [name for name in table.names if name not in ignore]
-    targets = targets or left[-1:]
-    for first, second, flags in (
-        (targets, features, "the target (-t, by default the last column) and a feature (-x)"),
-        (targets, ignore, "the target (-t) and left out (--ignore)"),
-        (features, ignore, "a feature (-x) and left out (--ignore)"),
-    ):
-        both = [name for name in first if name in second]
-        if both:
-            raise UsageError(f"{listed(both)} would be both {flags}.")
-    features = features or [name for name in left if name not in targets]
-    if not features:
-        raise DataError(
-            f"{table.source}: no feature is left beside the target. A table needs at least two "
-            "columns, separated by commas."
-        )
-    return Roles(features, targets)
-
-
-# Of the cells of a column of dates: more of another kind, and it is taken for text.
-_MOST_BAD_DATES = 0.5
+# A column of dates may hold other texts in up to this share of its cells; with more it is text.
+_MOST_OTHER_TEXTS = 0.5
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The kinds that a user has set.
+class ColumnValues:
+    """A column as floats.
 
     Attributes:
-        categorical, numeric: names of columns.
-        dates: formats by name, as `strptime` takes them; empty for ISO 8601.
-    """
-
-    categorical: list[str] = field(default_factory=list)
-    numeric: list[str] = field(default_factory=list)
-    dates: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        named = Counter([*set(self.categorical), *set(self.numeric), *self.dates])
-        for name, times in named.items():
-            if times > 1:
-                raise UsageError(
-                    f"{quoted(name)} is given two kinds by --categorical, --numeric and --datetime."
-                )
-
-
-@dataclass(frozen=True)
-class Values:
-    """A column as a model takes it.
-
-    Attributes:
-        values: (N,), NaN where missing or wrong.
-        faults: cells that cannot be used at all.
-        unseen: (N,), cells that name no category the model has learned.
+        values: (N,), NaN where a cell is missing or cannot be used.
+        faults: the cells that cannot be used.
+        unseen: (N,), cells with a category that the model has not learned; None for other kinds.
     """
 
     values: Array
@@ -108,189 +51,275 @@ class Values:
 
 
 @dataclass(frozen=True)
-class NumberColumn:
-    """A feature's column that is to be read as numbers."""
+class NumberReader:
+    """Reads a column as numbers."""
 
     name: str
 
-    def read(self, table: Table) -> Values:
+    def read(self, table: Table) -> ColumnValues:
         """Return the numbers of a table's column."""
         cells = table.cells(self.name)
         wrong = np.flatnonzero(cells.text | cells.infinite)
-        return Values(cells.values, [(self.name, wrong, table.why)] if len(wrong) else [])
+        faults: list[Fault] = (
+            [Fault(self.name, wrong, table.reason_not_number)] if len(wrong) else []
+        )
+        return ColumnValues(cells.values, faults)
 
-    def measured(self, values: Array) -> NumberFeature:
-        """Return the feature of these values, (N,), some of them there."""
-        return NumberFeature.of(self.name, values)
+    def measure(self, values: Array) -> NumberFeature:
+        """Return the feature of these values, (N,), not all of them missing."""
+        return NumberFeature.measure_feature(self.name, values)
 
 
 @dataclass(frozen=True)
-class DateColumn:
-    """A feature's column that is to be read as dates of a format; empty for ISO 8601."""
+class DateReader:
+    """Reads a column as dates of a format; empty for ISO 8601."""
 
     name: str
     format: str
 
-    def read(self, table: Table) -> Values:
+    def read(self, table: Table) -> ColumnValues:
         """Return the days since 1970 of a table's column."""
         table.require([self.name])
+        original = table.originals[self.name]
+        if pa.types.is_timestamp(original.type) or pa.types.is_date(original.type):
+            return ColumnValues(days_of_moments(original), [])
         texts = table.columns[self.name]
         days = parsed_dates(texts, self.format)
         missing = is_missing(texts, table.dialect.na)
         wrong = np.flatnonzero(np.isnan(days) & ~missing)
-        what = f"a date of the form {self.format}" if self.format else "a date as 2026-01-31"
+        what = f"a date of the form {self.format}" if self.format else "a date such as 2026-01-31"
         days[missing] = np.nan
         faults: list[Fault] = []
         if len(wrong):
-            faults.append((self.name, wrong, lambda cell: f"{quoted(cell)} is not {what}"))
-        return Values(days, faults)
+            faults.append(Fault(self.name, wrong, lambda cell: f"{quoted(cell)} is not {what}"))
+        return ColumnValues(days, faults)
 
-    def measured(self, values: Array) -> DateFeature:
-        """Return the feature of these values, (N,), some of them there."""
-        return DateFeature.of(self.name, values, format=self.format)
+    def measure(self, values: Array) -> DateFeature:
+        """Return the feature of these values, (N,), not all of them missing."""
+        return DateFeature.measure_feature(self.name, values, format=self.format)
 
 
 @dataclass(frozen=True)
-class CategoryColumn:
-    """A feature's column that names categories, with the levels that are learned."""
+class CategoryReader:
+    """Reads a column as categories with these levels."""
 
     name: str
     levels: list[str]
 
     @classmethod
-    def of(cls, table: Table, name: str) -> "CategoryColumn":
-        """Return a table's column with its levels, but for the rare ones."""
-        counts = counted(table.columns[name], table.dialect.na)
-        # A category that is asked for has one level at least.
-        return cls(name, levels_of(counts, table.rows) or [max(counts, key=lambda k: counts[k])])
+    def of_table(cls, table: Table, name: str) -> "CategoryReader":
+        """Return the reader of a table's column, with the levels that are frequent enough."""
+        counts = value_counts(table.columns[name], table.dialect.na)
+        if not counts:
+            raise DataError(f"{table.source}: the column {quoted(name)} has no value.")
+        # A category that the user asks for has at least one level.
+        levels = frequent_levels(counts, table.rows) or [max(counts, key=lambda k: counts[k])]
+        return cls(name, levels)
 
-    def read(self, table: Table) -> Values:
+    def read(self, table: Table) -> ColumnValues:
         """Return the positions of the levels in a table's column."""
         table.require([self.name])
-        texts = table.columns[self.name]
+        texts, kind = table.columns[self.name], table.originals[self.name].type
         missing = is_missing(texts, table.dialect.na)
-        values = np.where(missing, np.nan, positions(texts, self.levels))
+        found = positions(texts, self.levels)
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            # Numbers have lost the text that they had in a file: 1.0 may be the level "1".
+            found = np.where(np.isnan(found), self._by_number(table), found)
+        elif self.name in table.declared:
+            # Truth values are written as True by Python and as true in a Parquet file.
+            lowered = [level.lower() for level in self.levels]
+            again = positions(pc.utf8_lower(texts), lowered)
+            found = np.where(np.isnan(found), again, found)
+        values = np.where(missing, np.nan, found)
         unseen = np.isnan(values) & ~missing
         values[unseen] = len(self.levels)
-        return Values(values, [], unseen)
+        return ColumnValues(values, [], unseen)
 
-    def measured(self, values: Array) -> CategoryFeature:
-        """Return the feature of these values, (N,)."""
-        return CategoryFeature.of(self.name, self.levels, values)
+    def _by_number(self, table: Table) -> Array:
+        """Return the position of the level that is the same number, (N,), NaN where none is."""
+        numbers: dict[float, int] = {}
+        for position, level in enumerate(self.levels):
+            try:
+                numbers.setdefault(float(level), position)
+            except ValueError:
+                continue
+        cells = table.cells(self.name).values
+        return np.array([numbers.get(value, np.nan) for value in cells.tolist()], dtype=np.float64)
+
+    def measure(self, values: Array) -> CategoryFeature:
+        """Return the feature of rows whose levels have these positions, (N,)."""
+        return CategoryFeature.measure_feature(self.name, self.levels, values)
 
 
-FeatureColumn = NumberColumn | DateColumn | CategoryColumn
+FeatureReader = NumberReader | DateReader | CategoryReader
 
 
-def column_of(feature: NumberFeature | CategoryFeature) -> FeatureColumn:
-    """Return how the column of a model's feature is to be read."""
+def reader_of(feature: Feature) -> FeatureReader:
+    """Return the reader of the column of a model's feature."""
     if isinstance(feature, CategoryFeature):
-        return CategoryColumn(feature.name, feature.levels)
+        return CategoryReader(feature.name, feature.levels)
     if isinstance(feature, DateFeature):
-        return DateColumn(feature.name, feature.format)
-    return NumberColumn(feature.name)
+        return DateReader(feature.name, feature.format)
+    return NumberReader(feature.name)
 
 
-def feature_columns(
-    table: Table, names: list[str], asked: Asked, *, skip: bool
-) -> tuple[list[FeatureColumn], dict[str, str]]:
-    """Return how each feature is to be read, and why some are to be left out, by their names.
+@dataclass(frozen=True)
+class Layout:
+    """How the columns of a table to learn from are read.
 
-    Args:
-        table: all of it: one cell decides what a column is.
-        names: of the features.
-        asked: kinds that are set.
-        skip: whether a row with a cell of another kind may be left out.
+    Attributes:
+        features: the reader of each feature.
+        targets: the names of the targets.
+        weight, group: the names of the columns of weights and groups, if any.
+        transforms: of the targets that have bounds, by name.
+        min_sigma: by name, of the targets with a smallest sigma of the user's choice.
+    """
+
+    features: list[FeatureReader]
+    targets: list[str]
+    weight: str | None = None
+    group: str | None = None
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    min_sigma: Mapping[str, float] = field(default_factory=dict)
+
+
+def feature_readers(table: Table, roles: Roles, options: FitOptions) -> list[FeatureReader]:
+    """Return the reader of each feature that can be used.
+
+    All cells of a column decide its kind. A warning names each feature that is left out.
 
     Raises:
-        DataError: a column holds numbers and other texts, and nothing says what it is.
+        DataError: a column holds numbers and other texts, and nothing says how to read it; or no
+            feature is left.
+        ParameterError: a column has two kinds, or a target has a kind that it cannot have.
     """
-    table.require(names)
-    columns: list[FeatureColumn] = []
-    left_out: dict[str, str] = {}
-    for name in names:
-        if name in asked.categorical:
-            columns.append(CategoryColumn.of(table, name))
-        elif name in asked.dates:
-            columns.append(DateColumn(name, asked.dates[name]))
-        elif name in asked.numeric:
-            columns.append(NumberColumn(name))
+    kinds = _Kinds.of_options(table, options)
+    for target in roles.targets:
+        kinds.require_numbers(target)
+    readers: list[FeatureReader] = []
+    for name in roles.features:
+        found = kinds.reader(name)
+        if isinstance(found, str):
+            warnings.warn(
+                MdnWarning(f"{quoted(name)} is left out, because it {found}."), stacklevel=2
+            )
         else:
-            found = _found(table, name, skip=skip)
-            if isinstance(found, str):
-                left_out[name] = found
-            else:
-                columns.append(found)
-    return columns, left_out
+            readers.append(found)
+    if not readers:
+        raise DataError(f"{table.source}: no feature is left beside the target.")
+    return readers
 
 
-def _found(table: Table, name: str, *, skip: bool) -> FeatureColumn | str:
-    """Return how a column is to be read, or why it is to be left out."""
-    cells = table.cells(name)
-    if cells.kind == "number":
-        return NumberColumn(name)
-    if cells.kind == "empty":
-        return "has no value"
-    if cells.kind == "mixed":
-        if skip or not cells.text.any():
-            return NumberColumn(name)
-        flag = shlex.quote(name)
-        raise DataError(
-            table.complaint(
-                [(name, np.flatnonzero(cells.text | cells.infinite), table.why)],
-                f"Use --categorical {flag} if it names categories, --na TEXT for a text that "
-                f"stands for a missing value, --on-bad-rows skip to leave such rows out, or "
-                f"--ignore {flag}.",
-            )
-        )
-    texts = table.columns[name]
-    there = ~is_missing(texts, table.dialect.na)
-    no_date = np.isnan(parsed_dates(texts, "")) & there
-    if no_date.sum() <= _MOST_BAD_DATES * there.sum():
-        column = DateColumn(name, "")
-        if no_date.any() and not skip:
-            raise DataError(table.complaint(column.read(table).faults, _no_date(name)))
-        return column
-    counts = counted(texts, table.dialect.na)
-    if len(counts) == there.sum() > 1:
-        return "has another text in every row, as an identifier does"
-    if not levels_of(counts, table.rows):
-        return "has no text that is in enough rows to be learned"
-    return CategoryColumn.of(table, name)
+@dataclass(frozen=True)
+class _Kinds:
+    """The kinds of a table's columns, as far as the user has set them.
 
-
-def _no_date(name: str) -> str:
-    flag = shlex.quote(name)
-    return (
-        f"Most cells are dates. Use --categorical {flag} if they name categories, --na TEXT for a "
-        "text that stands for a missing value, --on-bad-rows skip to leave such rows out, or "
-        f"--ignore {flag}."
-    )
-
-
-def refuse_as_target(table: Table, name: str, asked: Asked) -> None:
-    """Check that a target's column holds numbers.
-
-    Raises:
-        DataError: it holds texts or dates.
-        UsageError: the user says so.
+    Attributes:
+        table: all of it.
+        categorical, numeric: names of columns.
+        dates: date formats by name.
+        skip: whether rows with a cell of another kind may be left out.
     """
-    table.require([name])
-    if name in asked.categorical or name in asked.dates:
-        raise UsageError(
-            f"{quoted(name)} is the target, and a density is of numbers: it cannot be "
-            "--categorical or --datetime."
+
+    table: Table
+    categorical: Sequence[str]
+    numeric: Sequence[str]
+    dates: Mapping[str, str]
+    skip: bool
+
+    @classmethod
+    def of_options(cls, table: Table, options: FitOptions) -> "_Kinds":
+        categorical = column_names("categorical", options.categorical, table.names)
+        numeric = column_names("numeric", options.numeric, table.names)
+        dates = date_formats(options.datetime, table.names)
+        table.require([*categorical, *numeric, *dates])
+        for name, times in Counter([*categorical, *numeric, *dates]).items():
+            if times > 1:
+                names = ("categorical", "numeric", "datetime")
+                raise ParameterError(
+                    f"{quoted(name)} has two kinds: name it in only one of "
+                    f"{', '.join(parameter(each) for each in names)}."
+                )
+        return cls(table, categorical, numeric, dates, options.on_bad_rows == "skip")
+
+    def reader(self, name: str) -> FeatureReader | str:
+        """Return the reader of a feature, or the reason to leave it out."""
+        self.table.require([name])
+        if name in self.categorical:
+            return CategoryReader.of_table(self.table, name)
+        if name in self.dates:
+            return DateReader(name, self.dates[name])
+        if name in self.numeric:
+            return NumberReader(name)
+        declared = self.table.declared.get(name)
+        if declared == "date":
+            return DateReader(name, "")
+        if declared == "category":
+            return self._category(name, may_be_identifier=False)
+        return self._found(name)
+
+    def _found(self, name: str) -> FeatureReader | str:
+        cells = self.table.cells(name)
+        if cells.kind == "number":
+            return NumberReader(name)
+        if cells.kind == "empty":
+            return "has no value"
+        if cells.kind == "mixed":
+            if not self.skip and cells.text.any():
+                wrong = np.flatnonzero(cells.text | cells.infinite)
+                raise DataError(
+                    self._unclear([Fault(name, wrong, self.table.reason_not_number)], name)
+                )
+            return NumberReader(name)
+        texts = self.table.columns[name]
+        there = ~is_missing(texts, self.table.dialect.na)
+        no_date = np.isnan(parsed_dates(texts, "")) & there
+        if no_date.sum() <= _MOST_OTHER_TEXTS * there.sum():
+            reader = DateReader(name, "")
+            if no_date.any() and not self.skip:
+                faults = reader.read(self.table).faults
+                raise DataError(self._unclear(faults, name, "Most cells are dates. "))
+            return reader
+        return self._category(name, may_be_identifier=True)
+
+    def _category(self, name: str, *, may_be_identifier: bool) -> FeatureReader | str:
+        counts = value_counts(self.table.columns[name], self.table.dialect.na)
+        if not counts:
+            return "has no value"
+        if may_be_identifier and len(counts) == sum(counts.values()) > 1:
+            return "has a different text in every row, as an identifier does"
+        if not frequent_levels(counts, self.table.rows):
+            return "has no text that is frequent enough to learn from"
+        return CategoryReader.of_table(self.table, name)
+
+    def _unclear(self, faults: list[Fault], name: str, first: str = "") -> str:
+        column = repr(name)
+        return self.table.fault_message(
+            faults,
+            f"{first}Use {parameter('categorical', column)} if the cells are categories, "
+            f"{parameter('na', 'TEXT')} for a text that stands for a missing value, "
+            f"{parameter('on_bad_rows', repr('skip'))} to leave such rows out, or "
+            f"{parameter('ignore', column)}.",
         )
-    cells = table.cells(name)
-    if cells.kind == "text":
-        raise DataError(
-            table.complaint(
-                [(name, np.flatnonzero(cells.text), table.why)],
-                f"The target {quoted(name)} holds texts, and a density is of numbers: choose "
-                "another with -t.",
+
+    def require_numbers(self, target: str) -> None:
+        """Check that a target's column holds numbers.
+
+        Raises:
+            DataError: it holds texts or dates, or nothing.
+            ParameterError: the user has set another kind for it.
+        """
+        table, another = self.table, f"Choose another {parameter('target')}."
+        table.require([target])
+        if target in self.categorical or target in self.dates:
+            raise ParameterError(
+                f"{quoted(target)} is the target, which must be a number: it cannot be in "
+                f"{parameter('categorical')} or {parameter('datetime')}."
             )
-        )
-    if cells.kind == "empty" and table.rows:
-        raise DataError(
-            f"{table.source}: the target {quoted(name)} has no value. Choose another with -t."
-        )
+        cells = table.cells(target)
+        if cells.kind == "text":
+            faults = [Fault(target, np.flatnonzero(cells.text), table.reason_not_number)]
+            remedy = f"The target {quoted(target)} holds texts, but it must hold numbers. {another}"
+            raise DataError(table.fault_message(faults, remedy))
+        if cells.kind == "empty" and table.rows:
+            raise DataError(f"{table.source}: the target {quoted(target)} has no value. {another}")

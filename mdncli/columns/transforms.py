@@ -1,44 +1,59 @@
-"""Bounds of a target, and the increasing map from between them to the whole line."""
+"""Transforms of targets: from the whole line, where a mixture lives, to a target with bounds.
+
+A mixture is learned over u, which has no bounds. A target is y = forward(u). Without bounds the
+transform is the identity. The methods are named as in `torch.distributions.transforms`.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mdncli.errors import UsageError
+from mdncli.errors import ParameterError, parameter
 from mdncli.text import quoted
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a target stays above and below, and the map u of its values y to the whole line.
+class Transform:
+    """The identity: y = u.
 
-        u = y                              without bounds,
-        u = log(y - A)                     above A,
-        u = -log(B - y)                    below B,
-        u = log((y - A) / (B - y))         between both (the logit of the share of the way).
-
-    A mixture is learned and kept on the scale of u; a density of y is that of u times du/dy.
+    Subclasses are increasing functions from the whole line onto the values between two bounds.
 
     Attributes:
-        lower: A, in the units of the file; None for none.
-        upper: B, likewise; more than A.
+        lower, upper: the bounds of y, in its units; None where there is none.
     """
 
     lower: float | None = None
     upper: float | None = None
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return self.lower is not None or self.upper is not None
+    @property
+    def is_identity(self) -> bool:
+        """Whether y = u."""
+        return self.lower is None and self.upper is None
 
-    def outside(self, y: Array) -> NDArray[np.bool_]:
-        """Return which values are at a bound or beyond it: there the density is 0."""
+    def forward(self, u: Array) -> Array:
+        """Return y at values u of any shape; it equals a bound only where u is infinite."""
+        return u
+
+    def inverse(self, y: Array) -> Array:
+        """Return u at values y of any shape; infinite where y is at a bound or beyond it."""
+        return y
+
+    def log_abs_det_jacobian(self, u: Array, y: Array | None = None) -> Array:
+        """Return log |dy/du|, in nats, at values of any shape, so log p(y) = log p(u) - this.
+
+        Args:
+            u: finite.
+            y: `forward(u)`, where it is known: near a bound it has more digits than u. At a bound
+                and beyond it the answer is 0.
+        """
+        return np.zeros(np.shape(u))
+
+    def outside(self, y: Array) -> Mask:
+        """Return which values y are at a bound or beyond it, where the density is 0."""
         beyond = np.zeros(np.shape(y), dtype=bool)
         if self.lower is not None:
             beyond |= y <= self.lower
@@ -46,142 +61,193 @@ class Bounds:
             beyond |= y >= self.upper
         return beyond
 
-    def to_mixture(self, y: Array) -> Array:
-        """Return u of values y of any shape: infinite where they are at a bound or beyond it."""
-        with np.errstate(divide="ignore"):
-            mapped = np.zeros(np.shape(y)) if self else y
-            if self.lower is not None:
-                mapped = mapped + np.log(np.maximum(y - self.lower, 0.0))
-            if self.upper is not None:
-                mapped = mapped - np.log(np.maximum(self.upper - y, 0.0))
-        return mapped
+    def exponentials(self) -> tuple[tuple[float, float], ...]:
+        """Return pairs (c, log w) such that du/dy = sum w exp(c u).
 
-    def to_target(self, u: Array) -> Array:
-        """Return y of values u of any shape: between the bounds, and at them only where u is inf.
-
-        Near either bound y is that bound and a distance, so none of the digits of the distance
-        are lost but those that a float next to the bound has no room for.
+        So the density of y, as a function of u, is a sum of Gaussians again: one for each component
+        and each exponential.
         """
-        if not self:
-            return u
+        return ((0.0, 0.0),)
+
+    def describe(self) -> str:
+        """Return the condition that y meets, such as `above lower=0`, for a message."""
+        ends = ("above", "lower", self.lower), ("below", "upper", self.upper)
+        return " and ".join(
+            f"{side} {parameter(name, f'{end:g}')}" for side, name, end in ends if end is not None
+        )
+
+    def name_of_u(self, name: str) -> str:
+        """Return what u is called where y has this name, such as `log(y − 2)`."""
+        return name
+
+
+class _Bounded(Transform):
+    def forward(self, u: Array) -> Array:
+        """Return y at values u of any shape; it equals a bound only where u is infinite."""
         with np.errstate(over="ignore"):
             y = self._unrounded(u)
         low = -_LARGEST if self.lower is None else np.nextafter(self.lower, math.inf)
         high = _LARGEST if self.upper is None else np.nextafter(self.upper, -math.inf)
-        inside: Array = np.where(np.isinf(u), self._ends(u), np.clip(y, low, high))
+        first = -math.inf if self.lower is None else self.lower
+        last = math.inf if self.upper is None else self.upper
+        ends = np.where(u < 0.0, first, last)
+        inside: Array = np.where(np.isinf(u), ends, np.clip(y, low, high))
         return np.where(np.isnan(u), u, inside)
 
     def _unrounded(self, u: Array) -> Array:
-        if self.upper is None:
-            return self.lower + np.exp(u)
-        if self.lower is None:
-            return self.upper - np.exp(-u)
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LowerBound(_Bounded):
+    """y = A + exp(u), above the lower bound A."""
+
+    lower: float
+
+    def _unrounded(self, u: Array) -> Array:
+        return self.lower + np.exp(u)
+
+    def inverse(self, y: Array) -> Array:
+        """Return u = log(y - A)."""
+        with np.errstate(divide="ignore"):
+            u: Array = np.log(np.maximum(y - self.lower, 0.0))
+        return u
+
+    def log_abs_det_jacobian(self, u: Array, y: Array | None = None) -> Array:
+        """Return log(dy/du) = u = log(y - A)."""
+        if y is None:
+            return u
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.outside(y), 0.0, np.log(y - self.lower))
+
+    def exponentials(self) -> tuple[tuple[float, float], ...]:
+        """Return the one of du/dy = exp(-u)."""
+        return ((-1.0, 0.0),)
+
+    def name_of_u(self, name: str) -> str:
+        """Return `log(y − A)`."""
+        if not self.lower:
+            return f"log({name})"
+        sign = "−" if self.lower > 0.0 else "+"
+        return f"log({name} {sign} {abs(self.lower):g})"
+
+
+@dataclass(frozen=True)
+class UpperBound(_Bounded):
+    """y = B - exp(-u), below the upper bound B."""
+
+    upper: float
+
+    def _unrounded(self, u: Array) -> Array:
+        return self.upper - np.exp(-u)
+
+    def inverse(self, y: Array) -> Array:
+        """Return u = -log(B - y)."""
+        with np.errstate(divide="ignore"):
+            u: Array = -np.log(np.maximum(self.upper - y, 0.0))
+        return u
+
+    def log_abs_det_jacobian(self, u: Array, y: Array | None = None) -> Array:
+        """Return log(dy/du) = -u = log(B - y)."""
+        if y is None:
+            return -u
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.outside(y), 0.0, np.log(self.upper - y))
+
+    def exponentials(self) -> tuple[tuple[float, float], ...]:
+        """Return the one of du/dy = exp(u)."""
+        return ((1.0, 0.0),)
+
+    def name_of_u(self, name: str) -> str:
+        """Return `−log(B − y)`."""
+        return f"−log({self.upper:g} − {name})"
+
+
+@dataclass(frozen=True)
+class Interval(_Bounded):
+    """y = A + (B - A) / (1 + exp(-u)), between the bounds A and B."""
+
+    lower: float
+    upper: float
+
+    def _unrounded(self, u: Array) -> Array:
+        # Each value is its nearer bound and a distance, so that the distance keeps its digits.
         small = np.exp(-np.abs(u))
         distance = (self.upper - self.lower) * (small / (1.0 + small))
         nearer: Array = np.where(u < 0.0, self.lower + distance, self.upper - distance)
         return nearer
 
-    def _ends(self, u: Array) -> Array:
-        low = -math.inf if self.lower is None else self.lower
-        high = math.inf if self.upper is None else self.upper
-        return np.where(u < 0.0, low, high)
+    def inverse(self, y: Array) -> Array:
+        """Return u = log(y - A) - log(B - y)."""
+        with np.errstate(divide="ignore"):
+            above = np.log(np.maximum(y - self.lower, 0.0))
+            u: Array = above - np.log(np.maximum(self.upper - y, 0.0))
+        return u
 
-    def log_slope(self, y: Array) -> Array:
-        """Return log du/dy at values y of any shape; 0 at a bound and beyond it.
-
-        The Jacobian of the map: 1/(y - A), 1/(B - y), or their sum, (B - A) / ((y - A) (B - y)).
-        """
-        slope = np.zeros(np.shape(y))
+    def log_abs_det_jacobian(self, u: Array, y: Array | None = None) -> Array:
+        """Return log(dy/du), dy/du = (y - A) (B - y) / (B - A)."""
+        if y is None:
+            size = np.abs(u)
+            jacobian: Array = self._log_width() - size - 2.0 * np.log1p(np.exp(-size))
+            return jacobian
         with np.errstate(divide="ignore", invalid="ignore"):
-            if self.lower is not None:
-                slope -= np.log(y - self.lower)
-            if self.upper is not None:
-                slope -= np.log(self.upper - y)
-        return np.where(self.outside(y), 0.0, slope + self._log_width())
+            logs = np.log(y - self.lower) + np.log(self.upper - y)
+        return np.where(self.outside(y), 0.0, logs - self._log_width())
 
-    def tilts(self) -> tuple[tuple[float, float], ...]:
-        """Return pairs (c, log w) such that du/dy = sum w exp(c u).
-
-        So the density of y, as a function of u, is a sum of Gaussians again: each component times
-        each exponential. Above A it is exp(-u), below B exp(u), between both
-        (exp(-u) + 2 + exp(u)) / (B - A).
-        """
-        if not self:
-            return ((0.0, 0.0),)
-        if self.upper is None:
-            return ((-1.0, 0.0),)
-        if self.lower is None:
-            return ((1.0, 0.0),)
+    def exponentials(self) -> tuple[tuple[float, float], ...]:
+        """Return the three of du/dy = (exp(-u) + 2 + exp(u)) / (B - A)."""
         width = self._log_width()
         return ((-1.0, -width), (0.0, math.log(2.0) - width), (1.0, -width))
 
-    def log_slope_at(self, u: Array) -> Array:
-        """Return log du/dy at finite values u of any shape."""
-        if not self:
-            return np.zeros(np.shape(u))
-        if self.upper is None:
-            return -u
-        if self.lower is None:
-            return u
-        steep = np.abs(u)
-        slope: Array = steep + 2.0 * np.log1p(np.exp(-steep)) - self._log_width()
-        return slope
-
     def _log_width(self) -> float:
-        """Return log(B - A), 0 where there are not both."""
-        if self.lower is None or self.upper is None:
-            return 0.0
         return math.log(self.upper - self.lower)
 
-    def in_words(self) -> str:
-        """Return where values are between the bounds, as `above --lower 0`."""
-        ends = ("above --lower", self.lower), ("below --upper", self.upper)
-        return " and ".join(f"{side} {end:g}" for side, end in ends if end is not None)
-
-    def scale_name(self, name: str) -> str:
-        """Return what the scale of u is called for a target of this name: `log(y − 2)`."""
-        if self.lower is None and self.upper is None:
-            return name
-        if self.upper is None:
-            return f"log({_less(name, self.lower)})"
-        if self.lower is None:
-            return f"−log({self.upper:g} − {name})"
+    def name_of_u(self, name: str) -> str:
+        """Return `logit of y, A to B`."""
         return f"logit of {name}, {self.lower:g} to {self.upper:g}"
 
 
-FREE = Bounds()
+IDENTITY = Transform()
 
 
-def underneath(bounds: Sequence[Bounds], y: Array) -> tuple[Array, Array]:
-    """Return u and log du/dy of targets y, both (N, T), such that log p(y) = log p(u) + log du/dy.
-
-    Where a value is at a bound or beyond it, u is 0 and log du/dy -inf: with correlated targets
-    infinite u would cancel each other.
-    """
-    pairs = list(zip(bounds, y.T, strict=True))
-    u = np.stack([each.to_mixture(values) for each, values in pairs], axis=1)
-    log_slope = np.stack([each.log_slope(values) for each, values in pairs], axis=1)
-    outside = np.stack([each.outside(values) for each, values in pairs], axis=1)
-    return np.where(outside, 0.0, u), np.where(outside, -np.inf, log_slope)
+def transform_between(lower: float | None, upper: float | None) -> Transform:
+    """Return the transform of a target with these bounds; None for no bound on a side."""
+    if lower is not None and upper is not None:
+        return Interval(lower, upper)
+    if lower is not None:
+        return LowerBound(lower)
+    return IDENTITY if upper is None else UpperBound(upper)
 
 
-def _less(name: str, bound: float | None) -> str:
-    if not bound:
-        return name
-    return f"{name} − {bound:g}" if bound > 0.0 else f"{name} + {-bound:g}"
-
-
-def bounds_of(lower: dict[str, float], upper: dict[str, float]) -> dict[str, Bounds]:
-    """Return the bounds of each target that has one, by name.
+def transforms_by_name(lower: dict[str, float], upper: dict[str, float]) -> dict[str, Transform]:
+    """Return the transform of each target that has a bound.
 
     Raises:
-        UsageError: a lower one is not less than the upper one.
+        ParameterError: a lower bound is not less than the upper one.
     """
-    found = {name: Bounds(lower.get(name), upper.get(name)) for name in {**lower, **upper}}
     for name in lower:
         if name in upper and not lower[name] < upper[name]:
-            raise UsageError(
-                f"--lower of {quoted(name)} is {lower[name]:g} and --upper {upper[name]:g}: the "
-                "lower bound must be less than the upper one."
+            raise ParameterError(
+                f"{parameter('lower')} of {quoted(name)} is {lower[name]:g} and "
+                f"{parameter('upper')} is {upper[name]:g}: the lower bound must be less than the "
+                "upper one."
             )
-    return found
+    return {
+        name: transform_between(lower.get(name), upper.get(name)) for name in {**lower, **upper}
+    }
+
+
+def inverse_and_log_jacobian(transforms: Sequence[Transform], y: Array) -> tuple[Array, Array]:
+    """Return u and -log |dy/du| of targets y, each (N, T), so log p(y) = log p(u) + their sum.
+
+    Where a value is at a bound or beyond it, u is 0 and the second is -inf: infinite u of
+    correlated targets would cancel each other.
+    """
+    u, log_slope = np.empty_like(y), np.empty_like(y)
+    for target, transform in enumerate(transforms):
+        values = y[:, target]
+        outside, inverse = transform.outside(values), transform.inverse(values)
+        jacobian = transform.log_abs_det_jacobian(inverse, values)
+        u[:, target] = np.where(outside, 0.0, inverse)
+        log_slope[:, target] = np.where(outside, -np.inf, -jacobian)
+    return u, log_slope

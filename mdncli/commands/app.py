@@ -1,4 +1,4 @@
-"""The app, and the boundary where every error becomes one line and an exit status."""
+"""The app, where every error becomes one line and an exit status."""
 
 import contextlib
 import os
@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mdncli.commands.console import ReaderGone, abandon_standard_output, fail
+from mdncli import __version__
+from mdncli.commands.console import ReaderGone, abandon_standard_output, fail, show_warnings
 from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.generate import generate
@@ -16,15 +17,29 @@ from mdncli.commands.inspect import inspect
 from mdncli.commands.plot import plot
 from mdncli.commands.predict import predict
 from mdncli.commands.sample import sample
-from mdncli.errors import DataError, InputOutputError, MdnError, UsageError
+from mdncli.errors import (
+    DataError,
+    InputOutputError,
+    MdnError,
+    MissingInputError,
+    ModelFileError,
+    ParameterError,
+)
 from mdncli.files import reason
 
 _BUG = 70
 _INTERRUPTED = 130
+_EXIT_STATUS: dict[type[MdnError], int] = {
+    ParameterError: 2,
+    DataError: 65,
+    ModelFileError: 65,
+    MissingInputError: 66,
+    InputOutputError: 74,
+}
 
 
 class _PlainGroup(TyperGroup):
-    """A group whose own help and errors are plain text: boxes take 0.1 s to import."""
+    """A group whose own help and errors are plain text: Rich's boxes take 0.1 s to import."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "rich_markup_mode": None})
@@ -47,10 +62,8 @@ for command in (generate, fit, sample, predict, evaluate, inspect, plot):
     app.command()(command)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        from mdncli import __version__
-
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"mdn {__version__}")
         raise typer.Exit
 
@@ -74,13 +87,14 @@ def main() -> None:
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.flush()
-    # At an ordinary exit pyarrow now and then aborts the process, one time in some hundreds, when
-    # a thread of its pool is still ending. Everything is written: nothing is left to tidy.
+    # At an ordinary exit pyarrow aborts the process about once in several hundred runs, when a
+    # thread of its pool is still ending. Everything is written, so nothing is lost.
     os._exit(status)
 
 
 def run() -> int:
     """Run the command line on `sys.argv` and return the exit status."""
+    show_warnings()
     try:
         status = app(prog_name="mdn", standalone_mode=False)
         if sys.stdout is not None:
@@ -97,25 +111,25 @@ def run() -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except MdnError as error:
-        fail(str(error))
-        return error.exit_code
+        fail(error.message)
+        return _EXIT_STATUS[type(error)]
     except MemoryError:
-        fail("this needs more memory than there is. Try fewer rows at a time.")
-        return DataError.exit_code
+        fail("this needs more memory than there is. Use fewer rows at a time.")
+        return _EXIT_STATUS[DataError]
     except OSError as error:
-        # Help or the version, onto a full disk: the commands' own streams say so themselves.
+        # Help or the version, onto a full disk; the commands' own streams raise other errors.
         abandon_standard_output()
         fail(f"standard output: cannot be written: {reason(error)}.")
-        return InputOutputError.exit_code
+        return _EXIT_STATUS[InputOutputError]
     except Exception as error:
         if hasattr(error, "format_message"):
-            return _refuse_usage(error)
+            return _usage_error(error)
         fail(f"this is a bug in mdn, not a mistake of yours: {type(error).__name__}: {error}")
         return _BUG
     return status if isinstance(status, int) else 0
 
 
-def _refuse_usage(error: Any) -> int:
+def _usage_error(error: Any) -> int:
     """Say in one line what Typer found wrong with the command line; `mdn` alone shows its help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
@@ -123,4 +137,4 @@ def _refuse_usage(error: Any) -> int:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "mdn"
         message = " ".join(error.format_message().replace("Value error, ", "").split())
         fail(f"{message.rstrip('.')}. See {command} --help.")
-    return UsageError.exit_code
+    return _EXIT_STATUS[ParameterError]

@@ -1,89 +1,81 @@
-"""Standard streams and files behind one name: `-` is standard input or output.
+"""Standard streams and `-`, messages and tables for people, and parameters written as flags.
 
-What a person reads while a command runs: all of it on standard error.
+Standard output carries data alone. Everything else goes to standard error.
 """
 
+import ast
 import contextlib
 import json
 import math
 import os
+import shlex
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TextIO
 
-from mdncli.errors import InputOutputError, UsageError
-from mdncli.files import read_bytes, reason, replacing
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-    from mdncli.density.model import ConditionalDensity
-    from mdncli.tables.dialect import Dialect
-    from mdncli.tables.table import Table
-
+from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
+from mdncli.files import FileContent, reason, replacing
+from mdncli.text import printable
 
 STANDARD = "-"
+_STANDARD_INPUT = "standard input"
+# In a pipe no table is cut to the width of a terminal.
+_WIDTH_OF_PIPE = 10_000
 
 
-class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has what it wanted
+class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has all that it wants
     """The reader of standard output closed it, as `head` does."""
 
 
-def read_input(path: str) -> bytes:
-    """Return the content of a file, or of standard input for `-`.
+@dataclass(frozen=True)
+class TextTable:
+    """A table for people.
+
+    Attributes:
+        rows: of text.
+        columns: the header; none if empty.
+        left: how many columns from the left are aligned to the left; the others are to the right.
+    """
+
+    rows: Sequence[Sequence[str]]
+    columns: Sequence[str] = ()
+    left: int = 2
+
+
+def source(path: str) -> str | FileContent:
+    """Return what the library reads: the content of standard input for `-`, else the path.
 
     Raises:
-        MissingInputError, InputOutputError: as `mdncli.files.read_bytes`.
+        InputOutputError: standard input cannot be read.
     """
     if path != STANDARD:
-        return read_bytes(path)
+        return path
     if sys.stdin is None:
-        raise InputOutputError("standard input: cannot be read: it is closed.")
+        raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: it is closed.")
     try:
-        return sys.stdin.buffer.read()
+        return FileContent(_STANDARD_INPUT, sys.stdin.buffer.read())
     except OSError as error:
-        raise InputOutputError(f"standard input: cannot be read: {reason(error)}.") from error
+        raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: {reason(error)}.") from error
 
 
-def open_model(path: str) -> "ConditionalDensity":
-    """Return the model that a file, or standard input for `-`, holds."""
-    from mdncli.modelfile import reader as checkpoint
+def check_paths(output: str | None, inputs: Mapping[str, str | None]) -> None:
+    """Check that one input at most is standard input, and that no output replaces an input.
 
-    return checkpoint.load(read_input(path), input_name(path))
-
-
-def open_table(path: str, dialect: "Dialect", *, skip_bad_rows: bool) -> "Table":
-    """Return the table that a file, or standard input for `-`, holds."""
-    from mdncli.tables.table import read_table
-
-    return read_table(read_input(path), input_name(path), dialect, skip_bad_rows=skip_bad_rows)
-
-
-def input_name(path: str) -> str:
-    """Return what messages call an input."""
-    return "standard input" if path == STANDARD else path
-
-
-def spare_inputs(output: str | None, *inputs: str | None) -> None:
-    """Check that the output would not replace one of the inputs.
+    Args:
+        output: a path; None or `-` for standard output.
+        inputs: paths by what the help calls them.
 
     Raises:
-        UsageError: it would.
+        ParameterError: two inputs are standard input, or the output would replace an input.
     """
-    for path in inputs:
+    if sum(path == STANDARD for path in inputs.values()) > 1:
+        raise ParameterError(f"Only one of {' and '.join(inputs)} can be standard input (-).")
+    for path in inputs.values():
         both_there = output and path and os.path.isfile(output) and os.path.exists(path)
         if both_there and os.path.samefile(str(output), str(path)):
-            raise UsageError(f"-o {output} would replace an input. Choose another name.")
-
-
-def only_one_from_standard_input(**paths: str | None) -> None:
-    """Check that at most one of the inputs is standard input.
-
-    Raises:
-        UsageError: two are.
-    """
-    if sum(path == STANDARD for path in paths.values()) > 1:
-        raise UsageError(f"Only one of {' and '.join(paths)} can be standard input (-).")
+            raise ParameterError(f"-o {output} would replace an input. Choose another name.")
 
 
 @contextlib.contextmanager
@@ -92,7 +84,7 @@ def writing(path: str | None) -> Iterator[BinaryIO]:
 
     Raises:
         InputOutputError: writing failed.
-        ReaderGone: standard output was closed by its reader.
+        ReaderGone: the reader of standard output closed it.
     """
     if path is not None and path != STANDARD:
         with replacing(path) as stream:
@@ -110,13 +102,13 @@ def writing(path: str | None) -> Iterator[BinaryIO]:
 
 
 def abandon_standard_output() -> None:
-    """Point standard output nowhere, so that Python's last flush meets no closed pipe."""
+    """Point standard output nowhere, so that Python's last flush does not meet a closed pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
 
 
 def write_json(value: dict[str, Any]) -> None:
-    """Write one object to standard output; not-a-number is null there."""
+    """Write an object to standard output; not-a-number becomes null."""
     with writing(STANDARD) as stream:
         stream.write(json.dumps(_without_nan(value), allow_nan=False).encode() + b"\n")
 
@@ -124,52 +116,133 @@ def write_json(value: dict[str, Any]) -> None:
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def error_console() -> "Console":
-    """Return a console on standard error that takes text as it is, without markup."""
-    from rich.console import Console
-
-    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-def answer(*tables: "RenderableType") -> None:
-    """Write what was asked for to standard output, as text."""
-    from rich.console import Console
-
-    # In a pipe nothing is cut to a terminal's width.
+def write_answer(*parts: TextTable | str) -> None:
+    """Write tables and lines to standard output, as text."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    width = None if terminal else 10_000
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
+    console = _rich_console(None if terminal else _WIDTH_OF_PIPE)
     with console.capture() as captured:
-        for table in tables:
-            console.print(table)
+        _print(console, parts)
     # Rich fills every line of a table with blanks.
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     with writing(None) as stream:
         stream.write(f"{text}\n".encode())
 
 
-def say(text: str, *, style: str | None = None) -> None:
-    """Write a line, with whatever could disturb a terminal escaped."""
-    harmless = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    error_console().print(harmless, style=style)
+def say(*parts: TextTable | str, style: str | None = None) -> None:
+    """Write tables and lines to standard error, with unprintable characters escaped."""
+    _print(_rich_console(stderr=True), parts, style)
+
+
+def warn(text: str) -> None:
+    """Write a warning; it may mention parameters."""
+    say(f"warning: {as_flags(text)}", style="yellow")
+
+
+def fail(text: str) -> None:
+    """Write an error; it may mention parameters."""
+    say(f"error: {as_flags(text)}", style="red")
 
 
 def say_written(output: str | None, *, quiet: bool) -> None:
     """Say which file was written, if one was."""
-    if output not in (None, "-") and not quiet:
+    if output not in (None, STANDARD) and not quiet:
         say(f"wrote {output}")
 
 
-def warn(text: str) -> None:
-    """Write a warning."""
-    say(f"warning: {text}", style="yellow")
+def show_warnings() -> None:
+    """Show every warning of the library at once, as a line on standard error."""
+    show = warnings.showwarning
+
+    def showwarning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if isinstance(message, MdnWarning):
+            warn(message.message)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = showwarning
+    warnings.simplefilter("always", MdnWarning)
 
 
-def fail(text: str) -> None:
-    """Write an error."""
-    say(f"error: {text}", style="red")
+def as_flags(message: str) -> str:
+    """Return a message with its parameters as the command line writes them."""
+    return with_parameters(message, flag)
+
+
+def flag(name: str, value: str = "") -> str:
+    """Return a parameter as the command line writes it, such as `--on-bad-rows skip`.
+
+    Args:
+        name: as Python writes it.
+        value: as Python writes it, or a word that stands for a value; empty for none.
+    """
+    if name == "header":
+        return "--no-header"
+    try:
+        given = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return f"--{name.replace('_', '-')}{' ' if value else ''}{value}"
+    return shlex.join(flag_words(name, given))
+
+
+def flag_words(name: str, value: Any) -> list[str]:
+    """Return the words of a command line that give a parameter this value."""
+    option = f"--{name.replace('_', '-')}"
+    if name == "header":
+        return [] if value else ["--no-header"]
+    if value is True:
+        return [option]
+    if isinstance(value, dict):
+        pairs = [f"{key}={each}" if each != "" else str(key) for key, each in value.items()]
+        return [word for pair in pairs for word in (option, pair)]
+    if name == "hidden" and isinstance(value, list | tuple):
+        return [option, ",".join(map(str, value))]
+    if isinstance(value, list | tuple):
+        return [word for each in value for word in (option, str(each))]
+    return [option, {None: "", "\t": "\\t"}.get(value, str(value))]
+
+
+def _print(console: Any, parts: Iterable[TextTable | str], style: str | None = None) -> None:
+    for part in parts:
+        if isinstance(part, TextTable):
+            console.print(_rich_table(part))
+        else:
+            console.print(printable(part), style=style)
+
+
+def _rich_console(width: int | None = None, *, stderr: bool = False) -> Any:
+    """Return a console that takes text as it is, without markup."""
+    # The import takes 30 ms, and many commands say nothing.
+    from rich.console import Console
+
+    options: dict[str, Any] = dict.fromkeys(("markup", "highlight", "emoji"), False)
+    return Console(stderr=stderr, width=width, soft_wrap=True, **options)
+
+
+def _rich_table(table: TextTable) -> Any:
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, show_header=bool(table.columns))
+    count = len(table.columns) or max((len(row) for row in table.rows), default=0)
+    for position in range(count):
+        title = table.columns[position] if table.columns else ""
+        # Short columns on the left stay whole; a long last one is wrapped.
+        drawn.add_column(
+            printable(title),
+            justify="left" if position < table.left else "right",
+            no_wrap=position < count - 1,
+        )
+    for row in table.rows:
+        drawn.add_row(*(printable(cell) for cell in row))
+    return drawn

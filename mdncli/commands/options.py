@@ -1,232 +1,175 @@
-"""Options that several commands share, each declared once, and how their texts are read."""
+"""Options that several commands share, and those that follow from the declarations in the library.
 
-import math
-from typing import TYPE_CHECKING, Annotated
+`with_parameters_of` gives a command an option for every field of the library's dataclasses, so that
+a parameter is declared once.
+"""
+
+import functools
+import inspect
+import shlex
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from typing import Annotated, Any
 
 import typer
 
-from mdncli.errors import DataError, UsageError
-from mdncli.settings import Mixtures, Noise
-from mdncli.text import listed, nearest, quoted
-
-if TYPE_CHECKING:
-    from mdncli.columns.transforms import Bounds
+from mdncli.commands.console import as_flags, flag_words
+from mdncli.errors import ParameterError, parameter
+from mdncli.settings import READING, Declaration, FitOptions, declaration_of
+from mdncli.tables.dialect import Dialect
 
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress and no tables; warnings and errors stay.")
+    bool, typer.Option("--quiet", "-q", help="No progress and no tables. Warnings and errors stay.")
 ]
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Where to write; - or nothing: standard output."
+        "--output", "-o", metavar="FILE", help="Output file; - or nothing is standard output."
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, help="Of the random numbers: the same seed, the same output.")
+    int, typer.Option(min=0, help="Seed of the random numbers. The same seed, the same output.")
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
 ]
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given",
+        metavar="a=1,b",
+        help="With several targets: ask about the others, given that a is 1 and b has the row's "
+        "own value. May be repeated.",
+        show_default=False,
+    ),
+]
 
 
-def named_columns(texts: list[str] | None, names: list[str]) -> list[str]:
-    """Return the column names that an option's texts stand for.
-
-    A text that is itself a column's name means that column; any other is split at its commas.
-    """
-    chosen: list[str] = []
-    for text in texts or []:
-        parts = [text] if text in names else [part.strip() for part in text.split(",")]
-        if not any(parts):
-            raise UsageError("An option that names columns names none: leave it out.")
-        chosen += [part for part in parts if part and part not in chosen]
-    return chosen
-
-
-def date_formats(texts: list[str] | None, names: list[str]) -> dict[str, str]:
-    """Return the format of each column of dates in texts such as `COL` or `COL=FORMAT`.
-
-    Raises:
-        UsageError: a column is named twice.
-    """
-    formats: dict[str, str] = {}
-    for text in texts or []:
-        name, _, form = (text, "", "") if text in names else text.partition("=")
-        if name in formats:
-            raise UsageError(f"--datetime names {quoted(name)} twice.")
-        formats[name] = form
-    return formats
-
-
-def widths(text: str | None) -> tuple[int, ...] | None:
-    """Return the whole numbers of a list such as `64,64`; None for none given.
-
-    Raises:
-        UsageError: it is no such list.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(
-            f"--hidden is {quoted(text)}: give the widths of the layers, such as 64,64."
-        ) from error
-
-
-def point(texts: list[str], names: list[str]) -> dict[str, str]:
-    """Return the value of every named feature, as text, in texts such as `a=1,b=red`.
-
-    Raises:
-        UsageError: a text has another form, or a feature is left out or named twice.
-        DataError: a name is not a feature.
-    """
-    values = named_texts("--at", "feature", texts, names)
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise UsageError(f"--at must name every feature: {listed(missing)} is missing.")
-    return values
-
-
-def named_numbers(flag: str, kind: str, texts: list[str], names: list[str]) -> dict[str, float]:
-    """Return the numbers of an option's texts, such as `a=1,b=2`, by name.
-
-    Raises:
-        UsageError: a text has another form, or names a column twice.
-        DataError: a name is not among `names`, the model's columns of this kind.
-    """
-    return {
-        name: finite_number(f"{flag} {quoted(f'{name}={text}')}", text)
-        for name, text in named_texts(flag, kind, texts, names, form="NAME=NUMBER").items()
-    }
-
-
-def named_texts(
-    flag: str, kind: str, texts: list[str], names: list[str], *, form: str = "NAME=VALUE"
-) -> dict[str, str]:
-    """Return what follows each name in an option's texts, such as `a=1,b=red`.
-
-    Raises:
-        UsageError: a text has another form, or names a column twice.
-        DataError: a name is not among `names`, the model's columns of this kind.
-    """
-    values: dict[str, str] = {}
-    for text in texts:
-        whole = text.rpartition("=")[0] in names
-        for part in [text] if whole else text.split(","):
-            name, equals, value = _named(part, names)
-            if not equals:
-                raise UsageError(f"{flag} {quoted(part)}: write it as {form}.")
-            if name not in names:
-                raise DataError(
-                    f"{flag}: the model has no {kind} {quoted(name)}.{nearest(name, names)} "
-                    f"Its {kind}s are: {listed(names)}."
-                )
-            if name in values:
-                raise UsageError(f"{flag} names {quoted(name)} twice.")
-            values[name] = value.strip()
-    return values
-
-
-def _named(part: str, names: list[str]) -> tuple[str, str, str]:
-    """Return a text split at the first = after a name, or at its last one if there is no name."""
-    for position, character in enumerate(part):
-        if character == "=" and part[:position].strip() in names:
-            return part[:position].strip(), "=", part[position + 1 :]
-    name, equals, value = part.rpartition("=")
-    return name.strip(), equals, value
-
-
-def finite_number(option: str, text: str) -> float:
-    """Return the number that a text is; `option` says in messages where it stands."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{option}: {quoted(text)} is not a finite number.")
-    return value
-
-
-def numbers_of_targets(flag: str, texts: list[str] | None, targets: list[str]) -> dict[str, float]:
-    """Return the number of each target that an option names; a single target need not be named."""
-    if texts and len(texts) == len(targets) == 1 and "=" not in texts[0]:
-        return {targets[0]: finite_number(flag, texts[0])}
-    return named_numbers(flag, "target", texts or [], targets)
-
-
-def probabilities(flag: str, texts: list[str] | None) -> tuple[float, ...]:
-    """Return the numbers of an option's texts, such as `0.05,0.95`, each once.
-
-    Raises:
-        UsageError: one is no number between 0 and 1.
-    """
-    chosen: list[float] = []
-    for text in texts or []:
-        for part in text.split(","):
-            value = finite_number(flag, part)
-            if not 0.0 < value < 1.0:
-                raise UsageError(f"{flag} is {part.strip()}: it must be between 0 and 1.")
-            chosen += [value] if value not in chosen else []
-    return tuple(chosen)
-
-
-def smallest_sigmas(texts: list[str] | None, targets: list[str]) -> dict[str, float]:
-    """Return the smallest sigma of each target that `--min-sigma` names.
-
-    Raises:
-        UsageError: one is not positive, or a text has another form.
-    """
-    values = numbers_of_targets("--min-sigma", texts, targets)
-    for name, value in values.items():
-        if not value > 0.0:
-            raise UsageError(f"--min-sigma of {quoted(name)} is {value:g}: it must be positive.")
-    return values
-
-
-def bounds_of_targets(
-    lower: list[str] | None, upper: list[str] | None, targets: list[str]
-) -> "dict[str, Bounds]":
-    """Return the bounds of each target that `--lower` or `--upper` names.
-
-    Raises:
-        UsageError: a lower one is not less than the upper one, or a text has another form.
-    """
-    from mdncli.columns.transforms import bounds_of
-
-    return bounds_of(
-        numbers_of_targets("--lower", lower, targets), numbers_of_targets("--upper", upper, targets)
+def option(text: str, *names: str, panel: str | None = None, metavar: str | None = None) -> Any:
+    """Return an option whose help does not repeat its default."""
+    return typer.Option(
+        *names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False
     )
 
 
-def limits(texts: list[str] | None, names: tuple[str, ...]) -> dict[str, float]:
-    """Return the greatest value allowed of each score in texts such as `nll=1.5`."""
-    most: dict[str, float] = {}
-    for text in texts or []:
-        name, equals, number = text.partition("=")
-        if not equals or name.strip() not in names:
-            raise UsageError(
-                f"--fail-over {quoted(text)}: write it as SCORE=MOST, the score one of "
-                f"{', '.join(names)}."
-            )
-        if name.strip() in most:
-            raise UsageError(f"--fail-over names {name.strip()} twice.")
-        most[name.strip()] = finite_number(f"--fail-over {quoted(text)}", number)
-    return most
+def with_parameters_of(
+    *declared: type[Any],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a command the options of dataclasses.
+
+    The command takes them as `parameters`, a dictionary of the values that are given. Beside
+    `Dialect` it gets `--on-bad-rows`.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            p for name, p in inspect.signature(command).parameters.items() if name != "parameters"
+        ]
+        every = [each for kind in declared for each in fields(kind)]
+        if FitOptions not in declared:
+            every += [each for each in fields(FitOptions) if each.name == "on_bad_rows"]
+        options = {each.name: _option(each) for each in every}
+        arguments = [p for p in own if p.default is inspect.Parameter.empty]
+        rest = [p for p in own if p.default is not inspect.Parameter.empty]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            parameters = {each.name: _value(each, given.pop(each.name)) for each in every}
+            command(**given, parameters={k: v for k, v in parameters.items() if v is not None})
+
+        signature = [*arguments, *rest, *options.values()]
+        if FitOptions in declared:
+            signature = [*arguments, *options.values(), *rest]
+        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature]
+        run.__dict__["__signature__"] = inspect.Signature(signature)
+        run.__annotations__ = {p.name: p.annotation for p in signature}
+        return run
+
+    return decorate
 
 
-def components(text: str | None) -> Mixtures | None:
-    """Return the number of components that a text is, or `auto`."""
-    if text is None or text == "auto":
-        return None if text is None else "auto"
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UsageError(f"--mixtures is {quoted(text)}: give a number, or auto.") from error
+def _declaration(each: "Field[Any]") -> Declaration:
+    """Return the declaration of a parameter; of how files are read, made from its metadata."""
+    if "declaration" in each.metadata:
+        return declaration_of(each)
+    return Declaration(
+        each.metadata["help"],
+        READING,
+        repeats=each.name == "na",
+        metavar=each.metadata["metavar"] or None,
+        type=bool if each.name == "header" else str,
+    )
 
 
-def noise(flag: str, text: str | None) -> Noise | None:
-    """Return the noise that a text is, or `auto`."""
-    if text is None or text == "auto":
-        return None if text is None else "auto"
-    return finite_number(flag, text)
+def _option(each: "Field[Any]") -> inspect.Parameter:
+    """Return the parameter of a command for a field of a dataclass."""
+    declaration = _declaration(each)
+    name = "--no-header" if each.name == "header" else f"--{each.name.replace('_', '-')}"
+    names = [name, declaration.short] if declaration.short else [name]
+    kind: Any = declaration.type | None
+    default: Any = None
+    if declaration.type is bool:
+        kind, default = bool, False
+    elif declaration.choices is not None:
+        kind = declaration.choices | None
+    elif declaration.repeats:
+        kind = list[str] | None
+    text = f"{as_flags(declaration.help)}{_default_and_range(each, declaration)}"
+    made = option(text, *names, panel=declaration.panel, metavar=declaration.metavar)
+    return inspect.Parameter(
+        each.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, made],
+    )
+
+
+def _default_and_range(each: "Field[Any]", declaration: Declaration) -> str:
+    """Return the default and the range of a setting, for its help."""
+    if "declaration" not in each.metadata:
+        return ""
+    parts = []
+    if each.default not in (MISSING, None, (), False):
+        default = each.default
+        words = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        parts.append(f"default: {words}")
+    if declaration.range is not None:
+        parts.append(declaration.range.words)
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _value(each: "Field[Any]", given: Any) -> Any:
+    """Return the value of an option for the library; None if it is not given."""
+    if given is None or given is False or given == []:
+        return None
+    if each.name == "header":
+        return False
+    if each.name in ("quote", "escape", "comment", "delimiter"):
+        return _character(given)
+    parse = _declaration(each).parse
+    if parse is not None:
+        try:
+            return parse(given)
+        except ParameterError as error:
+            raise ParameterError(f"{parameter(each.name)}: {error.message}") from error
+    return tuple(given) if isinstance(given, list) else given
+
+
+def _character(text: str) -> str:
+    """Return the character that a text stands for; `\\t` is a tab."""
+    return "\t" if text == "\\t" else text
+
+
+def command_line(request: dict[str, Any], dialect: dict[str, Any]) -> str:
+    """Return the command line that asks `mdn fit` for a stored request; empty if none is stored."""
+    if not request and not dialect:
+        return ""
+    words = ["mdn", "fit", "DATA"]
+    for name, value in {**request, **dialect}.items():
+        words += flag_words(name, value)
+    return shlex.join(words)
+
+
+def dialect_words(dialect: Dialect) -> list[str]:
+    """Return the words of a command line that read a file by this dialect."""
+    return [word for name, value in dialect.to_plain().items() for word in flag_words(name, value)]

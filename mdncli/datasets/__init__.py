@@ -1,20 +1,23 @@
-"""The built-in problems: how their rows are drawn, and their exact conditional densities.
+"""Built-in problems: tables to practise on, with their exact conditional densities.
 
 A problem draws (x, y) in its forward direction. Its inverse swaps the two, so that one feature
-value has several plausible targets. The exact log-density of the target, in either direction, is
-the bound that no model can beat on average.
+value has several plausible targets. The exact log-density is known in both directions. On average,
+no model can reach a larger one.
 """
 
 import numpy as np
 
 from mdncli.datasets.problems import BISHOP, ROBOT_ARM, SINUSOID, SPIRAL, Problem
-from mdncli.errors import UsageError
+from mdncli.errors import ParameterError, parameter
 from mdncli.settings import MOST_ROWS
+from mdncli.text import nearest, quoted
 from mdncli.types import Array
+
+__all__ = ["PROBLEMS", "generate", "log_density"]
 
 PROBLEMS = {problem.name: problem for problem in (SINUSOID, BISHOP, SPIRAL, ROBOT_ARM)}
 
-_MOST_NOISE = 1e100
+_MAX_NOISE = 1e100
 
 
 def generate(
@@ -25,35 +28,41 @@ def generate(
     noise: float | None = None,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Return the columns of a fresh table of a built-in problem, the targets last.
+    """Return the columns of a new table of a built-in problem, with the targets last.
 
     Args:
         name: one of `PROBLEMS`.
-        n: rows; the problem's own number if None.
-        inverse: swap the roles of features and targets. The names x and y stay where they are;
-            those of `robot-arm` follow their quantities.
-        noise: the standard deviation of the noise (for `bishop` its half-width); None for its own.
+        n: the number of rows, N. If None, the problem has a default.
+        inverse: swap the features and the targets. In the curves, the feature is called x and the
+            target y in both directions. The columns of `robot-arm` keep their names.
+        noise: the standard deviation of the noise (for `bishop` its half-width), in the units of
+            the column y. If None, the problem has a default.
         seed: of the random generator.
 
     Returns:
-        `{"x": (N,), "y": (N,)}`; of `robot-arm` theta1, theta2, x1 and x2.
+        `{"x": (N,), "y": (N,)}`; for `robot-arm` the columns theta1, theta2, x1 and x2, each (N,).
 
     Raises:
-        UsageError: an unknown name, or n, a noise or a seed out of its range.
+        ParameterError: the name is unknown, or n, the noise or the seed is out of its range.
 
     Example:
-        >>> generate("sinusoid", n=3)["x"].shape
+        >>> from mdncli import datasets
+        >>> datasets.generate("sinusoid", n=3)["x"].shape
         (3,)
+        >>> list(datasets.generate("robot-arm", inverse=True))
+        ['x1', 'x2', 'theta1', 'theta2']
     """
     problem = find_problem(name)
     n = problem.rows if n is None else n
     noise = problem.noise if noise is None else noise
     if not 1 <= n <= MOST_ROWS:
-        raise UsageError(f"--n is {n}: it must be from 1 to {MOST_ROWS}.")
-    if not 0.0 <= noise <= _MOST_NOISE:
-        raise UsageError(f"--noise is {noise}: it must be from 0 to {_MOST_NOISE:g}.")
+        raise ParameterError(f"{parameter('n')} is {n}. It must be from 1 to {MOST_ROWS}.")
+    if not 0.0 <= noise <= _MAX_NOISE:
+        raise ParameterError(
+            f"{parameter('noise')} is {noise}. It must be from 0 to {_MAX_NOISE:g}."
+        )
     if seed < 0:
-        raise UsageError(f"--seed is {seed}: it must be zero or a positive whole number.")
+        raise ParameterError(f"{parameter('seed')} is {seed}. It must be zero or positive.")
     x, y = problem.draw(np.random.default_rng(seed), n, noise)
     columns = np.column_stack([y, x] if inverse else [x, y])
     names = (*problem.features(inverse=inverse), *problem.targets(inverse=inverse))
@@ -63,21 +72,23 @@ def generate(
 def log_density(
     name: str, x: Array, y: Array, *, inverse: bool = False, noise: float | None = None
 ) -> Array:
-    """Return the exact log p(y | x) of a built-in problem's columns, in nats, shape (N,).
+    """Return the exact log p(y | x) of rows of a built-in problem, in nats, shape (N,).
 
     Args:
         name: one of `PROBLEMS`.
-        x: the feature column, (N,); several as (N, columns).
-        y: the target column, (N,); several as (N, columns).
-        inverse: whether the columns came from the inverse problem.
-        noise: as in `generate`; it must be positive, since without noise there is no density.
+        x: the feature column, (N,); several as (N, F).
+        y: the target column, (N,); several as (N, T).
+        inverse: whether the columns are those of the inverse problem.
+        noise: as in `generate`. It must be positive, since without noise there is no density.
 
     Raises:
-        UsageError: an unknown name.
-        ValueError: a noise that is not positive.
+        ParameterError: the name is unknown.
+        ValueError: the noise is not positive.
 
     Example:
-        >>> round(float(log_density("sinusoid", np.zeros(1), np.zeros(1))[0]), 6)
+        >>> import numpy as np
+        >>> from mdncli import datasets
+        >>> round(float(datasets.log_density("sinusoid", np.zeros(1), np.zeros(1))[0]), 6)
         -0.918939
     """
     problem = find_problem(name)
@@ -88,11 +99,14 @@ def log_density(
 
 
 def find_problem(name: str) -> Problem:
-    """Return the built-in problem of this name.
+    """Return the built-in problem with this name.
 
     Raises:
-        UsageError: there is none; the message lists those that are there.
+        ParameterError: there is none; the message lists the names.
     """
     if name not in PROBLEMS:
-        raise UsageError(f"There is no problem {name!r}. Choose one of: {', '.join(PROBLEMS)}.")
+        raise ParameterError(
+            f"There is no problem {quoted(name)}.{nearest(name, [*PROBLEMS])} The problems are: "
+            f"{', '.join(PROBLEMS)}."
+        )
     return PROBLEMS[name]

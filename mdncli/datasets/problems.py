@@ -1,13 +1,11 @@
-"""What a built-in problem is: how its rows are drawn, and its exact conditional densities.
+"""The built-in problems: how each draws its rows, and its exact conditional densities.
 
-Integrals of densities in logs, by Gauss and Legendre, and the normal density.
+The curves `sinusoid`, `bishop` and `spiral` have one feature and one target each. `robot-arm` has
+two of each: the joint angles of an arm with two links, and the position of its hand (Bishop 1994,
+section 5, eq. 41 and 42). A position of the hand has two solutions, elbow up and elbow down, so the
+inverse problem is ambiguous in two targets at once.
 
-The curves: sinusoid, bishop and spiral, one feature and one target each.
-
-The robot arm: the joint angles of two links, and where they put the hand.
-
-(Bishop 1994, section 5, eq. 41 and 42.) A position within reach has two solutions, elbow up and
-elbow down, so its inverse problem is ambiguous in two targets at once.
+A density without a closed form is an integral, which Gauss-Legendre quadrature computes in logs.
 """
 
 import itertools
@@ -21,19 +19,21 @@ from mdncli.types import Array
 
 @dataclass(frozen=True)
 class Problem:
-    """One built-in problem.
+    """A built-in problem.
 
-    It draws (x, y) in its forward direction, its inverse swaps the two. `draw(rng, n, noise)` gives
-    x and y; `log_prob(x, y, noise)` is log p(y | x) and `inverse_log_prob(y, x, noise)` is
-    log p(x | y), in nats, shape (N,). A side of one column is (N,), one of several (N, columns).
+    It draws (x, y) in its forward direction, and its inverse swaps the two. Here x and y are
+    columns of shape (N,), or of shape (N, C) if the problem has several (C) of them.
 
     Attributes:
-        name: what `mdn generate` calls it.
-        rows: of a table, unless asked for another number.
-        noise: its scale, in the units of y.
-        x_names, y_names: the columns of the forward direction.
-        names_follow: whether a name stays with its quantity in the inverse direction; else the
-            feature is called `x` and the target `y` in both.
+        name: the name that `generate` takes.
+        rows: the default number of rows.
+        noise: the default scale of the noise, in the units of y.
+        draw: `draw(rng, n, noise)` returns x and y.
+        log_prob: `log_prob(x, y, noise)` returns log p(y | x), in nats, shape (N,).
+        inverse_log_prob: `inverse_log_prob(y, x, noise)` returns log p(x | y), in nats, shape (N,).
+        x_names, y_names: the names of the columns in the forward direction.
+        keeps_names: whether each column keeps its name in the inverse direction. Otherwise the
+            feature is called `x` and the target `y` in both directions.
     """
 
     name: str
@@ -44,35 +44,37 @@ class Problem:
     inverse_log_prob: Callable[[Array, Array, float], Array]
     x_names: tuple[str, ...] = ("x",)
     y_names: tuple[str, ...] = ("y",)
-    names_follow: bool = False
+    keeps_names: bool = False
 
     def features(self, *, inverse: bool = False) -> tuple[str, ...]:
-        """Return the names of the features of a direction."""
-        return self.y_names if inverse and self.names_follow else self.x_names
+        """Return the names of the features in one direction."""
+        return self.y_names if inverse and self.keeps_names else self.x_names
 
     def targets(self, *, inverse: bool = False) -> tuple[str, ...]:
-        """Return the names of the targets of a direction."""
-        return self.x_names if inverse and self.names_follow else self.y_names
+        """Return the names of the targets in one direction."""
+        return self.x_names if inverse and self.keeps_names else self.y_names
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _CELLS_AT_ONCE = 4_000_000
 
+# The Q nodes of an integral, (Q,) or (Q, 2), and the logs of their weights, (Q,).
 Nodes = tuple[Array, Array]
 
 
 def normal_log_prob(deviation: Array, std: float) -> Array:
-    """Return log N(deviation; 0, std^2), nats."""
+    """Return log N(deviation; 0, std^2), in nats, in the shape of `deviation`."""
     constant = float(np.log(std) + 0.5 * np.log(2.0 * np.pi))
     return -0.5 * (deviation / std) ** 2 - constant
 
 
 def panels(limits: tuple[float, float], width: float) -> Nodes:
-    """Return the nodes of an integral, (Q,), and the logs of their weights.
+    """Return the nodes of an integral over an interval, (Q,), and their log weights, (Q,).
 
     Args:
-        limits: of the integral.
-        width: the scale on which the integrand varies; a panel of eight nodes spans four of them.
+        limits: the ends of the interval.
+        width: the scale on which the integrand varies. Each panel has eight nodes and is four times
+            as wide.
     """
     edges = np.linspace(*limits, 2 + int((limits[1] - limits[0]) / (4.0 * width)))
     half = 0.5 * np.diff(edges)[:, None]
@@ -80,8 +82,13 @@ def panels(limits: tuple[float, float], width: float) -> Nodes:
     return nodes, np.log(half * _WEIGHTS).ravel()
 
 
-def crossed(first: Nodes, second: Nodes) -> Nodes:
-    """Return the nodes of an integral over a rectangle, (Q, 2), and the logs of their weights."""
+def product(first: Nodes, second: Nodes) -> Nodes:
+    """Return the nodes of an integral over a rectangle, (Q, 2), and their log weights, (Q,).
+
+    Args:
+        first: of an integral over one side.
+        second: of an integral over the other side.
+    """
     pairs = np.stack(np.meshgrid(first[0], second[0], indexing="ij"), axis=-1)
     return pairs.reshape(-1, 2), np.add.outer(first[1], second[1]).ravel()
 
@@ -90,15 +97,16 @@ def log_integral(log_integrand: Callable[..., Array], nodes: Nodes, *rows: Array
     """Return the log of an integral for every row, shape (N,).
 
     Args:
-        log_integrand: takes the nodes, (Q,) or (Q, 2), and slices of `rows`, gives (N, Q).
-        nodes: of `panels`, or of `crossed`.
-        rows: arrays whose first axis is N.
+        log_integrand: takes the nodes, (Q,) or (Q, 2), and a slice of each of `rows`; returns
+            (rows of the slice, Q).
+        nodes: from `panels` or `product`.
+        rows: arrays with N as their first axis.
     """
-    at, log_weights = nodes
-    chunk = max(1, _CELLS_AT_ONCE // len(at))
+    points, log_weights = nodes
+    chunk = max(1, _CELLS_AT_ONCE // len(points))
     parts = [np.empty(0)]
     for start in range(0, len(rows[0]), chunk):
-        terms = log_integrand(at, *(row[start : start + chunk] for row in rows)) + log_weights
+        terms = log_integrand(points, *(row[start : start + chunk] for row in rows)) + log_weights
         top = terms.max(axis=1)
         parts.append(top + np.log(np.exp(terms - top[:, None]).sum(axis=1)))
     return np.concatenate(parts)
@@ -106,12 +114,13 @@ def log_integral(log_integrand: Callable[..., Array], nodes: Nodes, *rows: Array
 
 SINUSOID_RANGE = 10.5
 SPIRAL_TURNS = 4.0 * np.pi
-# The noiseless spiral's smallest coordinate, a sin a at the root of tan a = -a in (3 pi, 4 pi).
+# The smallest coordinate of the spiral without noise: a sin a at the root of tan a = -a in
+# (3 pi, 4 pi).
 SPIRAL_LOWEST = -11.04070801593
 SPIRAL_SCALE = 5.0 / (SPIRAL_TURNS - SPIRAL_LOWEST)
-# The extrema of x + 0.3 sin(2 pi x): the curve is monotone between neighbours of 0, these, and 1.
-_TURN = float(np.arccos(-1.0 / (0.6 * np.pi)) / (2.0 * np.pi))
-BISHOP_KNOTS = (0.0, _TURN, 1.0 - _TURN, 1.0)
+# The ends and the extrema of x + 0.3 sin(2 pi x). The curve is monotone between neighbours.
+_EXTREMUM = float(np.arccos(-1.0 / (0.6 * np.pi)) / (2.0 * np.pi))
+BISHOP_KNOTS = (0.0, _EXTREMUM, 1.0 - _EXTREMUM, 1.0)
 
 
 def _sinusoid(x: Array) -> Array:
@@ -128,9 +137,9 @@ def _sinusoid_log_prob(x: Array, y: Array, noise: float) -> Array:
 
 
 def _sinusoid_inverse_log_prob(y: Array, x: Array, noise: float) -> Array:
-    # Bayes with a flat prior: p(x | y) = N(y; f(x), noise) / its integral over the range of x.
-    def log_likelihood(at: Array, given: Array) -> Array:
-        return normal_log_prob(given[:, None] - _sinusoid(at), noise)
+    # Bayes' theorem with a flat prior: p(x | y) = p(y | x) / integral of p(y | x) dx.
+    def log_likelihood(nodes: Array, y: Array) -> Array:
+        return normal_log_prob(y[:, None] - _sinusoid(nodes), noise)
 
     steepest = 7.0 * 0.75 + 0.5
     nodes = panels((-SINUSOID_RANGE, SINUSOID_RANGE), noise / steepest)
@@ -153,7 +162,7 @@ def _bishop_log_prob(x: Array, y: Array, noise: float) -> Array:
 
 
 def _bishop_inverse_log_prob(y: Array, x: Array, noise: float) -> Array:
-    # p(x | y) is uniform over {x in (0, 1): |y - g(x)| <= noise}: minus the log of its length.
+    # p(x | y) is uniform over {x in (0, 1): |y - g(x)| <= noise}, so the result is -log(length).
     length = np.zeros_like(y)
     for start, end in itertools.pairwise(BISHOP_KNOTS):
         ends = [_bishop_root(y + side, start, end) for side in (-noise, noise)]
@@ -164,7 +173,10 @@ def _bishop_inverse_log_prob(y: Array, x: Array, noise: float) -> Array:
 
 
 def _bishop_root(value: Array, start: float, end: float) -> Array:
-    """Return where the curve, monotone on [start, end], takes a value, clipped to that interval."""
+    """Return x in [start, end] at which the curve has a value, or the nearest end.
+
+    The curve is monotone on the interval.
+    """
     ends = _bishop(np.array([start, end]))
     low, high = np.full_like(value, start), np.full_like(value, end)
     for _ in range(60):
@@ -182,34 +194,38 @@ def _draw_spiral(rng: np.random.Generator, n: int, noise: float) -> tuple[Array,
 
 
 def _spiral_log_prob(x: Array, y: Array, noise: float) -> Array:
-    return _spiral_given(x, y, noise, np.cos, np.sin)
+    return _spiral_conditional(x, y, noise, np.cos, np.sin)
 
 
 def _spiral_inverse_log_prob(y: Array, x: Array, noise: float) -> Array:
-    return _spiral_given(y, x, noise, np.sin, np.cos)
+    return _spiral_conditional(y, x, noise, np.sin, np.cos)
 
 
-def _spiral_given(
-    given: Array,
-    asked: Array,
+def _spiral_conditional(
+    feature: Array,
+    target: Array,
     noise: float,
-    along_given: Callable[[Array], Array],
-    along_asked: Callable[[Array], Array],
+    feature_wave: Callable[[Array], Array],
+    target_wave: Callable[[Array], Array],
 ) -> Array:
-    """Return log p(asked | given): the joint density over the marginal, each integrated over a."""
-    given, asked = (v / SPIRAL_SCALE + SPIRAL_LOWEST for v in (given, asked))
+    """Return log p(target | feature): the log of the joint density minus that of the marginal.
 
-    def log_marginal(a: Array, given: Array, _: Array) -> Array:
-        return normal_log_prob(given[:, None] - a * along_given(a), noise)
+    Both densities are integrals over the angle a. Without noise, each coordinate is a times its
+    wave, which is the cosine or the sine of a.
+    """
+    feature, target = (v / SPIRAL_SCALE + SPIRAL_LOWEST for v in (feature, target))
 
-    def log_joint(a: Array, given: Array, asked: Array) -> Array:
-        return log_marginal(a, given, asked) + normal_log_prob(
-            asked[:, None] - a * along_asked(a), noise
+    def log_marginal(a: Array, feature: Array, _: Array) -> Array:
+        return normal_log_prob(feature[:, None] - a * feature_wave(a), noise)
+
+    def log_joint(a: Array, feature: Array, target: Array) -> Array:
+        return log_marginal(a, feature, target) + normal_log_prob(
+            target[:, None] - a * target_wave(a), noise
         )
 
     nodes = panels((0.0, SPIRAL_TURNS), noise / SPIRAL_TURNS)
-    joint = log_integral(log_joint, nodes, given, asked)
-    marginal = log_integral(log_marginal, nodes, given, asked)
+    joint = log_integral(log_joint, nodes, feature, target)
+    marginal = log_integral(log_marginal, nodes, feature, target)
     return joint - marginal - float(np.log(SPIRAL_SCALE))
 
 
@@ -225,47 +241,51 @@ THETA1_RANGE = (0.3, 1.2)
 THETA2_RANGE = (0.5 * np.pi, 1.5 * np.pi)
 
 
-def hand(theta: Array) -> Array:
-    """Return where the joint angles put the hand, both (..., 2), in radians and lengths."""
+def hand_position(theta: Array) -> Array:
+    """Return the position of the hand, (..., 2), in units of length.
+
+    Args:
+        theta: (..., 2), the joint angles in radians.
+    """
     first, both = theta[..., 0], theta[..., 0] + theta[..., 1]
     x1 = FIRST_LINK * np.cos(first) - SECOND_LINK * np.cos(both)
     x2 = FIRST_LINK * np.sin(first) - SECOND_LINK * np.sin(both)
     return np.stack([x1, x2], axis=-1)
 
 
-def _draw(rng: np.random.Generator, n: int, noise: float) -> tuple[Array, Array]:
+def _draw_arm(rng: np.random.Generator, n: int, noise: float) -> tuple[Array, Array]:
     theta = np.column_stack([rng.uniform(*THETA1_RANGE, n), rng.uniform(*THETA2_RANGE, n)])
-    return theta, hand(theta) + noise * rng.standard_normal((n, 2))
+    return theta, hand_position(theta) + noise * rng.standard_normal((n, 2))
 
 
-def _log_prob(theta: Array, x: Array, noise: float) -> Array:
-    both: Array = normal_log_prob(x - hand(theta), noise).sum(axis=-1)
+def _arm_log_prob(theta: Array, x: Array, noise: float) -> Array:
+    both: Array = normal_log_prob(x - hand_position(theta), noise).sum(axis=-1)
     return both
 
 
-def _inverse_log_prob(x: Array, theta: Array, noise: float) -> Array:
-    # Bayes with a flat prior on the box of angles; rows of one position share their evidence.
+def _arm_inverse_log_prob(x: Array, theta: Array, noise: float) -> Array:
+    # Bayes' theorem with a flat prior on the angles. Rows with equal positions share an integral.
     reach = FIRST_LINK + SECOND_LINK
-    nodes = crossed(panels(THETA1_RANGE, noise / reach), panels(THETA2_RANGE, noise / SECOND_LINK))
+    nodes = product(panels(THETA1_RANGE, noise / reach), panels(THETA2_RANGE, noise / SECOND_LINK))
 
-    def log_likelihood(at: Array, given: Array) -> Array:
-        return _log_prob(at, given[:, None], noise)
+    def log_likelihood(nodes: Array, x: Array) -> Array:
+        return _arm_log_prob(nodes, x[:, None], noise)
 
-    positions, place = np.unique(x, axis=0, return_inverse=True)
-    evidence = log_integral(log_likelihood, nodes, positions)[place.reshape(-1)]
+    positions, index = np.unique(x, axis=0, return_inverse=True)
+    evidence = log_integral(log_likelihood, nodes, positions)[index.reshape(-1)]
     ranges = np.array([THETA1_RANGE, THETA2_RANGE])
     inside = ((theta >= ranges[:, 0]) & (theta <= ranges[:, 1])).all(axis=1)
-    return np.where(inside, _log_prob(theta, x, noise) - evidence, -np.inf)
+    return np.where(inside, _arm_log_prob(theta, x, noise) - evidence, -np.inf)
 
 
 ROBOT_ARM = Problem(
     "robot-arm",
     1000,
     0.01,
-    _draw,
-    _log_prob,
-    _inverse_log_prob,
+    _draw_arm,
+    _arm_log_prob,
+    _arm_inverse_log_prob,
     x_names=("theta1", "theta2"),
     y_names=("x1", "x2"),
-    names_follow=True,
+    keeps_names=True,
 )

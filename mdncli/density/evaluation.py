@@ -1,16 +1,14 @@
-"""How well a model's densities meet rows that came true."""
+"""Scores: how well the densities of a model describe rows with known targets."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import kstest, kstwobign
+import scipy
 
-from mdncli.columns.dataframe import feature_matrix, matrix, target_matrix
 from mdncli.density.distribution import Distribution
-from mdncli.density.model import ConditionalDensity
-from mdncli.errors import DataError
+from mdncli.density.model import MixtureDensityNetwork
 from mdncli.types import Array
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -23,22 +21,24 @@ class RowScores:
     """The scores of N rows, in the units of the file.
 
     Attributes:
-        nll: -log p(y | x) of all targets together, nats, (N,); inf where the density is 0.
-        crps: (N, T).
-        error: the mean less the value, (N, T).
-        pit: (N, T), randomized within the step of a target recorded in steps.
-        reached: the cdf at the values as they are, (N, T).
-        width: of the central intervals of `LEVELS`, (N, T, L).
-        nll_unconditional, nll_baseline: (N,), NaN where the model holds none.
+        nll: -log p(y | x), the joint density of all targets, in nats, (N,); inf where that is 0.
+        crps: the continuous ranked probability score, (N, T).
+        error: the mean minus the value, (N, T).
+        pit: the probability integral transform, (N, T), randomized within the step of a target
+            that was recorded in steps.
+        cdf: the cdf at the values, (N, T), without randomization.
+        width: the widths of the central intervals of `LEVELS`, (N, T, L).
+        nll_marginal, nll_baseline: the NLL of the marginal reference and of the least-squares
+            baseline, (N,); NaN if the model has none.
     """
 
     nll: Array
     crps: Array
     error: Array
     pit: Array
-    reached: Array
+    cdf: Array
     width: Array
-    nll_unconditional: Array
+    nll_marginal: Array
     nll_baseline: Array
 
 
@@ -47,21 +47,22 @@ class Evaluation:
     """The scores of a model on some rows; arrays have a value for each target, (T,).
 
     Attributes:
-        targets: their names.
+        targets: the names of the targets.
         rows: N.
-        rows_beyond_bounds: those with a target at a bound of the model or beyond it, where the
-            density is 0.
-        nll: mean, nats a row, the joint density of all targets; infinite where there are such.
-        resolution: the NLL that values recorded in such steps allow at best; NaN if continuous.
-        crps: mean, in the units of each target (Grimit et al. 2006).
-        rmse: root of the mean squared error of the mean.
+        nll: the mean NLL of the joint density of all targets, in nats per row; infinite if a row
+            has a target at a bound or beyond it.
+        resolution: the lowest NLL that the steps of the targets allow; NaN if one is continuous.
+        crps: the mean CRPS, in the units of each target (Grimit et al. 2006).
+        rmse: the root mean squared error of the mean, in the units of each target.
         coverage: by level, the share of values inside the central interval.
-        width: by level, its mean width.
+        width: by level, the mean width of the central interval.
         pit_ks: the Kolmogorov-Smirnov distance of the probability integral transform from uniform.
-        pit_ks_p: the chance of one as large, if the densities were right.
-        skill_unconditional, skill_baseline: how much lower the NLL is than that of the mixture
-            that knows nothing of x, or of the least-squares baseline; NaN where there is none.
-        by_row: the scores that these are means of.
+        pit_ks_p: the probability of a distance that large if the densities are correct.
+        improvement_marginal, improvement_baseline: the NLL of the marginal reference, and of the
+            least-squares baseline, minus that of the model; NaN if the model has none.
+        rows_beyond_bounds: the number of rows with a target at a bound of the model or beyond it,
+            where the density is 0.
+        by_row: the scores of each row.
     """
 
     targets: list[str]
@@ -74,13 +75,13 @@ class Evaluation:
     width: dict[float, Array]
     pit_ks: Array
     pit_ks_p: Array
-    skill_unconditional: float
-    skill_baseline: float
+    improvement_marginal: float
+    improvement_baseline: float
     rows_beyond_bounds: int
     by_row: RowScores
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the scores as plain values; with several targets, an object by their names."""
+        """Return the scores as plain values; with several targets, as dicts by target."""
         return {
             "rows": self.rows,
             "rows_beyond_bounds": self.rows_beyond_bounds,
@@ -93,8 +94,8 @@ class Evaluation:
             "pit_ks": self._plain(self.pit_ks),
             "pit_ks_p": self._plain(self.pit_ks_p),
             "skill": {
-                "unconditional": self.skill_unconditional,
-                "baseline": self.skill_baseline,
+                "unconditional": self.improvement_marginal,
+                "baseline": self.improvement_baseline,
             },
         }
 
@@ -105,20 +106,21 @@ class Evaluation:
 
 
 def evaluate(
-    model: ConditionalDensity, x: Array, y: Array, weights: Array | None = None, *, seed: int = 0
+    model: MixtureDensityNetwork, x: Array, y: Array, weights: Array | None = None, *, seed: int = 0
 ) -> Evaluation:
-    """Return how well a model meets rows x (N, F) and y (N, T), N at least 1.
+    """Return the scores of a model on some rows.
 
     Args:
-        model: to be judged.
-        x: in the order of its schema, NaN where missing.
-        y: finite, likewise.
-        weights: (N,), how much each row counts in every score, positive; all alike if not given.
-        seed: of the randomized PIT of targets recorded in steps.
+        model: the model.
+        x: (N, F), N at least 1, in the order of the model's schema; NaN where a value is missing.
+        y: (N, T), finite, in the units of the file.
+        weights: (N,), positive, how much each row counts in every score; by default all rows count
+            alike.
+        seed: of the randomized PIT of targets that were recorded in steps.
     """
     rng = np.random.default_rng(seed)
     if weights is not None:
-        # Only their ratios matter; sums and squares of them stay floats so.
+        # Only the ratios matter. Divided by the largest, their sums and squares do not overflow.
         weights = weights / weights.max()
     parts = [
         _row_scores(model, x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE], rng)
@@ -134,10 +136,10 @@ def evaluate(
         return np.asarray(np.average(values, axis=0, weights=weights))
 
     nll, beyond = float(mean(by_row.nll)), int(model.schema.outside(y).sum())
-    skills = [math.nan, math.nan]
+    improvements = [math.nan, math.nan]
     if not beyond:
-        others = by_row.nll_unconditional, by_row.nll_baseline
-        skills = [float(mean(other)) - nll for other in others]
+        others = by_row.nll_marginal, by_row.nll_baseline
+        improvements = [float(mean(other)) - nll for other in others]
     return Evaluation(
         targets=model.schema.target_names,
         rows=len(y),
@@ -145,97 +147,86 @@ def evaluate(
         resolution=math.nan if resolution is None else resolution,
         crps=mean(by_row.crps),
         rmse=np.sqrt(mean(by_row.error**2)),
-        coverage={level: mean(_inside(by_row.reached, level)) for level in LEVELS},
+        coverage={level: mean(_inside(by_row.cdf, level)) for level in LEVELS},
         width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
         pit_ks=np.array([distance for distance, _ in tests]),
-        pit_ks_p=np.array([chance for _, chance in tests]),
-        skill_unconditional=skills[0],
-        skill_baseline=skills[1],
+        pit_ks_p=np.array([p_value for _, p_value in tests]),
+        improvement_marginal=improvements[0],
+        improvement_baseline=improvements[1],
         rows_beyond_bounds=beyond,
         by_row=by_row,
     )
 
 
-def evaluate_rows(
-    model: ConditionalDensity, rows: Any, targets: Any = None, weights: Any = None
-) -> Evaluation:
-    """Return what `ConditionalDensity.evaluate` does."""
-    x = feature_matrix(rows, model.schema.features)
-    y = target_matrix(rows if targets is None else targets, model.schema.target_names)
-    if len(x) != len(y) or not len(x):
-        raise DataError(f"{len(x)} rows with {len(y)} targets: as many are needed, and one.")
-    used = ~np.isnan(y).any(axis=1)
-    name = model.schema.weight
-    if weights is None and name is not None and name in getattr(rows, "columns", []):
-        weights = rows[name]
-    if weights is not None:
-        weights = matrix(weights, ["weights"])[:, 0]
-        used &= weights > 0.0
-        weights = weights[used]
-    if not used.any():
-        raise DataError("no row has a target and a positive weight.")
-    return evaluate(model, x[used], y[used], weights)
-
-
 def _row_scores(
-    model: ConditionalDensity, x: Array, y: Array, rng: np.random.Generator
+    model: MixtureDensityNetwork, x: Array, y: Array, rng: np.random.Generator
 ) -> RowScores:
-    answer = model.distribution(model.mixture(x))
+    predicted = model.distribution(x)
     tails = [0.5 * (1.0 + sign * level) for level in LEVELS for sign in (-1.0, 1.0)]
-    ends = answer.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
-    nothing = np.full(len(y), math.nan)
+    ends = predicted.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
+    no_scores = np.full(len(y), math.nan)
     return RowScores(
-        nll=-answer.log_prob(y),
-        crps=answer.crps(y).reshape(y.shape),
-        error=answer.mean().reshape(y.shape) - y,
-        pit=pit(answer, y, [target.step for target in model.schema.targets], rng),
-        reached=answer.cdf(y).reshape(y.shape),
+        nll=-predicted.log_prob(y),
+        crps=predicted.crps(y).reshape(y.shape),
+        error=predicted.mean().reshape(y.shape) - y,
+        pit=pit(predicted, y, [target.step for target in model.schema.targets], rng),
+        cdf=predicted.cdf(y).reshape(y.shape),
         width=ends[..., 1] - ends[..., 0],
-        nll_unconditional=(
-            nothing if model.reference is None else -model.log_prob(model.condition_reference(x), y)
+        nll_marginal=(
+            no_scores if model.reference is None else -model.log_prob(model.reference_mixture(x), y)
         ),
         nll_baseline=(
-            nothing if model.baseline is None else -model.log_prob(model.condition_baseline(x), y)
+            no_scores if model.baseline is None else -model.log_prob(model.baseline_mixture(x), y)
         ),
     )
 
 
 def pit(
-    answer: Distribution, y: Array, steps: list[float | None], rng: np.random.Generator
+    predicted: Distribution, y: Array, steps: list[float | None], rng: np.random.Generator
 ) -> Array:
     """Return the probability integral transform F(y | x) of each target, shape (N, T).
 
-    For a target recorded in steps it is drawn uniformly from [F(y - step/2), F(y + step/2)]: the
-    recorded value says no more, and the plain one would not be uniform even of the true density.
-    (Czado, Gneiting and Held 2009, section 2.1)
+    For a target that was recorded in steps it is drawn uniformly from [F(y - step/2),
+    F(y + step/2)]. The recorded value says no more, and without randomization the PIT would not be
+    uniform even under the true density. (Czado, Gneiting and Held 2009, section 2.1)
+
+    Args:
+        predicted: the distributions at N rows.
+        y: (N, T), in the units of the file.
+        steps: of each target, in the units of the file; None for a continuous one.
+        rng: the source of randomness; unused if all targets are continuous.
     """
     half = np.array([0.0 if step is None else 0.5 * step for step in steps])
-    low = answer.cdf(y - half).reshape(y.shape)
+    low = predicted.cdf(y - half).reshape(y.shape)
     if not half.any():
         return low
-    high = answer.cdf(y + half).reshape(y.shape)
+    high = predicted.cdf(y + half).reshape(y.shape)
     drawn: Array = low + rng.random(y.shape) * (high - low)
     return drawn
 
 
-def _inside(reached: Array, level: float) -> Array:
+def _inside(cdf: Array, level: float) -> Array:
     """Return 1 where a value is inside its central interval of this level, else 0."""
     tail = 0.5 * (1.0 - level)
-    return ((reached >= tail) & (reached <= 1.0 - tail)).astype(np.float64)
+    return ((cdf >= tail) & (cdf <= 1.0 - tail)).astype(np.float64)
 
 
 def distance_from_uniform(values: Array, weights: Array | None) -> tuple[float, float]:
-    """Return the Kolmogorov-Smirnov distance of values (N,) from uniform, and its p-value.
+    """Return the Kolmogorov-Smirnov distance of values from uniform, and its p-value.
 
-    With weights the distance is that of their weighted distribution function, and its p-value that
-    of as many unweighted values as would give a mean as exact (Kish 1965).
+    With weights, the distance is that of the weighted distribution function, and the p-value is
+    that of the effective number of values, (sum w)^2 / sum w^2 (Kish 1965).
+
+    Args:
+        values: (N,), from 0 to 1.
+        weights: (N,), positive; None if all values count alike.
     """
     if weights is None:
-        test = kstest(values, "uniform")
+        test = scipy.stats.kstest(values, "uniform")
         return float(test.statistic), float(test.pvalue)
     order = values.argsort()
-    reached = np.append(0.0, weights[order].cumsum() / weights.sum())
-    above, below = reached[1:] - values[order], values[order] - reached[:-1]
+    shares = np.append(0.0, weights[order].cumsum() / weights.sum())
+    above, below = shares[1:] - values[order], values[order] - shares[:-1]
     distance = float(max(above.max(), below.max()))
     count = float(weights.sum() ** 2 / (weights**2).sum())
-    return distance, float(kstwobign.sf(distance * math.sqrt(count)))
+    return distance, float(scipy.stats.kstwobign.sf(distance * math.sqrt(count)))

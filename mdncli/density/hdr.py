@@ -3,56 +3,63 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
-from mdncli.columns.transforms import FREE, Bounds
-from mdncli.density.marginal import Univariate
+from mdncli.columns.transforms import IDENTITY, Transform
+from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import LOG_2PI
 from mdncli.density.modes import critical_points
-from mdncli.density.solvers import bracketed_zeros
+from mdncli.density.solvers import find_roots
 from mdncli.types import Array, Mask, Positions
 
-_CLOSE = 1e-12
-# Of the log density at a border, in nats.
+# The error of the probability that a region holds.
+_TOLERANCE = 1e-12
+# The error of the log density at the end of an interval, in nats.
 _ON_LEVEL = 1e-13
 _LAST_STEPS = 3
 
 
 @dataclass(frozen=True)
-class _Profile:
-    """N densities on the mixture's scale: where probability lies, and how high the target's is.
+class _Density:
+    """N densities of y = transform.forward(u) as functions of u.
 
-    Without bounds both are one mixture.
+    Attributes:
+        mixture: the mixtures of u, which give probabilities.
+        of_target: the density of y at u; see `Marginal.with_jacobian`. For the identity it is the
+            same object as `mixture`.
     """
 
-    masses: Univariate
-    heights: Univariate
+    mixture: Marginal
+    of_target: Marginal
 
-    def rows(self, chosen: Positions | Mask) -> "_Profile":
-        """Return those at these positions, in their order."""
-        masses = self.masses.rows(chosen)
-        one = self.heights is self.masses
-        return _Profile(masses, masses if one else self.heights.rows(chosen))
+    def rows(self, chosen: Positions | Mask) -> "_Density":
+        """Return the densities of these rows, in their order."""
+        mixture = self.mixture.rows(chosen)
+        same = self.of_target is self.mixture
+        return _Density(mixture, mixture if same else self.of_target.rows(chosen))
 
-    def log_mass(self, u: Array, log_height: Array) -> Array:
-        """Return the log density of the mixture at u (N,), given the log height there."""
-        return log_height if self.heights is self.masses else self.masses.log_density(u)
+    def log_prob_of_u(self, u: Array, log_prob_of_y: Array) -> Array:
+        """Return the log density of u, (N,), where that of y is known already."""
+        return log_prob_of_y if self.of_target is self.mixture else self.mixture.log_prob(u)
 
 
-def highest_density_regions(mixture: Univariate, mass: float, bounds: Bounds = FREE) -> Array:
-    """Return the intervals where each density is above the level that leaves `mass` above it.
+def highest_density_regions(
+    mixture: Marginal, mass: float, transform: Transform = IDENTITY
+) -> Array:
+    """Return the highest-density region of each row: the intervals where p(y) exceeds a level.
 
-    The density rises and falls between its critical points, so for a level each such stretch holds
-    one border at most. The level is found by a bracketed search, the borders anew for each.
+    The level is such that the intervals hold the probability `mass`. The density is monotone
+    between two neighbouring critical points, so at most one interval ends there. The level is found
+    by a bracketed search, which finds the ends of the intervals anew for each level.
 
     Args:
-        mixture: N of them.
-        mass: above 0 and below 1.
-        bounds: of the target; the density compared is then the target's, not the mixture's.
+        mixture: N mixtures of u.
+        mass: the probability, more than 0 and less than 1.
+        transform: from u to the target y. The density that is compared with the level is that of y.
 
     Returns:
-        Shape (N, I, 2): low and high ends of the intervals, in rising order and on the mixture's
-        scale; a row of fewer than I ends with NaN.
+        Shape (N, I, 2): low and high ends of the intervals, in rising order and as values of u; a
+        row with fewer than I intervals ends with NaN.
 
     Raises:
         ValueError: the mass is not between 0 and 1.
@@ -61,21 +68,22 @@ def highest_density_regions(mixture: Univariate, mass: float, bounds: Bounds = F
         raise ValueError("the mass is not between 0 and 1")
     if not mixture.mu.shape[1]:
         return np.empty((0, 1, 2))
-    mixture = mixture.resolved()
-    profile = _Profile(mixture, mixture.heights(bounds))
-    points = critical_points(profile.heights)
-    heights = _heights(profile.heights, points)
+    mixture = mixture.with_resolvable_sigma()
+    density = _Density(mixture, mixture.with_jacobian(transform))
+    points = critical_points(density.of_target)
+    heights = _log_prob_at(density.of_target, points)
     highest = np.nanmax(heights, axis=1)
-    # The latter where floats are so far apart that they miss the height of the peak.
-    lowest = np.minimum(_below_level(mixture, mass, bounds), highest - 1.0)
-    stretches = _Stretches.of(profile, points, heights, lowest - 1.0)
-    excess = _Excess(stretches, mass)
-    level = bracketed_zeros(excess, lowest, highest, lowest)
-    return _packed(stretches.settled(stretches.borders(level), mass))
+    # Where floats are so far apart that they miss the peak, the second one is the lower.
+    lowest = np.minimum(_level_below(mixture, mass, transform), highest - 1.0)
+    pieces = _MonotonePieces.between(density, points, heights, lowest - 1.0)
+    level = find_roots(_MissingMass(pieces, mass), lowest, highest, lowest)
+    return _as_intervals(pieces.with_exact_mass(pieces.crossings(level), mass))
 
 
-def joined(regions: Array, most: int) -> tuple[Array, Mask]:
-    """Return regions of at most so many intervals, the closest joined, and which rows had more.
+def join_closest(regions: Array, most: int) -> tuple[Array, Mask]:
+    """Return regions of at most `most` intervals, and which rows had more.
+
+    The intervals with the smallest gaps between them are joined.
 
     Args:
         regions: (N, I, 2), as `highest_density_regions` returns them.
@@ -88,172 +96,184 @@ def joined(regions: Array, most: int) -> tuple[Array, Mask]:
     for row in np.flatnonzero(more):
         intervals = regions[row][~np.isnan(regions[row, :, 0])]
         gaps = intervals[1:, 0] - intervals[:-1, 1]
-        apart = np.sort(np.argsort(-gaps, kind="stable")[: most - 1])
-        fewer[row, :, 0] = intervals[np.append(0, apart + 1), 0]
-        fewer[row, :, 1] = intervals[np.append(apart, len(intervals) - 1), 1]
+        widest = np.sort(np.argsort(-gaps, kind="stable")[: most - 1])
+        fewer[row, :, 0] = intervals[np.append(0, widest + 1), 0]
+        fewer[row, :, 1] = intervals[np.append(widest, len(intervals) - 1), 1]
     return fewer, more
 
 
-class _Stretches:
-    """The stretches of N densities between their critical points: S of them, every even one rises.
+class _MonotonePieces:
+    """The S pieces of each of N densities between critical points; the even ones rise.
 
-    Of each the ends, (N, S), and the log densities there; NaN where a row has fewer.
+    A piece has two ends, (N, S), with a log density at each; NaN where a row has fewer pieces.
     """
 
-    def __init__(self, profile: _Profile, ends: list[Array], heights: list[Array]) -> None:
-        self.profile, self._ends, self._heights = profile, ends, heights
+    def __init__(self, density: _Density, ends: list[Array], heights: list[Array]) -> None:
+        self.density, self._ends, self._heights = density, ends, heights
 
     @classmethod
-    def of(cls, profile: _Profile, points: Array, heights: Array, level: Array) -> "_Stretches":
-        """Return them from the critical points and the log densities there, (N, S - 1).
+    def between(
+        cls, density: _Density, points: Array, heights: Array, level: Array
+    ) -> "_MonotonePieces":
+        """Return the pieces between critical points, and outwards to where p is below a level.
 
-        They go out to where p is below a level.
+        Args:
+            density: N densities.
+            points: (N, S - 1), the critical points.
+            heights: (N, S - 1), the log densities there.
+            level: (N,), of log p.
         """
         peaks, dips = heights[:, ::2], heights[:, 1::2]
-        # Else, where a peak is flat, rounding could leave a region without a beginning or an end.
+        # Where a peak is flat, rounding could otherwise lose the start or the end of an interval.
         dips[:] = np.minimum(dips, np.minimum(peaks[:, :-1], peaks[:, 1:]))
         nowhere = np.full(len(points), -np.inf)
-        ends = _framed(points, *_outermost(profile.heights, level))
-        return cls(profile, ends, _framed(heights, nowhere, nowhere))
+        ends = _before_and_after(points, *_outermost(density.of_target, level))
+        return cls(density, ends, _before_and_after(heights, nowhere, nowhere))
 
-    def rows(self, chosen: Mask) -> "_Stretches":
-        """Return those of the chosen rows."""
+    def rows(self, chosen: Mask) -> "_MonotonePieces":
+        """Return the pieces of the chosen rows."""
         ends, heights = ([each[chosen] for each in pair] for pair in (self._ends, self._heights))
-        return _Stretches(self.profile.rows(chosen), ends, heights)
+        return _MonotonePieces(self.density.rows(chosen), ends, heights)
 
-    def borders(self, level: Array, near: Array | None = None) -> Array:
-        """Return where each stretch meets its density's level, (N, S), NaN where it does not.
+    def crossings(self, level: Array, near: Array | None = None) -> Array:
+        """Return where each piece crosses its row's level, (N, S); NaN where it does not.
 
         Args:
             level: (N,), of log p.
-            near: (N, S), borders of a level near by, to start from.
+            near: (N, S), the crossings of a similar level, to start from.
         """
         wanted = level[:, None]
         low, high = np.minimum(*self._heights), np.maximum(*self._heights)
-        row, stretch = np.nonzero((low <= wanted) & (high > wanted))
-        since, to = (each[row, stretch] for each in self._ends)
-        start = 0.5 * (since + to)
+        row, piece = np.nonzero((low <= wanted) & (high > wanted))
+        left, right = (each[row, piece] for each in self._ends)
+        start = 0.5 * (left + right)
         if near is not None:
-            before = near[row, stretch]
-            start = np.where((before > since) & (before < to), before, start)
-        borders = np.full(low.shape, np.nan)
-        crossing = _Crossing(self.profile.heights.rows(row), level[row], stretch % 2 == 0)
-        borders[row, stretch] = bracketed_zeros(crossing, since, to, start)
-        return borders
+            before = near[row, piece]
+            start = np.where((before > left) & (before < right), before, start)
+        found = np.full(low.shape, np.nan)
+        crossing = _Crossing(self.density.of_target.rows(row), level[row], piece % 2 == 0)
+        found[row, piece] = find_roots(crossing, left, right, start)
+        return found
 
-    def settled(self, borders: Array, mass: float) -> Array:
-        """Return borders moved alike, in log p, until they hold the mass.
+    def with_exact_mass(self, crossings: Array, mass: float) -> Array:
+        """Return the crossings, all moved by the same change of log p, so that they hold the mass.
 
-        On a flat top the last digit of the level decides on more mass than may be wrong. Their
-        order stays, since none leaves its stretch.
+        On a flat top the last digit of the level changes the mass by more than the tolerance. No
+        crossing leaves its piece, so their order does not change.
         """
-        row, stretch = np.nonzero(~np.isnan(borders))
-        since, to = (each[row, stretch] for each in self._ends)
-        outwards = np.where(stretch % 2 == 0, -1.0, 1.0)
-        part, borders = self.profile.heights.rows(row), borders.copy()
+        row, piece = np.nonzero(~np.isnan(crossings))
+        left, right = (each[row, piece] for each in self._ends)
+        outwards = np.where(piece % 2 == 0, -1.0, 1.0)
+        part, crossings = self.density.of_target.rows(row), crossings.copy()
         for _ in range(_LAST_STEPS):
-            held, loss = _held(self.profile, borders)
-            y = borders[row, stretch]
-            slope = np.abs(part.log_density_and_slopes(y)[1])
+            held, loss = _mass_between(self.density, crossings)
+            y = crossings[row, piece]
+            slope = np.abs(part.log_prob_and_derivatives(y)[1])
             with np.errstate(all="ignore"):
                 shift = outwards * ((mass - held) / loss)[row] / slope
             shift = np.where(np.isfinite(shift), shift, 0.0)
-            borders[row, stretch] = np.clip(y + shift, since, to)
-        return borders
+            crossings[row, piece] = np.clip(y + shift, left, right)
+        return crossings
 
 
 class _Crossing:
-    """How far log p is from a level, as the search asks for it; negated where it falls."""
+    """The root problem of crossings: log p minus a level, negated where the density falls."""
 
-    def __init__(self, mixture: Univariate, level: Array, rises: Mask) -> None:
+    def __init__(self, mixture: Marginal, level: Array, rises: Mask) -> None:
         self._mixture, self._level, self._rises = mixture, level, rises
 
-    def ask(self, y: Array) -> tuple[Array, Array, Mask]:
-        """Return the distance, Newton's step, and which are on their level."""
-        log_density, slope, _ = self._mixture.log_density_and_slopes(y)
-        error = log_density - self._level
+    def evaluate(self, y: Array) -> tuple[Array, Array, Mask]:
+        """Return the difference, Newton's step, and which points are on their level."""
+        log_prob, slope, _ = self._mixture.log_prob_and_derivatives(y)
+        error = log_prob - self._level
         with np.errstate(all="ignore"):
             change = -error / slope
         return np.where(self._rises, error, -error), change, np.abs(error) <= _ON_LEVEL
 
     def keep(self, chosen: Mask) -> None:
-        """Forget all brackets but the chosen ones."""
+        """Drop all brackets except the chosen ones."""
         self._mixture = self._mixture.rows(chosen)
         self._level, self._rises = self._level[chosen], self._rises[chosen]
 
 
-class _Excess:
-    """The mass asked for less that above a level, as the search asks for it."""
+class _MissingMass:
+    """The root problem of levels: the wanted mass minus the mass above a level."""
 
-    def __init__(self, stretches: _Stretches, mass: float) -> None:
-        self._stretches, self._mass = stretches, mass
-        self._borders: Array | None = None
+    def __init__(self, pieces: _MonotonePieces, mass: float) -> None:
+        self._pieces, self._mass = pieces, mass
+        self._crossings: Array | None = None
 
-    def ask(self, level: Array) -> tuple[Array, Array, Mask]:
-        """Return the mass that is missing, Newton's step, and which levels are found."""
-        self._borders = self._stretches.borders(level, self._borders)
-        held, loss = _held(self._stretches.profile, self._borders)
+    def evaluate(self, level: Array) -> tuple[Array, Array, Mask]:
+        """Return the missing mass, Newton's step, and which levels are found."""
+        self._crossings = self._pieces.crossings(level, self._crossings)
+        held, loss = _mass_between(self._pieces.density, self._crossings)
         missing = self._mass - held
         with np.errstate(all="ignore"):
             change = -missing / loss
-        return missing, change, np.abs(missing) <= _CLOSE
+        return missing, change, np.abs(missing) <= _TOLERANCE
 
     def keep(self, chosen: Mask) -> None:
-        """Forget all rows but the chosen ones."""
-        self._stretches = self._stretches.rows(chosen)
-        if self._borders is not None:
-            self._borders = self._borders[chosen]
+        """Drop all rows except the chosen ones."""
+        self._pieces = self._pieces.rows(chosen)
+        if self._crossings is not None:
+            self._crossings = self._crossings[chosen]
 
 
-def _held(profile: _Profile, borders: Array) -> tuple[Array, Array]:
-    """Return the mass between the borders, and how fast it falls as the level of log p rises."""
-    row, stretch = np.nonzero(~np.isnan(borders))
-    part, y = profile.rows(row), borders[row, stretch]
-    enters = stretch % 2 == 0
-    log_height, slope, _ = part.heights.log_density_and_slopes(y)
-    # F at each border where one leaves the region, less F where one enters it; F as 1 less the
-    # upper tail where that is the smaller, the ones summed by themselves: nothing cancels.
-    below, above = part.masses.cdf(y), part.masses.cdf(y, upper=True)
+def _mass_between(density: _Density, crossings: Array) -> tuple[Array, Array]:
+    """Return the mass inside the intervals, and how fast it falls as the level of log p rises."""
+    row, piece = np.nonzero(~np.isnan(crossings))
+    part, u = density.rows(row), crossings[row, piece]
+    begins = piece % 2 == 0
+    log_prob, slope, _ = part.of_target.log_prob_and_derivatives(u)
+    # The mass is F at the end of each interval minus F at its beginning. Where the upper tail is
+    # the smaller one, F is 1 minus that tail. The ones are summed separately: no digits cancel.
+    below, above = part.mixture.cdf(u), part.mixture.cdf(u, upper=True)
     tail = np.where(below <= above, below, -above)
     one = np.where(below <= above, 0.0, 1.0)
     with np.errstate(all="ignore"):
-        speed = np.exp(part.log_mass(y, log_height)) / np.abs(slope)
-    signed = np.where(enters, -1.0, 1.0)
+        speed = np.exp(part.log_prob_of_u(u, log_prob)) / np.abs(slope)
+    signed = np.where(begins, -1.0, 1.0)
     tails, ones, loss = (
-        np.bincount(row, weights=each, minlength=len(borders)).astype(np.float64)
+        np.bincount(row, weights=each, minlength=len(crossings)).astype(np.float64)
         for each in (signed * tail, signed * one, speed)
     )
     return ones + tails, loss
 
 
-def _below_level(mixture: Univariate, mass: float, bounds: Bounds) -> Array:
-    """Return a log density that is below the level sought, shape (N,).
+def _level_below(mixture: Marginal, mass: float, transform: Transform) -> Array:
+    """Return a log density that is below the level of the region, shape (N,).
 
-    No set that holds the mass is above the level throughout. Such a set are the central intervals
-    of the components, but for light ones, which hold half of what may be outside, together at most.
-    The slope du/dy of a map falls, rises, or falls and then rises from u = 0 on.
+    A set that holds the mass cannot lie above that level everywhere. The central intervals of the
+    components are such a set; light components, which together hold at most half of the rest of the
+    probability, may be left out. On each interval the lowest density is at an end, or at u = 0: the
+    Jacobian du/dy is monotone, or falls until u = 0 and rises after it.
     """
     components = len(mixture.mu)
     light = mixture.log_pi < np.log(0.5 * (1.0 - mass) / components)
-    edge = ndtri(0.5 * (1.0 - mass) / (1.0 + mass))
+    edge = scipy.special.ndtri(0.5 * (1.0 - mass) / (1.0 + mass))
     at_edge = mixture.log_pi - np.log(mixture.sigma) - 0.5 * (edge * edge + LOG_2PI)
-    if bounds:
+    if not transform.is_identity:
         reach = mixture.sigma * np.abs(edge)
         ends = mixture.mu - reach, mixture.mu + reach
         between = np.clip(0.0, *ends)
-        at_edge += np.minimum.reduce([bounds.log_slope_at(u) for u in (*ends, between)])
+        at_edge += np.minimum.reduce([-transform.log_abs_det_jacobian(u) for u in (*ends, between)])
     lowest: Array = np.where(light, np.inf, at_edge).min(axis=0)
     return lowest
 
 
-def _heights(mixture: Univariate, y: Array) -> Array:
-    """Return the log densities at y (N, J), NaN where y is."""
+def _log_prob_at(mixture: Marginal, y: Array) -> Array:
+    """Return the log densities at y, (N, J); NaN where y is."""
     rows = np.repeat(np.arange(len(y)), y.shape[1])
-    return mixture.rows(rows).log_density(y.ravel()).reshape(y.shape)
+    return mixture.rows(rows).log_prob(y.ravel()).reshape(y.shape)
 
 
-def _framed(points: Array, first: Array, last: Array) -> list[Array]:
-    """Return what is before and after each of the gaps between points, first and last, (N, S)."""
+def _before_and_after(points: Array, first: Array, last: Array) -> list[Array]:
+    """Return the value before and the value after each piece, each (N, S).
+
+    Args:
+        points: (N, S - 1), the values between the pieces; NaN at the end of a row.
+        first, last: (N,), the values before the first piece and after the last one.
+    """
     after = np.column_stack([points, np.full(len(points), np.nan)])
     after[np.arange(len(points)), (~np.isnan(points)).sum(axis=1)] = last
     before = np.column_stack([first, points])
@@ -261,11 +281,11 @@ def _framed(points: Array, first: Array, last: Array) -> list[Array]:
     return [before, after]
 
 
-def _outermost(mixture: Univariate, level: Array) -> tuple[Array, Array]:
-    """Return points below and above which each log density is less than its level.
+def _outermost(mixture: Marginal, level: Array) -> tuple[Array, Array]:
+    """Return points outside of which each log density is below its level, two arrays (N,).
 
-    Beyond them every component is: log pi_k N_k <= level - log K. One float further out, for a
-    sigma less than the distance of floats.
+    Outside of them every component is low enough: log pi_k N_k <= level - log K. Each point is
+    moved outwards by one float, for a sigma smaller than the distance of floats.
     """
     share = level - np.log(len(mixture.mu))
     excess = mixture.log_pi - np.log(mixture.sigma) - 0.5 * np.log(2.0 * np.pi) - share
@@ -276,9 +296,9 @@ def _outermost(mixture: Univariate, level: Array) -> tuple[Array, Array]:
     return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
 
 
-def _packed(borders: Array) -> Array:
-    """Return borders (N, S) as intervals (N, I, 2), the NaN at the end of each row."""
-    order = np.argsort(np.isnan(borders), axis=1, kind="stable")
-    packed = np.take_along_axis(borders, order, axis=1)
-    most = int((~np.isnan(borders)).sum(axis=1).max(initial=2))
-    return packed[:, :most].reshape(len(borders), most // 2, 2)
+def _as_intervals(crossings: Array) -> Array:
+    """Return crossings, (N, S), as intervals, (N, I, 2), with NaN at the end of each row."""
+    order = np.argsort(np.isnan(crossings), axis=1, kind="stable")
+    packed = np.take_along_axis(crossings, order, axis=1)
+    most = int((~np.isnan(crossings)).sum(axis=1).max(initial=2))
+    return packed[:, :most].reshape(len(crossings), most // 2, 2)

@@ -1,31 +1,33 @@
-"""Gaussian mixtures of one target: their cdf, and what they answer on the line.
-
-Quantiles of Gaussian mixtures by a bracketed search on the cdf, for all rows at once.
-"""
+"""Marginals: Gaussian mixtures of a single target, with density, cdf and quantiles."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr, ndtri
+import scipy
 
-from mdncli.columns.transforms import Bounds
+from mdncli.columns.transforms import Transform
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
-from mdncli.density.solvers import bracketed_zeros
-from mdncli.types import Array, Mask
+from mdncli.density.solvers import find_roots
+from mdncli.types import Array, Mask, Positions
+
+# The error of a quantile's cdf, relative to the smaller of p and 1 - p.
+_TOLERANCE = 1e-13
+# The first guess lies between these two quantiles of its component: _EDGE and 1 - _EDGE.
+_EDGE = 1e-3
+_INV_SQRT_2PI = 1.0 / np.sqrt(2.0 * np.pi)
 
 
 @dataclass(frozen=True)
-class Univariate:
-    """N mixtures of K components on a line.
+class Marginal:
+    """N mixtures of K components over a single target.
 
-    Components come first, (K, N): sums over the first axis of contiguous memory are several times
-    faster than sums over a short last one.
+    The axis of components comes first, (K, N). A sum over the first axis of contiguous memory is
+    several times faster than one over a short last axis.
 
     Attributes:
-        log_pi: (K, N), log weights; -inf for a component that is not used.
-        mu: (K, N).
-        sigma: (K, N), all positive.
+        log_pi: (K, N), log weights; -inf for a component of weight zero.
+        mu: (K, N), in the units of the target.
+        sigma: (K, N), positive.
     """
 
     log_pi: Array
@@ -33,8 +35,8 @@ class Univariate:
     sigma: Array
 
     @classmethod
-    def marginal(cls, mixture: GaussianMixture, target: int) -> "Univariate":
-        """Return the distribution of one target, the others integrated out."""
+    def of(cls, mixture: GaussianMixture, target: int) -> "Marginal":
+        """Return the marginal of the target at this position."""
         parts = mixture.log_pi, mixture.mu[:, :, target], mixture.sigma[:, :, target]
         return cls(*(np.ascontiguousarray(part.T) for part in parts))
 
@@ -43,104 +45,99 @@ class Univariate:
         """The weights, shape (K, N)."""
         return np.exp(self.log_pi)
 
-    def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> "Univariate":
-        """Return the mixtures at these positions, in their order."""
-        return Univariate(self.log_pi[:, chosen], self.mu[:, chosen], self.sigma[:, chosen])
+    def rows(self, chosen: Positions | Mask) -> "Marginal":
+        """Return the mixtures of these rows, in their order."""
+        return Marginal(self.log_pi[:, chosen], self.mu[:, chosen], self.sigma[:, chosen])
 
-    def resolved(self) -> "Univariate":
-        """Return the mixtures with no sigma less than the distance of floats at its mean.
+    def with_resolvable_sigma(self) -> "Marginal":
+        """Return the mixtures with every sigma at least the distance of floats at its mean.
 
-        The peak of a narrower component would fall between two floats, and no search would see it.
+        The peak of a narrower component would fall between two floats, where no search finds it.
         """
-        return Univariate(self.log_pi, self.mu, np.maximum(self.sigma, np.spacing(np.abs(self.mu))))
+        return Marginal(self.log_pi, self.mu, np.maximum(self.sigma, np.spacing(np.abs(self.mu))))
 
-    def heights(self, bounds: Bounds) -> "Univariate":
-        """Return the density of the target as a function of u, where u is what these are of.
+    def with_jacobian(self, transform: Transform) -> "Marginal":
+        """Return the density of y = transform.forward(u) as a function of u.
 
-        It is that of u times du/dy, which `Bounds.tilts` gives as a sum of exponentials, and
+        It is the density of u times du/dy. `Transform.exponentials` gives du/dy as a sum of
+        exponentials, and
 
             N(u; mu, sigma^2) exp(c u) = exp(c mu + c^2 sigma^2 / 2) N(u; mu + c sigma^2, sigma^2).
 
-        So it has the form of a mixture again, of one component for each exponential and component,
-        with weights that do not sum to 1; without bounds it is the mixture itself.
+        So the result has the form of a mixture, with one component for each component and each
+        exponential. Its weights do not sum to 1. For the identity it is the mixture itself.
         """
-        if not bounds:
+        if transform.is_identity:
             return self
         variance = self.sigma * self.sigma
-        tilted = [
+        shifted = [
             (self.log_pi + weight + c * self.mu + 0.5 * c * c * variance, self.mu + c * variance)
-            for c, weight in bounds.tilts()
+            for c, weight in transform.exponentials()
         ]
-        log_weights, means = (np.concatenate(each) for each in zip(*tilted, strict=True))
-        return Univariate(log_weights, means, np.tile(self.sigma, (len(tilted), 1)))
+        log_weights, means = (np.concatenate(each) for each in zip(*shifted, strict=True))
+        return Marginal(log_weights, means, np.tile(self.sigma, (len(shifted), 1)))
 
-    def log_parts(self, y: Array) -> Array:
-        """Return log pi_k N(y; mu_k, sigma_k^2), nats, shape (K, N), for y of shape (N,)."""
+    def log_components(self, y: Array) -> Array:
+        """Return log pi_k N(y; mu_k, sigma_k^2), in nats, shape (K, N), for y of shape (N,)."""
         z = (y - self.mu) / self.sigma
-        parts: Array = self.log_pi - np.log(self.sigma) - 0.5 * (z * z + LOG_2PI)
-        return parts
+        terms: Array = self.log_pi - np.log(self.sigma) - 0.5 * (z * z + LOG_2PI)
+        return terms
 
-    def log_density(self, y: Array) -> Array:
-        """Return log p(y), nats, shape (N,), for y of shape (N,)."""
-        return _log_sum_exp(self.log_parts(y))
+    def log_prob(self, y: Array) -> Array:
+        """Return log p(y), in nats, shape (N,), for y of shape (N,)."""
+        return _log_sum_exp(self.log_components(y))
 
-    def log_density_and_slopes(self, y: Array) -> tuple[Array, Array, Array]:
+    def log_prob_and_derivatives(self, y: Array) -> tuple[Array, Array, Array]:
         """Return log p(y) and its first and second derivative, each (N,), for y of shape (N,).
 
         With r_k = pi_k N_k / p and s_k = (mu_k - y) / sigma_k^2 the derivatives are sum_k r_k s_k
         and sum_k r_k (s_k^2 - 1 / sigma_k^2) - (sum_k r_k s_k)^2. The r_k are normalized in logs,
-        so neither is lost where p underflows.
+        so that the derivatives stay exact where p underflows.
         """
-        parts = self.log_parts(y)
-        top = parts.max(axis=0)
-        share = np.exp(parts - top)
+        terms = self.log_components(y)
+        top = terms.max(axis=0)
+        share = np.exp(terms - top)
         total = share.sum(axis=0)
         share /= total
         slopes = (self.mu - y) / self.sigma**2
         slope = (share * slopes).sum(axis=0)
-        bend = (share * ((slopes - slope) ** 2 - self.sigma**-2.0)).sum(axis=0)
-        return top + np.log(total), slope, bend
+        curvature = (share * ((slopes - slope) ** 2 - self.sigma**-2.0)).sum(axis=0)
+        return top + np.log(total), slope, curvature
 
     def cdf(self, y: Array, *, upper: bool = False) -> Array:
         """Return P(Y <= y) = sum_k pi_k Phi((y - mu_k) / sigma_k), shape (N,).
 
-        With `upper` it is P(Y > y), summed from the upper tails: nothing cancels.
+        With `upper` return P(Y > y), summed from the upper tails so that no digits cancel.
         """
         z = (y - self.mu) / self.sigma
-        total: Array = (self.pi * ndtr(-z if upper else z)).sum(axis=0)
+        total: Array = (self.pi * scipy.special.ndtr(-z if upper else z)).sum(axis=0)
         return np.minimum(total, 1.0)
 
     def log_cdf(self, y: Array, *, upper: bool = False) -> Array:
-        """Return the log of `cdf`, finite where that underflows."""
+        """Return the log of `cdf`; it is finite where the probability underflows."""
         z = (y - self.mu) / self.sigma
-        return np.minimum(_log_sum_exp(self.log_pi + log_ndtr(-z if upper else z)), 0.0)
+        log_tails = scipy.special.log_ndtr(-z if upper else z)
+        return np.minimum(_log_sum_exp(self.log_pi + log_tails), 0.0)
 
 
-def _log_sum_exp(parts: Array) -> Array:
-    """Return log sum_k exp(parts_k) over the first axis, -inf where all are."""
-    top = parts.max(axis=0)
+def _log_sum_exp(terms: Array) -> Array:
+    """Return log sum_k exp(terms_k) over the first axis; -inf where all terms are."""
+    top = terms.max(axis=0)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
-        total: Array = np.log(np.exp(parts - top).sum(axis=0))
+        total: Array = np.log(np.exp(terms - top).sum(axis=0))
     return total + top
 
 
-# Relative to the smaller of p and 1 - p.
-_CLOSE = 1e-13
-# Of a component's own probability, how near to its ends the first guess may be.
-_EDGE = 1e-3
-_INV_SQRT_2PI = 1.0 / np.sqrt(2.0 * np.pi)
+def quantiles(marginal: Marginal, p: Array) -> Array:
+    """Return the quantiles of each mixture at probabilities p, shape (N, Q).
 
-
-def quantiles(mixture: Univariate, p: Array) -> Array:
-    """Return the values that each mixture stays below with these probabilities.
-
-    |cdf(q) - p| is at most 1e-12, or as small as neighbouring floating-point numbers allow; for a
-    larger p the quantile is never smaller.
+    |cdf(q) - p| is at most 1e-12, or as small as neighbouring floats allow. The quantile of a
+    larger p is never smaller.
 
     Args:
-        mixture: N of them.
-        p: (Q,), each from 0 to 1; at 0 and 1 the answers are infinite.
+        marginal: N mixtures.
+        p: (Q,), each from 0 to 1; the quantiles of 0 and 1 are infinite.
 
     Returns:
         Shape (N, Q), in the units of the mixture.
@@ -151,76 +148,76 @@ def quantiles(mixture: Univariate, p: Array) -> Array:
     p = np.asarray(p, dtype=np.float64)
     if not ((p >= 0.0) & (p <= 1.0)).all():
         raise ValueError("a probability is not from 0 to 1")
-    found = np.empty((mixture.mu.shape[1], len(p)))
+    found = np.empty((marginal.mu.shape[1], len(p)))
     for position, each in enumerate(p):
         if each in (0.0, 1.0):
             found[:, position] = -np.inf if each == 0.0 else np.inf
         elif each <= 0.5:
-            found[:, position] = _lower_quantile(mixture, each)
+            found[:, position] = _lower_quantile(marginal, each)
         else:
-            # From the mirrored mixture, whose small lower tail loses no digits to 1 - p.
-            mirrored = Univariate(mixture.log_pi, -mixture.mu, mixture.sigma)
+            # The mirrored mixture has a small lower tail, which loses no digits to 1 - p.
+            mirrored = Marginal(marginal.log_pi, -marginal.mu, marginal.sigma)
             found[:, position] = -_lower_quantile(mirrored, 1.0 - each)
     rising = np.argsort(p, kind="stable")
     found[:, rising] = np.maximum.accumulate(found[:, rising], axis=1)
     return found
 
 
-def _lower_quantile(mixture: Univariate, p: float) -> Array:
+def _lower_quantile(marginal: Marginal, p: float) -> Array:
     """Return the p-quantile, shape (N,), for p of at most a half.
 
-    It lies between the smallest and the largest quantile of the components. Inside that bracket
-    Halley's steps on log cdf converge in a few; one that would leave it is replaced by a halving.
+    It lies between the smallest and the largest quantile of the components. Inside this bracket
+    Halley's steps on log cdf converge quickly. A step that would leave it is replaced by a halving.
     """
-    pi, mu, sigma = mixture.pi, mixture.mu, mixture.sigma
-    alone = mu + sigma * ndtri(p)
+    pi, mu, sigma = marginal.pi, marginal.mu, marginal.sigma
+    of_components = mu + sigma * scipy.special.ndtri(p)
     used = pi > 0.0
-    low = np.where(used, alone, np.inf).min(axis=0)
-    high = np.where(used, alone, -np.inf).max(axis=0)
+    low = np.where(used, of_components, np.inf).min(axis=0)
+    high = np.where(used, of_components, -np.inf).max(axis=0)
     start = np.clip(_first_guess(pi, mu, sigma, p), low, high)
-    # Each end is rounded: the float to be found may be the next one out.
+    # Each end is rounded, so the quantile may be the next float outside.
     low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-    return bracketed_zeros(_LowerTail(pi, mu, 1.0 / sigma, p), low, high, start)
+    return find_roots(_LowerTail(pi, mu, 1.0 / sigma, p), low, high, start)
 
 
 def _first_guess(pi: Array, mu: Array, sigma: Array, p: float) -> Array:
-    """Return the quantiles, (N,), as they would be if no two components overlapped."""
+    """Return the quantiles, (N,), that the mixtures would have if no components overlapped."""
     order = np.argsort(mu, axis=0)
     pi, mu, sigma = (np.take_along_axis(part, order, axis=0) for part in (pi, mu, sigma))
-    reached = pi.cumsum(axis=0)
-    within = np.minimum((reached < p).sum(axis=0), len(mu) - 1), np.arange(mu.shape[1])
+    cumulated = pi.cumsum(axis=0)
+    within = np.minimum((cumulated < p).sum(axis=0), len(mu) - 1), np.arange(mu.shape[1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = (p - (reached[within] - pi[within])) / pi[within]
-    # A component of no weight is chosen where rounding leaves the sum below p: any guess will do.
+        share = (p - (cumulated[within] - pi[within])) / pi[within]
+    # Where rounding leaves the sum below p, a component of weight zero may be chosen.
     share = np.where(np.isnan(share), 0.5, np.clip(share, _EDGE, 1.0 - _EDGE))
-    guess: Array = mu[within] + sigma[within] * ndtri(share)
+    guess: Array = mu[within] + sigma[within] * scipy.special.ndtri(share)
     return guess
 
 
 class _LowerTail:
-    """The cdf less p, as the search asks for it."""
+    """The root problem of quantiles: cdf(y) - p."""
 
     def __init__(self, pi: Array, mu: Array, rate: Array, p: float) -> None:
         self._pi, self._mu, self._rate, self._p = pi, mu, rate, p
         self._heights = pi * rate * _INV_SQRT_2PI
 
-    def ask(self, y: Array) -> tuple[Array, Array, Mask]:
-        """Return the excess over p, Halley's step towards log cdf = log p, and which are done."""
+    def evaluate(self, y: Array) -> tuple[Array, Array, Mask]:
+        """Return cdf(y) - p, Halley's step towards log cdf = log p, and which are found."""
         z = (y - self._mu) * self._rate
-        reached = (self._pi * ndtr(z)).sum(axis=0)
-        parts = self._heights * np.exp(-0.5 * z * z)
-        density = parts.sum(axis=0)
-        slope = -(parts * z * self._rate).sum(axis=0)
+        cdf = (self._pi * scipy.special.ndtr(z)).sum(axis=0)
+        terms = self._heights * np.exp(-0.5 * z * z)
+        density = terms.sum(axis=0)
+        slope = -(terms * z * self._rate).sum(axis=0)
         with np.errstate(all="ignore"):
             # g = log(cdf / p): g' = density / cdf, and g'' / g' = slope / density - g'.
-            rise = density / reached
-            newton = -np.log(reached / self._p) / rise
+            rise = density / cdf
+            newton = -np.log(cdf / self._p) / rise
             change = newton / np.maximum(1.0 + 0.5 * newton * (slope / density - rise), 0.25)
-        excess = reached - self._p
-        return excess, change, np.abs(excess) <= _CLOSE * self._p
+        excess = cdf - self._p
+        return excess, change, np.abs(excess) <= _TOLERANCE * self._p
 
     def keep(self, chosen: Mask) -> None:
-        """Forget all rows but the chosen ones."""
+        """Drop all rows except the chosen ones."""
         self._pi, self._mu, self._rate, self._heights = (
             np.compress(chosen, part, axis=1)
             for part in (self._pi, self._mu, self._rate, self._heights)

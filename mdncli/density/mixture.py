@@ -1,30 +1,35 @@
-"""Lower-triangular factors of many small matrices at once: loops over T, arrays over the rest.
+"""Gaussian mixtures, one for each row, with their closed forms and Cholesky helpers.
 
-A Gaussian mixture for every row, and the closed forms of what can be asked of it.
+The helpers at the top work on many small lower-triangular matrices at once. They loop over the T
+targets and vectorize over everything else.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mdncli.types import Array
+from mdncli.types import Array, Mask, Positions
 
-# Instead of a diagonal entry of zero, so that what is divided by it stays finite; its square, too.
-_LEAST = 1e-150
+LOG_2PI = float(np.log(2.0 * np.pi))
+# Replaces a diagonal entry of zero. Its square and quotients by it stay finite.
+_TINY = 1e-150
+# The largest |z|, in sigmas. The square of a larger one would overflow.
+_LARGEST_Z = 1e150
 
 
-def solved(factor: Array, y: Array) -> Array:
-    """Return the z of C z = y by forward substitution, shape (..., T).
+def solve_lower(factor: Array, y: Array) -> Array:
+    """Return the solution z of C z = y by forward substitution, shape (..., T).
 
     Args:
-        factor: C (..., T, T), lower-triangular with a positive diagonal.
-        y: (..., T); leading axes are broadcast against those of the factor.
+        factor: C, (..., T, T), lower-triangular with a positive diagonal.
+        y: (..., T); its leading axes are broadcast against those of the factor.
     """
     shape = np.broadcast_shapes(factor.shape[:-1], y.shape)
-    # The axis of targets comes first in memory, so that each step runs along the rest.
+    # The axis of targets comes first in memory, so that each step works on contiguous arrays.
     z = np.empty((shape[-1], *shape[:-1]))
     for later in range(shape[-1]):
         rest = y[..., later]
@@ -34,51 +39,59 @@ def solved(factor: Array, y: Array) -> Array:
     return np.moveaxis(z, 0, -1)
 
 
-def spread(factor: Array, z: Array) -> Array:
-    """Return C z, shape (..., T), for C (..., T, T) and z (..., T)."""
+def multiply_lower(factor: Array, z: Array) -> Array:
+    """Return C z, shape (..., T), for C of shape (..., T, T) and z of shape (..., T)."""
     product: Array = np.einsum("...ij,...j->...i", factor, z)
     return product
 
 
-def reordered(factor: Array, order: list[int]) -> Array:
+def reorder_cholesky(factor: Array, order: list[int]) -> Array:
     """Return the lower-triangular factor of C C^T with its rows and columns in another order.
 
-    The rows of C in that order are turned into a triangle by orthogonalizing one after another
-    (modified Gram and Schmidt), which never forms C C^T: nothing cancels where it is nearly
-    singular, and the rows keep their norms.
+    The rows of C, in the new order, are orthogonalized one after another (modified Gram-Schmidt).
+    C C^T is never formed, so no digits cancel where it is nearly singular, and the rows keep their
+    norms.
 
     Args:
-        factor: C (..., T, T).
-        order: positions of the T targets.
+        factor: C, (..., T, T).
+        order: the positions of the T targets.
     """
-    turned = np.zeros_like(factor)
+    reordered = np.zeros_like(factor)
     axes: list[Array] = []
     for row, position in enumerate(order):
         rest = factor[..., position, :]
         for column, axis in enumerate(axes):
             along = (rest * axis).sum(axis=-1)
-            turned[..., row, column] = along
+            reordered[..., row, column] = along
             rest = rest - along[..., None] * axis
-        length = np.maximum(np.sqrt((rest * rest).sum(axis=-1)), _LEAST)
-        turned[..., row, row] = length
+        length = np.maximum(np.sqrt((rest * rest).sum(axis=-1)), _TINY)
+        reordered[..., row, row] = length
         axes.append(rest / length[..., None])
-    return turned
+    return reordered
 
 
-def unit_rows(factor: Array) -> tuple[Array, Array]:
+def normalize_rows(factor: Array) -> tuple[Array, Array]:
     """Return a factor's rows divided by their norms, (..., T, T), and the norms, (..., T)."""
     largest = np.abs(factor).max(axis=-1)
-    # Divided first: the square of a tiny or a huge entry is no float.
+    # The rows are scaled first: the square of a tiny or a huge entry would under- or overflow.
     relative = factor / largest[..., None]
     norms = np.sqrt((relative * relative).sum(axis=-1))
     return relative / norms[..., None], largest * norms
 
 
-LOG_2PI = float(np.log(2.0 * np.pi))
+class MixtureSource(Protocol):
+    """N Gaussian mixtures that can be computed piece by piece.
 
+    A `GaussianMixture` is one. Another one may compute the mixtures only when rows are requested,
+    so that a long table needs bounded memory.
+    """
 
-# Of z in sigmas: beyond it z^2 is no float.
-_FARTHEST = 1e150
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The numbers of rows, components and targets, (N, K, T)."""
+
+    def rows(self, chosen: slice, /) -> "GaussianMixture":
+        """Return the mixtures of these rows."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,11 @@ class GaussianMixture:
     correlation matrix; without one the targets are independent within a component.
 
     Attributes:
-        log_pi: (N, K), log weights; each row's weights sum to 1.
-        mu: (N, K, T), in the units of y.
-        sigma: (N, K, T), standard deviations of each target on its own in the units of y, all
+        log_pi: (N, K), log weights; the weights of each row sum to 1.
+        mu: (N, K, T), means, in the units of y.
+        sigma: (N, K, T), the standard deviation of each target on its own, in the units of y;
             positive.
-        factor: (N, K, T, T), C: lower-triangular, its rows of norm 1, its diagonal positive; None
+        factor: (N, K, T, T), C, lower-triangular with rows of norm 1 and a positive diagonal; None
             for the identity.
     """
 
@@ -103,6 +116,12 @@ class GaussianMixture:
     mu: Array
     sigma: Array
     factor: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The numbers of rows, components and targets, (N, K, T)."""
+        rows, components, targets = self.mu.shape
+        return rows, components, targets
 
     @cached_property
     def pi(self) -> Array:
@@ -114,26 +133,26 @@ class GaussianMixture:
         parts = (self.log_pi, self.mu, self.sigma)
         return parts if self.factor is None else (*parts, self.factor)
 
-    def rows(self, chosen: slice | NDArray[np.int64]) -> "GaussianMixture":
-        """Return the mixtures at these positions, in their order."""
+    def rows(self, chosen: slice | Positions | Mask) -> "GaussianMixture":
+        """Return the mixtures of these rows, in their order."""
         return GaussianMixture(*(part[chosen] for part in self.arrays()))
 
     def components(self, chosen: slice) -> "GaussianMixture":
-        """Return some of the components, with the weights that they have here."""
+        """Return some of the components with unchanged weights."""
         return GaussianMixture(*(part[:, chosen] for part in self.arrays()))
 
-    def targets(self, positions: list[int]) -> "GaussianMixture":
-        """Return the mixtures of these targets, in this order, the others integrated out."""
+    def marginal(self, positions: list[int]) -> "GaussianMixture":
+        """Return the marginal mixtures of the targets at these positions, in this order."""
         mu, sigma = self.mu[:, :, positions], self.sigma[:, :, positions]
         if self.factor is None or len(positions) == 1:
             return GaussianMixture(self.log_pi, mu, sigma)
         taken = len(positions)
         others = [each for each in range(self.mu.shape[2]) if each not in positions]
-        factor = reordered(self.factor, [*positions, *others])
+        factor = reorder_cholesky(self.factor, [*positions, *others])
         return GaussianMixture(self.log_pi, mu, sigma, factor[:, :, :taken, :taken])
 
     def log_prob(self, y: Array) -> Array:
-        """Return log p(y) in nats, shape (N,), the joint density of all targets.
+        """Return log p(y), the joint log density of all targets, in nats, shape (N,).
 
         Args:
             y: (N, T), one point for each mixture.
@@ -141,24 +160,18 @@ class GaussianMixture:
         return log_sum_exp(self.log_pi + self.log_components(y))
 
     def log_components(self, y: Array) -> Array:
-        """Return the log density of every component at y, nats, shape (N, K).
+        """Return the log density of every component at y, in nats, shape (N, K).
 
         Args:
-            y: (N, T), one point for each mixture; N points for a single one.
+            y: (N, T), one point for each mixture, or N points for a single mixture.
         """
         z = (np.asarray(y)[:, None, :] - self.mu) / self.sigma
         log_volume = np.log(self.sigma).sum(axis=2)
         if self.factor is not None:
-            z = solved(self.factor, z)
-            log_volume = log_volume + self._log_shrinkage(self.factor)
+            z = solve_lower(self.factor, z)
+            log_volume = log_volume + log_det_lower(self.factor)
         terms: Array = -0.5 * (z * z + LOG_2PI).sum(axis=2) - log_volume
         return terms
-
-    @staticmethod
-    def _log_shrinkage(factor: Array) -> Array:
-        """Return log det C, (N, K): by how much correlation makes a component's volume smaller."""
-        total: Array = np.log(np.diagonal(factor, axis1=2, axis2=3)).sum(axis=2)
-        return total
 
     def mean(self) -> Array:
         """Return E[y] = sum_k pi_k mu_k, shape (N, T), in the units of y."""
@@ -168,8 +181,8 @@ class GaussianMixture:
     def variance(self) -> Array:
         """Return Var[y] = sum_k pi_k (sigma_k^2 + (mu_k - E[y])^2), shape (N, T).
 
-        In the units of y squared. The sum of squares about the mean avoids the cancellation in
-        E[y^2] - E[y]^2.
+        The result is in the units of y squared. The squares about the mean avoid the cancellation
+        of E[y^2] - E[y]^2.
         """
         deviation = self.mu - self.mean()[:, None, :]
         squares = self.sigma * self.sigma + deviation * deviation
@@ -179,8 +192,9 @@ class GaussianMixture:
     def covariance(self) -> Array:
         """Return Cov[y], shape (N, T, T), in products of the units of y.
 
-        sum_k pi_k (D_k C_k C_k^T D_k + (mu_k - E[y]) (mu_k - E[y])^T): the mean of the components'
-        covariances and the covariance of their means.
+        sum_k pi_k (D_k C_k C_k^T D_k + (mu_k - E[y]) (mu_k - E[y])^T)
+
+        This is the mean of the components' covariances plus the covariance of their means.
         """
         deviation = self.mu - self.mean()[:, None, :]
         covariance: Array = np.einsum("nk,nkt,nku->ntu", self.pi, deviation, deviation)
@@ -193,7 +207,10 @@ class GaussianMixture:
         return covariance
 
     def component_covariance(self, target: int) -> Array:
-        """Return every component's covariance of a target with each, (N, K, T), units of both."""
+        """Return each component's covariance of one target with every target, shape (N, K, T).
+
+        The result is in products of the units of the two targets.
+        """
         if self.factor is None:
             covariance = np.zeros(self.mu.shape)
             covariance[:, :, target] = self.sigma[:, :, target] ** 2
@@ -205,7 +222,7 @@ class GaussianMixture:
     def correlation(self) -> Array:
         """Return the correlation matrices of the targets, shape (N, T, T), from `covariance`."""
         std = np.sqrt(self.variance())
-        # Each target in its own standard deviations first: products of small ones are no floats.
+        # The targets are standardized first: products of small standard deviations underflow.
         parts = (self.log_pi, self.mu / std[:, None], self.sigma / std[:, None], self.factor)
         correlation = np.clip(GaussianMixture(*parts).covariance(), -1.0, 1.0)
         each = np.arange(correlation.shape[1])
@@ -216,33 +233,33 @@ class GaussianMixture:
         """Return the mixtures of the other targets, given the values of these.
 
         With the given targets g first, C = [[C_gg, 0], [C_rg, C_rr]] and w = C_gg^-1 (y_g - mu_g) /
-        sigma_g, each component keeps its Gaussian form:
+        sigma_g, each component stays Gaussian:
 
             log pi' = log pi - |w|^2 / 2 - log det(D_g C_gg) + constant,
             mu' = mu_r + sigma_r C_rg w,   covariance' = D_r C_rr C_rr^T D_r
 
-        (Bishop 2006, eq. 2.81 and 2.82: C_rr C_rr^T is the Schur complement). Weights are compared
-        in logs, so a value far from every component leaves the nearest in sigmas.
+        (Bishop 2006, eq. 2.81 and 2.82: C_rr C_rr^T is the Schur complement). The weights are
+        computed in logs. Far from every component, the nearest one in sigmas gets all the weight.
 
         Args:
-            positions: of the given targets; at least one other is left.
+            positions: of the given targets; at least one other target must remain.
             values: (N, G), in the units of y.
         """
         rest = [each for each in range(self.mu.shape[2]) if each not in positions]
         z = (values[:, None, :] - self.mu[:, :, positions]) / self.sigma[:, :, positions]
-        z = np.clip(z, -_FARTHEST, _FARTHEST)
+        z = np.clip(z, -_LARGEST_Z, _LARGEST_Z)
         log_weight = self.log_pi - np.log(self.sigma[:, :, positions]).sum(axis=2)
         mu, sigma, factor = self.mu[:, :, rest], self.sigma[:, :, rest], None
         if self.factor is not None:
             count = len(positions)
-            whole = reordered(self.factor, [*positions, *rest])
+            whole = reorder_cholesky(self.factor, [*positions, *rest])
             first = whole[:, :, :count, :count]
-            z = np.clip(solved(first, z), -_FARTHEST, _FARTHEST)
-            log_weight = log_weight - self._log_shrinkage(first)
-            mu = mu + sigma * spread(whole[:, :, count:, :count], z)
-            factor, norms = unit_rows(whole[:, :, count:, count:])
+            z = np.clip(solve_lower(first, z), -_LARGEST_Z, _LARGEST_Z)
+            log_weight = log_weight - log_det_lower(first)
+            mu = mu + sigma * multiply_lower(whole[:, :, count:, :count], z)
+            factor, norms = normalize_rows(whole[:, :, count:, count:])
             sigma = sigma * norms
-        log_pi = normalized(log_weight - 0.5 * (z * z).sum(axis=2))
+        log_pi = normalize_weights(log_weight - 0.5 * (z * z).sum(axis=2))
         return GaussianMixture(log_pi, mu, sigma, factor if len(rest) > 1 else None)
 
     def component_mean(self) -> Array:
@@ -254,32 +271,32 @@ class GaussianMixture:
     def tempered(
         self, *, temperature: float = 1.0, sigma_temperature: float = 1.0
     ) -> "GaussianMixture":
-        """Return the mixture with weights in proportion to pi^(1/temperature) and scaled sigmas.
+        """Return the mixture with weights proportional to pi^(1/temperature) and scaled sigmas.
 
         Args:
-            temperature: positive; below 1 favours the heavy components.
-            sigma_temperature: zero or more; multiplies every sigma. At zero only `sample` and the
-                means have a meaning.
+            temperature: positive; below 1 it favours the heavy components.
+            sigma_temperature: zero or more; it multiplies every sigma. With zero, only `sample` and
+                the means of the result are defined.
         """
-        # Subtracting the largest first: log_pi / temperature would overflow when T is tiny.
+        # The largest is subtracted first: log_pi / temperature overflows at a tiny temperature.
         scaled = (self.log_pi - self.log_pi.max(axis=1, keepdims=True)) / temperature
         return GaussianMixture(
-            normalized(scaled), self.mu, self.sigma * sigma_temperature, self.factor
+            normalize_weights(scaled), self.mu, self.sigma * sigma_temperature, self.factor
         )
 
-    def sample(self, n: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
+    def sample(self, n: int, rng: np.random.Generator) -> tuple[Array, Positions]:
         """Return n draws of each row's mixture and the components they came from.
 
-        A component is drawn by inverting the cumulated weights at a uniform number, exactly, so
-        one of weight zero is never drawn; then y = mu_k + D_k C_k z, z of independent normals.
+        The component is found where the cumulated weights exceed a uniform number, so a component
+        of weight zero is never drawn. Then y = mu_k + D_k C_k z with independent standard normal z.
 
         Args:
-            n: draws for each row.
+            n: the number of draws for each row.
             rng: the source of randomness.
 
         Returns:
             y: (N, n, T), in the units of y.
-            component: (N, n), from 0.
+            component: (N, n), counted from 0.
         """
         cumulated = self.pi.cumsum(axis=1)
         cumulated /= cumulated[:, -1:]
@@ -289,14 +306,51 @@ class GaussianMixture:
         mu, sigma = self.mu[rows, component], self.sigma[rows, component]
         z = rng.standard_normal(mu.shape)
         if self.factor is not None:
-            z = spread(self.factor[rows, component], z)
+            z = multiply_lower(self.factor[rows, component], z)
         return mu + sigma * z, component
 
 
-def pooled(members: list[GaussianMixture]) -> GaussianMixture:
-    """Return the mean of M densities, p(y) = 1/M sum_m p_m(y), as one mixture of their components.
+@dataclass(frozen=True)
+class _Derived:
+    """Mixtures that are computed from those of a source when rows are requested."""
 
-    Those of the first member come first, each with its weight divided by M.
+    source: MixtureSource
+    targets: int
+    derive: Callable[[GaussianMixture, slice], GaussianMixture]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The numbers of rows, components and targets."""
+        rows, components, _ = self.source.shape
+        return rows, components, self.targets
+
+    def rows(self, chosen: slice) -> GaussianMixture:
+        """Return the mixtures of these rows."""
+        return self.derive(self.source.rows(chosen), chosen)
+
+
+def derived(
+    source: MixtureSource,
+    targets: int,
+    derive: Callable[[GaussianMixture, slice], GaussianMixture],
+) -> MixtureSource:
+    """Return mixtures that are a function of those of a source.
+
+    They are computed at once from a `GaussianMixture`, else piece by piece when rows are requested.
+
+    Args:
+        source: N mixtures.
+        targets: the number of targets of the result.
+        derive: takes the source's mixtures at some rows, and these rows; K must not change.
+    """
+    lazy = _Derived(source, targets, derive)
+    return lazy.rows(slice(0, source.shape[0])) if isinstance(source, GaussianMixture) else lazy
+
+
+def pooled(members: list[GaussianMixture]) -> GaussianMixture:
+    """Return the mean of M densities, p(y) = 1/M sum_m p_m(y), as one mixture of M*K components.
+
+    The components of the first member come first. Each weight is divided by M.
     """
     if len(members) == 1:
         return members[0]
@@ -308,22 +362,28 @@ def pooled(members: list[GaussianMixture]) -> GaussianMixture:
 
 
 def generator_of_draws(seed: int) -> np.random.Generator:
-    """Return a stream of random numbers for draws, apart from NumPy's own stream of that seed.
+    """Return a generator of random numbers for draws, independent of `default_rng(seed)`.
 
-    A table drawn by `default_rng(seed)` and samples at its rows from the same stream would share
-    their random numbers row by row, and the samples would follow the data.
+    A table may have been generated with `default_rng(seed)`. Draws at its rows with the same random
+    numbers would follow the data row by row.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
 
 
-def normalized(log_weight: Array) -> Array:
-    """Return log weights, (N, K), less a constant of each row that makes its weights sum to 1."""
+def log_det_lower(factor: Array) -> Array:
+    """Return log det C, shape (N, K), for lower-triangular C of shape (N, K, T, T)."""
+    total: Array = np.log(np.diagonal(factor, axis1=2, axis2=3)).sum(axis=2)
+    return total
+
+
+def normalize_weights(log_weight: Array) -> Array:
+    """Return log weights, (N, K), shifted so that the weights of each row sum to 1."""
     below: Array = log_weight - log_weight.max(axis=1, keepdims=True)
     return below - log_sum_exp(below)[:, None]
 
 
 def log_sum_exp(terms: Array) -> Array:
-    """Return log sum_k exp(terms_k) over the last axis, finite wherever the largest term is."""
+    """Return log sum_k exp(terms_k) over the last axis; finite wherever the largest term is."""
     top = terms.max(axis=-1, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):

@@ -1,38 +1,21 @@
-"""How well distributions meet the values that came true.
+"""Moments, correlations and the CRPS of targets, with and without bounds.
 
-Moments and scores of a target with bounds: closed forms for one bound, quadrature for two.
-
-Correlations of targets with bounds, by quadrature.
+Without bounds and with one bound there are closed forms. Two bounds need quadrature.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import expit, log_ndtr, logit, ndtr
+import scipy
 
-from mdncli.columns.transforms import Bounds
-from mdncli.density.marginal import Univariate
+from mdncli.columns.transforms import Transform
+from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
-from mdncli.density.parallel import by_pieces
-from mdncli.density.solvers import integrals
+from mdncli.density.parallel import in_pieces
+from mdncli.density.solvers import integrate
 from mdncli.types import Array, Positions
 
 _PAIRS_AT_ONCE = 4_000_000
-
-
-def cdf(mixture: GaussianMixture, y: Array) -> Array:
-    """Return P(Y_t <= y_t) of each target on its own, sum_k pi_k Phi((y - mu_k) / sigma_k).
-
-    Args:
-        mixture: N of them.
-        y: (N, T), in the units of the mixtures.
-
-    Returns:
-        Shape (N, T). At the values that came true, the probability integral transform.
-    """
-    z = (y[:, None, :] - mixture.mu) / mixture.sigma
-    total: Array = np.einsum("nk,nkt->nt", mixture.pi, ndtr(z))
-    return total
 
 
 def crps(mixture: GaussianMixture, y: Array) -> Array:
@@ -45,22 +28,22 @@ def crps(mixture: GaussianMixture, y: Array) -> Array:
     (Grimit, Gneiting, Berrocal and Johnson 2006, eq. 5).
 
     Args:
-        mixture: N of them.
+        mixture: N mixtures of targets without bounds.
         y: (N, T), in the units of the mixtures.
 
     Returns:
-        Shape (N, T), in the units of y: 0 is perfect.
+        Shape (N, T), in the units of y; 0 is perfect.
     """
     rows, components, _ = mixture.mu.shape
     at_once = max(1, _PAIRS_AT_ONCE // components**2)
     parts = [
-        _crps(*(v[at : at + at_once] for v in (mixture.pi, mixture.mu, mixture.sigma, y)))
+        _crps_of_piece(*(v[at : at + at_once] for v in (mixture.pi, mixture.mu, mixture.sigma, y)))
         for at in range(0, rows, at_once)
     ]
     return np.concatenate([np.empty((0, y.shape[1])), *parts])
 
 
-def _crps(pi: Array, mu: Array, sigma: Array, y: Array) -> Array:
+def _crps_of_piece(pi: Array, mu: Array, sigma: Array, y: Array) -> Array:
     to_value = np.einsum("nk,nkt->nt", pi, _expected_distance(y[:, None] - mu, sigma))
     apart = mu[:, :, None] - mu[:, None]
     spread = np.hypot(sigma[:, :, None], sigma[:, None])
@@ -73,30 +56,17 @@ def _expected_distance(mean: Array, std: Array) -> Array:
     """Return E|X| of X ~ N(mean, std^2)."""
     z = mean / std
     density = np.exp(-0.5 * (z * z + LOG_2PI))
-    distance: Array = 2.0 * std * density + mean * (2.0 * ndtr(z) - 1.0)
+    distance: Array = 2.0 * std * density + mean * (2.0 * scipy.special.ndtr(z) - 1.0)
     return distance
 
 
-def coverage(mixture: GaussianMixture, y: Array, level: float) -> float:
-    """Return the share of values inside their central interval of this level, over all targets.
-
-    Args:
-        mixture: N of them.
-        y: (N, T), in the units of the mixtures.
-        level: such as 0.9.
-    """
-    tail = 0.5 * (1.0 - level)
-    reached = cdf(mixture, y)
-    return float(((reached >= tail) & (reached <= 1.0 - tail)).mean())
-
-
-# In sigmas: beyond, a component's probability is below the last digit of a float.
+# In sigmas: the probability of a component beyond this is below the last digit of a float.
 _REACH = 9.0
-# On the scale of the logit: where the last digit of 1 - v ends, and that of v.
+# Values of u where the last digit of 1 - v, and that of v, is lost, with v = 1 / (1 + exp(-u)).
 _END, _LOWEST = 40.0, 740.0
 _CUTS = np.array([-740.0, -300.0, -100.0, -40.0, -15.0, -5.0, 0.0, 5.0, 15.0, 40.0, 100.0, 740.0])
-# Up to this sigma one rule of so many points does for the moments between two bounds. Its points
-# reach four sigmas further than a Gaussian does, by which exp(2 u) shifts it.
+# Up to this sigma one rule with fixed nodes gives the moments between two bounds. Its nodes reach
+# four sigmas farther than a Gaussian does, since exp(2 u) shifts it by that.
 _WIDE = 2.0
 _STEP = 0.375
 _NODES = _STEP * np.arange(-35, 36)
@@ -105,50 +75,52 @@ _LOGNORMAL_PAIRS = 1_000_000
 _TERMS_AT_ONCE = 20_000
 
 
-def bounded_moments(mixture: Univariate, bounds: Bounds) -> Array:
-    """Return the mean and the variance of each target with bounds, shape (N, 2).
+def bounded_moments(mixture: Marginal, transform: Transform) -> Array:
+    """Return the mean and the variance of a target with bounds, shape (N, 2), in its units.
 
     Args:
-        mixture: N of them, on the scale of `bounds.to_mixture`.
-        bounds: at least one.
+        mixture: N mixtures of u.
+        transform: from u to the target; it has at least one bound.
     """
-    if bounds.lower is not None and bounds.upper is not None:
-        return _between(mixture, bounds.lower, bounds.upper)
-    # Below B it is B less what is above 0 by the mirrored mixture.
-    mean, variance = _lognormal(mixture if bounds.upper is None else _mirrored(mixture))
-    mean = bounds.lower + mean if bounds.lower is not None else (bounds.upper or 0.0) - mean
+    if transform.lower is not None and transform.upper is not None:
+        return _moments_between(mixture, transform.lower, transform.upper)
+    # With the upper bound B, B - y is lognormal; its mixture is the mirrored one.
+    mean, variance = _lognormal(mixture if transform.upper is None else _mirrored(mixture))
+    mean = (
+        transform.lower + mean if transform.lower is not None else (transform.upper or 0.0) - mean
+    )
     return np.stack([mean, variance], axis=1)
 
 
-def bounded_crps(mixture: Univariate, bounds: Bounds, y: Array) -> Array:
-    """Return the continuous ranked probability score of each target with bounds, shape (N,).
+def bounded_crps(mixture: Marginal, transform: Transform, y: Array) -> Array:
+    """Return the CRPS of a target with bounds, shape (N,), in its units; 0 is perfect.
 
     Args:
-        mixture: N of them, on the scale of `bounds.to_mixture`.
-        bounds: at least one.
-        y: (N,), in the units of the file; at a bound or beyond it too.
+        mixture: N mixtures of u.
+        transform: from u to the target; it has at least one bound.
+        y: (N,), in the units of the file; it may be at a bound or beyond it.
     """
-    if bounds.lower is None:
-        return _lognormal_crps(_mirrored(mixture), (bounds.upper or 0.0) - y)
-    if bounds.upper is None:
-        return _lognormal_crps(mixture, y - bounds.lower)
-    inside = np.clip(y, bounds.lower, bounds.upper)
-    score = _by_rows(_between_crps, mixture, bounds.to_mixture(inside))
-    # From a bound on, the distance to every value grows alike.
-    total: Array = (bounds.upper - bounds.lower) * score + np.abs(y - inside)
+    if transform.lower is None:
+        return _lognormal_crps(_mirrored(mixture), (transform.upper or 0.0) - y)
+    if transform.upper is None:
+        return _lognormal_crps(mixture, y - transform.lower)
+    inside = np.clip(y, transform.lower, transform.upper)
+    score = _in_pieces_of_rows(_crps_between, mixture, transform.inverse(inside))
+    # Beyond a bound, the distance to every possible value grows by the same amount.
+    total: Array = (transform.upper - transform.lower) * score + np.abs(y - inside)
     return total
 
 
-def _mirrored(mixture: Univariate) -> Univariate:
-    return Univariate(mixture.log_pi, -mixture.mu, mixture.sigma)
+def _mirrored(mixture: Marginal) -> Marginal:
+    return Marginal(mixture.log_pi, -mixture.mu, mixture.sigma)
 
 
-def _lognormal(mixture: Univariate) -> tuple[Array, Array]:
-    """Return mean and variance of exp(U), each (N,).
+def _lognormal(mixture: Marginal) -> tuple[Array, Array]:
+    """Return the mean and the variance of exp(u), each (N,).
 
-    A component has the mean m = exp(mu + sigma^2 / 2) and the variance m^2 (exp(sigma^2) - 1); all
-    in logs, and in shares of the mean, so that what can be written as a float does not overflow on
-    the way. (Johnson, Kotz and Balakrishnan 1994, chapter 14)
+    A component has the mean m = exp(mu + sigma^2 / 2) and the variance m^2 (exp(sigma^2) - 1). All
+    terms are computed in logs and relative to the mean, so that none of them overflows unless the
+    result does. (Johnson, Kotz and Balakrishnan 1994, chapter 14)
     """
     variance = mixture.sigma * mixture.sigma
     log_means = mixture.mu + 0.5 * variance
@@ -156,7 +128,7 @@ def _lognormal(mixture: Univariate) -> tuple[Array, Array]:
     # log(exp(s) - 1) = s + log(1 - exp(-s)).
     within = variance + np.log(-np.expm1(-variance))
     gap = log_means - log_mean
-    # |m_k / mean - 1|, of which only the logarithm is needed.
+    # This is log |m_k / mean - 1|.
     with np.errstate(divide="ignore"):
         between = np.maximum(gap, 0.0) + np.log(-np.expm1(-np.abs(gap)))
     squares = np.logaddexp(2.0 * gap + within, 2.0 * between)
@@ -164,128 +136,138 @@ def _lognormal(mixture: Univariate) -> tuple[Array, Array]:
         return np.exp(log_mean), np.exp(2.0 * log_mean + _log_sum(mixture.log_pi + squares))
 
 
-def _lognormal_crps(mixture: Univariate, t: Array) -> Array:
-    """Return the CRPS of exp(U) at t (N,), of any sign.
+def _lognormal_crps(mixture: Marginal, t: Array) -> Array:
+    """Return the CRPS of exp(u) at t, (N,), which may be negative.
 
         sum_k pi_k (t (2 Phi(z_k) - 1) - 2 m_k Phi(z_k - sigma_k))
             + 2 sum_j sum_k pi_j pi_k m_j Phi(-d_jk),
         d_jk = (mu_j - mu_k + sigma_j^2) / sqrt(sigma_j^2 + sigma_k^2),
 
-    with z = (log t - mu) / sigma and m = exp(mu + sigma^2 / 2): E|Y - t| - E|Y - Y'| / 2, where the
-    means themselves cancel. (For one component: Baran and Lerch 2015)
+    with z = (log t - mu) / sigma and m = exp(mu + sigma^2 / 2). This is E|Y - t| - E|Y - Y'| / 2,
+    where the means themselves cancel. (For one component: Baran and Lerch 2015)
     """
     with np.errstate(divide="ignore"):
         log_t = np.log(np.maximum(t, 0.0))
     z = (log_t - mixture.mu) / mixture.sigma
     log_weighted = mixture.log_pi + mixture.mu + 0.5 * mixture.sigma**2
-    to_value = (mixture.pi * t * (2.0 * ndtr(z) - 1.0)).sum(axis=0)
-    to_value -= 2.0 * np.exp(log_weighted + log_ndtr(z - mixture.sigma)).sum(axis=0)
+    to_value = (mixture.pi * t * (2.0 * scipy.special.ndtr(z) - 1.0)).sum(axis=0)
+    to_value -= 2.0 * np.exp(log_weighted + scipy.special.log_ndtr(z - mixture.sigma)).sum(axis=0)
     components = len(mixture.mu)
 
     def among(part: slice) -> Array:
         pi, mu, sigma = (a[:, part] for a in (mixture.pi, mixture.mu, mixture.sigma))
         apart = mu[:, None] - mu + (sigma * sigma)[:, None]
-        lesser = log_ndtr(-apart / np.hypot(sigma[:, None], sigma))
+        lesser = scipy.special.log_ndtr(-apart / np.hypot(sigma[:, None], sigma))
         pairs: Array = (pi * np.exp(log_weighted[:, None, part] + lesser)).sum(axis=(0, 1))
         return pairs
 
     at_once = max(1, _LOGNORMAL_PAIRS // components**2)
-    score: Array = to_value + 2.0 * by_pieces(among, len(t), at_once)
+    score: Array = to_value + 2.0 * in_pieces(among, len(t), at_once)
     return score
 
 
-def _between(mixture: Univariate, lower: float, upper: float) -> Array:
-    """Return mean and variance between two bounds, shape (N, 2).
+def _moments_between(mixture: Marginal, lower: float, upper: float) -> Array:
+    """Return the mean and the variance of a target between two bounds, shape (N, 2).
 
-    By the share V of the way from the bound that is nearer to the heaviest component, so that a
-    small one keeps its digits.
+    They are computed from the share V of the distance between the bounds. It is measured from the
+    bound that is nearer to the heaviest component, so that a small share keeps its digits.
     """
     heaviest = mixture.log_pi.argmax(axis=0)
-    turned = mixture.mu[heaviest, np.arange(len(heaviest))] > 0.0
-    near = Univariate(mixture.log_pi, np.where(turned, -mixture.mu, mixture.mu), mixture.sigma)
+    mirrored = mixture.mu[heaviest, np.arange(len(heaviest))] > 0.0
+    from_nearer = Marginal(
+        mixture.log_pi, np.where(mirrored, -mixture.mu, mixture.mu), mixture.sigma
+    )
     widest = np.where(mixture.log_pi > -np.inf, mixture.sigma, 0.0).max(axis=0)
-    share = np.empty((len(turned), 2))
-    for chosen, answer in ((widest <= _WIDE, _share_by_sum), (widest > _WIDE, _share)):
-        some = near.rows(chosen)
-        share[chosen] = _by_rows(answer, some)
+    share = np.empty((len(mirrored), 2))
+    for chosen, compute in (
+        (widest <= _WIDE, _share_by_sum),
+        (widest > _WIDE, _share_by_quadrature),
+    ):
+        some = from_nearer.rows(chosen)
+        share[chosen] = _in_pieces_of_rows(compute, some)
     mean, variance = share.T
     width = upper - lower
-    mean = np.where(turned, upper - width * mean, lower + width * mean)
+    mean = np.where(mirrored, upper - width * mean, lower + width * mean)
     return np.stack([mean, width * width * variance], axis=1)
 
 
-def _share_by_sum(mixture: Univariate) -> Array:
-    """Return what `_share` does, shape (N, 2), for components that are not wide.
+def _share_by_sum(mixture: Marginal) -> Array:
+    """Return what `_share_by_quadrature` returns, for components that are not wide.
 
-    By the trapezoidal rule in z, which for a Gaussian times what is analytic near the line errs by
-    exp(-2 pi d / step) for poles at a distance of d; those of 1 / (1 + exp(-mu - sigma z)) are at
-    d = pi / sigma, where that is below 1e-11. (Trefethen and Weideman 2014, theorem 5.1)
+    This is the trapezoidal rule in z. For a Gaussian times a function with poles at a distance d
+    from the real line, its error is exp(-2 pi d / step). The poles of 1 / (1 + exp(-mu - sigma z))
+    are at d = pi / sigma, which makes the error less than 1e-11. (Trefethen and Weideman 2014,
+    theorem 5.1)
     """
     pi = mixture.pi
-    share = expit(mixture.mu[..., None] + mixture.sigma[..., None] * _NODES)
+    share = scipy.special.expit(mixture.mu[..., None] + mixture.sigma[..., None] * _NODES)
     mean = (pi * (share @ _WEIGHTS)).sum(axis=0)
     share -= mean[:, None]
     variance = (pi * (share**2 @ _WEIGHTS)).sum(axis=0)
     return np.stack([mean, variance], axis=1)
 
 
-def _share(mixture: Univariate) -> Array:
-    """Return mean and variance of the share of the way V, of which logit V is U; shape (N, 2).
+def _share_by_quadrature(mixture: Marginal) -> Array:
+    """Return the mean and the variance of V = 1 / (1 + exp(-u)), shape (N, 2).
 
     E[V] = int (1 - F) dv,  Var[V] = 2 int_0^m (m - v) F dv + 2 int_m^1 (v - m) (1 - F) dv.
     """
-    low, high = _ends(mixture)
+    low, high = _integration_ends(mixture)
 
     def rest(rows: Positions, u: Array) -> Array:
-        return _slope(u) * _tail(mixture, rows, u, True)
+        return _dv_du(u) * _tail(mixture, rows, u, True)
 
-    mean = np.clip(expit(low) + integrals(rest, _cuts(low, high)), expit(low), expit(high))
-    middle = np.clip(logit(mean), low, high)
+    mean = np.clip(
+        scipy.special.expit(low) + integrate(rest, _cuts(low, high)),
+        scipy.special.expit(low),
+        scipy.special.expit(high),
+    )
+    middle = np.clip(scipy.special.logit(mean), low, high)
 
     def below(rows: Positions, u: Array) -> Array:
-        short: Array = mean[rows, None] - expit(u)
-        return _slope(u) * short * _tail(mixture, rows, u, False)
+        short: Array = mean[rows, None] - scipy.special.expit(u)
+        return _dv_du(u) * short * _tail(mixture, rows, u, False)
 
     def above(rows: Positions, u: Array) -> Array:
-        over: Array = expit(u) - mean[rows, None]
-        return _slope(u) * over * _tail(mixture, rows, u, True)
+        over: Array = scipy.special.expit(u) - mean[rows, None]
+        return _dv_du(u) * over * _tail(mixture, rows, u, True)
 
-    sides = integrals(below, _cuts(low, middle)), integrals(above, _cuts(middle, high))
+    sides = integrate(below, _cuts(low, middle)), integrate(above, _cuts(middle, high))
     return np.stack([mean, 2.0 * np.maximum(sides[0] + sides[1], 0.0)], axis=1)
 
 
-def _between_crps(mixture: Univariate, u: Array) -> Array:
-    """Return int_0^v F^2 dv + int_v^1 (1 - F)^2 dv of the share of the way, at logit v = u (N,)."""
-    low, high = _ends(mixture)
+def _crps_between(mixture: Marginal, u: Array) -> Array:
+    """Return int_0^v F^2 dv + int_v^1 (1 - F)^2 dv of V at v = 1 / (1 + exp(-u)), shape (N,)."""
+    low, high = _integration_ends(mixture)
     at = np.clip(u, low, high)
 
     def below(rows: Positions, points: Array) -> Array:
-        return _slope(points) * _tail(mixture, rows, points, False) ** 2
+        return _dv_du(points) * _tail(mixture, rows, points, False) ** 2
 
     def above(rows: Positions, points: Array) -> Array:
-        return _slope(points) * _tail(mixture, rows, points, True) ** 2
+        return _dv_du(points) * _tail(mixture, rows, points, True) ** 2
 
-    # Beyond the ends F is 0 or 1: what is left there is a length.
-    rest = _distance(u, at)
-    return rest + integrals(below, _cuts(low, at)) + integrals(above, _cuts(at, high))
+    # Beyond the ends F is 0 or 1, so the integral there is a distance.
+    rest = _distance_of_v(u, at)
+    return rest + integrate(below, _cuts(low, at)) + integrate(above, _cuts(at, high))
 
 
-def _by_rows(answer: Callable[..., Array], mixture: Univariate, *values: Array) -> Array:
-    """Return what `answer` gives for pieces of the mixtures and of values, (N,) each."""
+def _in_pieces_of_rows(compute: Callable[..., Array], mixture: Marginal, *values: Array) -> Array:
+    """Return the results of `compute` for pieces of the mixtures and of values, each (N,)."""
 
     def of_piece(piece: slice) -> Array:
         part = mixture.rows(np.arange(piece.start, piece.stop))
-        return answer(part, *(each[piece] for each in values))
+        return compute(part, *(each[piece] for each in values))
 
     components, rows = mixture.mu.shape
-    return by_pieces(of_piece, rows, max(16, _TERMS_AT_ONCE // components))
+    return in_pieces(of_piece, rows, max(16, _TERMS_AT_ONCE // components))
 
 
-def _ends(mixture: Univariate) -> tuple[Array, Array]:
-    """Return points below and above which nothing is left that matters, each (N,).
+def _integration_ends(mixture: Marginal) -> tuple[Array, Array]:
+    """Return the points between which the integrals are taken, each (N,).
 
-    What lies in a wide component's tail weighs more in a moment the farther it is from the bound:
-    the square of exp(u) moves its peak by two variances, but none goes on where v is at its end.
+    In a moment, the tail of a wide component counts more the farther it is from the bound: the
+    square of exp(u) moves its peak by two variances. Beyond the ends of v nothing is added.
     """
     used = mixture.log_pi > -np.inf
     reach = _REACH * mixture.sigma
@@ -298,31 +280,31 @@ def _ends(mixture: Univariate) -> tuple[Array, Array]:
 
 
 def _cuts(low: Array, high: Array) -> Array:
-    """Return from where to where to integrate (N, C), with cuts where dv/du changes its size."""
+    """Return the ends of the pieces of an integral, (N, C), cut where dv/du changes its scale."""
     cuts: Array = np.clip(_CUTS, low[:, None], np.maximum(low, high)[:, None])
     return cuts
 
 
-def _slope(u: Array) -> Array:
+def _dv_du(u: Array) -> Array:
     """Return dv/du of v = 1 / (1 + exp(-u))."""
     small = np.exp(-np.abs(u))
     slope: Array = small / (1.0 + small) ** 2
     return slope
 
 
-def _distance(u: Array, other: Array) -> Array:
-    """Return the distance of the shares of the way at u and at another point, each (N,)."""
+def _distance_of_v(u: Array, other: Array) -> Array:
+    """Return the distance between v at u and v at another point, shape (N,)."""
     mirrored = u + other > 0.0
     one, two = np.where(mirrored, -u, u), np.where(mirrored, -other, other)
-    distance: Array = np.abs(expit(one) - expit(two))
+    distance: Array = np.abs(scipy.special.expit(one) - scipy.special.expit(two))
     return distance
 
 
-def _tail(mixture: Univariate, rows: Positions, u: Array, upper: bool) -> Array:
-    """Return the cdf of some rows (D,) at points u (D, P), or 1 less that."""
+def _tail(mixture: Marginal, rows: Positions, u: Array, upper: bool) -> Array:
+    """Return the cdf of some rows, (D,), at points u, (D, P); with `upper` 1 minus the cdf."""
     part = mixture.rows(rows)
     z = (u - part.mu[..., None]) / part.sigma[..., None]
-    tail: Array = (part.pi[..., None] * ndtr(-z if upper else z)).sum(axis=0)
+    tail: Array = (part.pi[..., None] * scipy.special.ndtr(-z if upper else z)).sum(axis=0)
     return tail
 
 
@@ -332,41 +314,41 @@ def _log_sum(terms: Array) -> Array:
     return total
 
 
-# In sigmas: far enough for a Gaussian, and for one that exp(u) of a sigma of 4 has shifted.
+# In sigmas: enough for a Gaussian that exp(u) shifts, up to a sigma of 4.
 _PAIR_REACH = 13.0
-# Of the step, in sigmas and on the scale of the mixture: the trapezoidal rule is exact to the last
-# digits for the former, and the logit's poles, pi i away, ask for the latter (Trefethen and
+# The largest steps of the trapezoidal rule, in sigmas and in units of u. The Gaussian needs the
+# first. The poles of the logistic function, at a distance of pi, need the second (Trefethen and
 # Weideman 2014, theorem 5.1).
-_PAIR_STEP, _STEP_OF_MAP = 0.375, 0.7
+_PAIR_STEP, _STEP_OF_U = 0.375, 0.7
 _MOST_NODES = 600
 _NODES_AT_ONCE = 4_000_000
 
 
 def correlations(
-    mixture: GaussianMixture, bounds: tuple[Bounds, ...], mean: Array, std: Array
+    mixture: GaussianMixture, transforms: Sequence[Transform], mean: Array, std: Array
 ) -> Array:
-    """Return the correlation matrices of targets that are maps of a mixture, (N, T, T).
+    """Return the correlation matrices of targets with bounds, (N, T, T), by quadrature.
 
     Args:
-        mixture: N of them, of T targets, on the scales of the maps.
-        bounds: of each target, with its map.
+        mixture: N mixtures of u, with T targets.
+        transforms: from u to each target.
         mean: of the targets, (N, T), in the units of the file.
         std: their standard deviations, (N, T).
     """
-    targets = len(bounds)
+    targets = len(transforms)
     found = np.broadcast_to(np.eye(targets), (len(mean), targets, targets)).copy()
     for one in range(targets):
         for other in range(one):
-            pair = mixture.targets([one, other])
-            maps = bounds[one], bounds[other]
+            pair = mixture.marginal([one, other])
+            both = transforms[one], transforms[other]
             centre, unit = mean[:, [one, other]], std[:, [one, other]]
-            value = np.clip(_expected_product(pair, maps, centre, unit), -1.0, 1.0)
+            value = np.clip(_expected_product(pair, both, centre, unit), -1.0, 1.0)
             found[:, one, other] = found[:, other, one] = value
     return found
 
 
 def _expected_product(
-    pair: GaussianMixture, maps: tuple[Bounds, Bounds], mean: Array, std: Array
+    pair: GaussianMixture, transforms: tuple[Transform, Transform], mean: Array, std: Array
 ) -> Array:
     """Return the mean of the product of two standardized targets, shape (N,)."""
     rows, components = pair.log_pi.shape
@@ -376,9 +358,9 @@ def _expected_product(
     for at in range(0, rows, at_once):
         part = pair.rows(slice(at, at + at_once))
         centre, unit = mean[at : at + at_once, None], std[at : at + at_once, None]
-        first, second = _places(part, nodes)
-        y = (maps[0].to_target(first) - centre[..., 0, None]) / unit[..., 0, None]
-        z = (maps[1].to_target(second) - centre[..., 1, None, None]) / unit[..., 1, None, None]
+        first, second = _nodes_of_u(part, nodes)
+        y = (transforms[0].forward(first) - centre[..., 0, None]) / unit[..., 0, None]
+        z = (transforms[1].forward(second) - centre[..., 1, None, None]) / unit[..., 1, None, None]
         inner = (z * weights).sum(axis=3)
         parts.append((part.pi * (y * inner * weights).sum(axis=2)).sum(axis=1))
     return np.concatenate([np.empty(0), *parts])
@@ -386,15 +368,15 @@ def _expected_product(
 
 def _rule(widest: float) -> tuple[Array, Array]:
     """Return the nodes and weights, (Q,), of the trapezoidal rule for a standard Gaussian."""
-    step = min(_PAIR_STEP, _STEP_OF_MAP / max(widest, 1e-300))
+    step = min(_PAIR_STEP, _STEP_OF_U / max(widest, 1e-300))
     half = min(int(np.ceil(_PAIR_REACH / step)), _MOST_NODES // 2)
     nodes = np.linspace(-_PAIR_REACH, _PAIR_REACH, 2 * half + 1)
     weights = np.exp(-0.5 * nodes * nodes)
     return nodes, weights / weights.sum()
 
 
-def _places(pair: GaussianMixture, nodes: Array) -> tuple[Array, Array]:
-    """Return u of the first target, (N, K, Q), and of the second given it, (N, K, Q, Q)."""
+def _nodes_of_u(pair: GaussianMixture, nodes: Array) -> tuple[Array, Array]:
+    """Return u of the first target, (N, K, Q), and of the second given the first, (N, K, Q, Q)."""
     first = pair.mu[:, :, 0, None] + pair.sigma[:, :, 0, None] * nodes
     together = np.broadcast_to(nodes, (1, 1, len(nodes), len(nodes)))
     if pair.factor is not None:

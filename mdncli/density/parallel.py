@@ -1,12 +1,14 @@
-"""Long tables in pieces: in bounded memory, on every processor core."""
+"""Computations over long tables, piece by piece: in bounded memory and on every processor core.
 
-import contextlib
-import functools
+Nothing here changes the number of threads that BLAS uses, since that would affect the whole
+process. The matrix products inside a piece are small instead, so that BLAS starts no threads.
+"""
+
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,51 +17,53 @@ from mdncli.types import Array
 Item = TypeVar("Item")
 
 
-class _Inside(threading.local):
-    """Whether a thread works on a piece already."""
+class _ThreadState(threading.local):
+    """Whether the current thread is computing a piece already."""
 
-    piece = False
-
-
-_inside = _Inside()
+    in_piece = False
 
 
-def each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> None:
-    """Call `work` with every piece of so many rows, several at a time."""
+_state = _ThreadState()
+
+
+def for_each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> None:
+    """Call `work` with every piece of at most `at_once` rows, several pieces at a time.
+
+    A call from inside a piece runs in the thread of that piece.
+    """
     pieces = [slice(at, min(at + at_once, rows)) for at in range(0, rows, at_once)]
-    if len(pieces) <= 1 or _inside.piece:
+    if len(pieces) <= 1 or _state.in_piece:
         for piece in pieces:
             work(piece)
         return
 
-    def alone(piece: slice) -> None:
-        # Pieces of a piece stay in its thread.
-        _inside.piece = True
+    def work_in_thread(piece: slice) -> None:
+        _state.in_piece = True
         work(piece)
 
-    with _one_thread_per_product(), ThreadPoolExecutor(_cores()) as pool:
-        # Through a list, so that an error in a piece is raised here.
-        list(pool.map(alone, pieces))
+    with ThreadPoolExecutor(_cores()) as pool:
+        # The list makes an error in a piece appear here.
+        list(pool.map(work_in_thread, pieces))
 
 
-def by_pieces(answer: Callable[[slice], Array], rows: int, at_once: int) -> Array:
-    """Return what `answer` gives for every piece of so many rows, one below another."""
+def in_pieces(compute: Callable[[slice], Array], rows: int, at_once: int) -> Array:
+    """Return the results of `compute` for every piece of at most `at_once` rows, concatenated."""
     if rows <= at_once:
-        return answer(slice(0, rows))
-    first = answer(slice(0, at_once))
+        return compute(slice(0, rows))
+    first = compute(slice(0, at_once))
     whole = np.empty((rows, *first.shape[1:]), first.dtype)
     whole[:at_once] = first
 
     def fill(piece: slice) -> None:
         rest = slice(piece.start + at_once, piece.stop + at_once)
-        whole[rest] = answer(rest)
+        whole[rest] = compute(rest)
 
-    each_piece(fill, rows - at_once, at_once)
+    for_each_piece(fill, rows - at_once, at_once)
     return whole
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items, each made while the one before is being used."""
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items; each is computed in a thread while the one before it is being used."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
@@ -68,21 +72,7 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _cores() -> int:
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _one_thread_per_product() -> Iterator[None]:
-    """Keep matrix products from starting threads of their own inside ours."""
-    with _libraries().limit(limits=1, user_api="blas"):
-        yield
-
-
-@functools.cache
-def _libraries() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    # Looking for them takes milliseconds.
-    return ThreadpoolController()

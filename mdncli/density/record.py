@@ -1,7 +1,4 @@
-"""What each component of a model does: how often it is used, repeated, or down at its floor.
-
-How a model came to be: its training and its origin.
-"""
+"""How a model came to be: its training, its origin, and what each of its components does."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,26 +8,27 @@ import numpy as np
 from mdncli.density.mixture import GaussianMixture
 from mdncli.types import Array
 
-# Two components are the same one where their means lie this many sigmas apart at most, and their
-# sigmas differ by this factor less one; duplicates, where they are so on most rows.
-_SAME = 0.1
+# Two components are similar at a row if their means are at most this many sigmas apart, and the
+# ratio of their sigmas is at most 1 plus this. Duplicates are similar on most rows.
+_SIMILAR = 0.1
 _MOST_ROWS = 0.9
-# A component of less weight is not used, so it repeats nothing.
+# A component of less weight counts as unused, and not as a duplicate.
 _USED = 1e-3
-_AT_FLOOR = 1.05
+# A sigma within this factor of its minimum counts as being at the minimum.
+_AT_MINIMUM = 1.05
 
 
 @dataclass(frozen=True)
 class MemberReport:
-    """The K components of one member, over some rows.
+    """How the K components of one member are used over some rows.
 
     Attributes:
-        weight: mean pi of each, (K,).
-        leads: share of rows where it has the largest pi, (K,).
-        at_floor: share of rows where one of its sigmas, or what other targets leave of it, is
-            within 5% of the floor, (K,).
-        effective: exp of the entropy of `weight`: how many components equal use would amount to.
-        duplicates: components that repeat an earlier one on 90% of the rows.
+        weight: the mean pi of each component, (K,).
+        leads: the share of rows where each component has the largest pi, (K,).
+        at_floor: the share of rows where one of its sigmas is within 5% of the minimum, (K,). With
+            correlated targets this holds for the conditional sigma, given the earlier targets.
+        effective: exp of the entropy of `weight`, the effective number of components.
+        duplicates: the number of components that are similar to an earlier one on 90% of the rows.
     """
 
     weight: list[float]
@@ -41,20 +39,25 @@ class MemberReport:
 
     @property
     def weight_at_floor(self) -> float:
-        """The share of all weight that lies on components at their floor."""
+        """The share of the total weight on components at their minimum sigma."""
         return sum(w * share for w, share in zip(self.weight, self.at_floor, strict=True))
 
 
-def report(mixture: GaussianMixture, floor: Array) -> MemberReport:
-    """Return the report on one member's answers, (N, K), with the floor of sigma, (T,)."""
-    pi, left = mixture.pi, mixture.sigma
+def report(mixture: GaussianMixture, min_sigma: Array) -> MemberReport:
+    """Return the report on one member.
+
+    Args:
+        mixture: the member's mixtures at N rows.
+        min_sigma: (T,), the smallest sigma of each target, in the units of the mixtures.
+    """
+    pi, sigma = mixture.pi, mixture.sigma
     if mixture.factor is not None:
-        # Correlated targets are at the floor where those before leave nothing of one.
-        left = left * np.diagonal(mixture.factor, axis1=2, axis2=3)
+        # The minimum holds for the sigma of each target given the targets before it.
+        sigma = sigma * np.diagonal(mixture.factor, axis1=2, axis2=3)
     rows, components = pi.shape
     weight = pi.mean(axis=0)
     leads = np.bincount(pi.argmax(axis=1), minlength=components) / rows
-    at_floor = (left <= _AT_FLOOR * floor).any(axis=2).mean(axis=0)
+    at_floor = (sigma <= _AT_MINIMUM * min_sigma).any(axis=2).mean(axis=0)
     used = weight[weight > 0.0]
     return MemberReport(
         weight=weight.tolist(),
@@ -66,44 +69,46 @@ def report(mixture: GaussianMixture, floor: Array) -> MemberReport:
 
 
 def _duplicates(mixture: GaussianMixture, weight: Array) -> int:
+    """Return how many used components are similar to a heavier one."""
     kept: list[int] = []
     used = [int(k) for k in np.argsort(-weight, kind="stable") if weight[k] > _USED]
     for component in used:
-        if not any(_same(mixture, component, other) for other in kept):
+        if not any(_are_duplicates(mixture, component, other) for other in kept):
             kept.append(component)
     return len(used) - len(kept)
 
 
-def _same(mixture: GaussianMixture, one: int, other: int) -> bool:
+def _are_duplicates(mixture: GaussianMixture, one: int, other: int) -> bool:
+    """Return whether two components are similar on most rows."""
     mu, sigma, factor = mixture.mu, mixture.sigma, mixture.factor
     narrow = np.minimum(sigma[:, one], sigma[:, other])
-    near = np.abs(mu[:, one] - mu[:, other]) <= _SAME * narrow
-    alike = np.maximum(sigma[:, one], sigma[:, other]) <= (1.0 + _SAME) * narrow
-    same = (near & alike).all(axis=1)
+    close = np.abs(mu[:, one] - mu[:, other]) <= _SIMILAR * narrow
+    alike = np.maximum(sigma[:, one], sigma[:, other]) <= (1.0 + _SIMILAR) * narrow
+    similar = (close & alike).all(axis=1)
     if factor is not None:
-        same &= (np.abs(factor[:, one] - factor[:, other]) <= _SAME).all(axis=(1, 2))
-    return bool(same.mean() >= _MOST_ROWS)
+        similar &= (np.abs(factor[:, one] - factor[:, other]) <= _SIMILAR).all(axis=(1, 2))
+    return bool(similar.mean() >= _MOST_ROWS)
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How training went; NLLs are in nats a row, in the units of the file.
+    """How training went. Every NLL is in nats per row, in the units of the file.
 
     Attributes:
-        rows: that were learned from or held out.
-        rows_valid: of them, held out for early stopping, by whichever member.
-        epochs: trained.
-        best_epochs: of each member, the epoch whose weights it keeps, from 1.
+        rows: the number of rows that were used, for training or for validation.
+        rows_valid: the number of them that any member held out for early stopping.
+        epochs: the number of epochs trained.
+        best_epochs: for each member, the epoch with the weights that it keeps, counted from 1.
         stopped: why training ended: `epochs`, `patience`, `time`, `interrupted` or `faults`.
-        faults: times that NaN, inf or a blown-up loss was met and undone.
-        nll_train: of the model on the rows that it learned from.
-        nll_valid: on the rows held out, each by the member that held it out; of the model where
-            all members held out the same rows.
-        history: `nll_train` and `nll_valid` by epoch, as they were measured during training.
-        reference: NLL of the unconditional mixture on the rows of `nll_train` and `nll_valid`.
+        faults: how often NaN, inf or a sudden rise of the loss was detected and undone.
+        nll_train: of the model on the training rows.
+        nll_valid: on the validation rows. Where the members held out different rows, each row is
+            scored by the member that held it out; otherwise by the model.
+        history: `nll_train` and `nll_valid` of each epoch, measured during training.
+        reference: the NLL of the marginal reference on the rows of `nll_train` and `nll_valid`.
         components: the report on each member's components.
-        tried: with `-k auto`, the mean held-out NLL of each number of components.
-        cv: the scores of each fold of a cross-validation that came before; none without one.
+        tried: where K was chosen automatically, the mean validation NLL of each K.
+        cv: the scores of each fold of an earlier cross-validation; empty without one.
     """
 
     rows: int
@@ -126,11 +131,14 @@ class Origin:
     """Where a model comes from.
 
     Attributes:
-        command: the command line that made it, without the names of files.
-        table_sha256: of the training table's bytes, as hexadecimal digits.
-        versions: of Python and of the packages that decide the result, by name.
+        request: what `fit` was asked for, as plain data: parameter name to value, without those
+            that were left at their default.
+        dialect: how the training table was read, as plain data: only what differs from the default.
+        table_sha256: the hash of the training table's bytes, in hexadecimal digits.
+        versions: the versions of Python and of the packages that affect the result, by name.
     """
 
-    command: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    dialect: dict[str, Any] = field(default_factory=dict)
     table_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)

@@ -1,7 +1,4 @@
-"""One safeguarded search for all that has no closed form, many brackets at a time.
-
-Integrals that have no closed form, for many rows at a time, to a set relative error.
-"""
+"""Numerical solvers for many rows at once: bracketed root search and adaptive quadrature."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -12,49 +9,49 @@ from numpy.polynomial.legendre import leggauss
 from mdncli.types import Array, Mask, Positions
 
 _MOST_STEPS = 300
-# From here on every other step halves the bracket, so that no shape can stall the search.
+# After this many steps every other step halves the bracket, so that no shape can stall the search.
 _STEPS_BEFORE_HALVING = 8
-# Those that are found leave the search once they are a tenth of those in it.
-_SHARE_TO_LEAVE = 0.9
+# The roots that are found are removed from the arrays once they are a tenth of them.
+_SHARE_TO_REMOVE = 0.9
 
 
-class Problem(Protocol):
-    """N increasing functions, each with a zero to be found."""
+class RootProblem(Protocol):
+    """N increasing functions with one root each."""
 
-    def ask(self, at: Array) -> tuple[Array, Array, Mask]:
-        """Return at (N,) each function's value, the step proposed from there, and which are done.
+    def evaluate(self, at: Array) -> tuple[Array, Array, Mask]:
+        """Return the values at points (N,), the proposed steps, and which roots are found.
 
-        A step may be anything, not a number too: one that leaves the bracket is replaced.
+        A step may be anything, even NaN. One that leaves the bracket is replaced by a halving.
         """
 
     def keep(self, chosen: Mask) -> None:
-        """Forget all functions but the chosen ones."""
+        """Drop all functions except the chosen ones."""
 
 
-def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> Array:
-    """Return where each function is zero, shape (N,), or as close to it as floats come.
+def find_roots(problem: RootProblem, low: Array, high: Array, start: Array) -> Array:
+    """Return the root of each function, shape (N,), as exactly as floating point allows.
 
-    A row's zero does not depend on the other rows: once found it stays as it is.
+    The root of one row does not depend on the other rows: once found it stays unchanged.
 
     Args:
-        problem: the functions; it is used up.
-        low, high: (N,), around each zero.
-        start: (N,), within them.
+        problem: the functions; the search drops functions from it.
+        low, high: (N,), ends of a bracket around each root.
+        start: (N,), inside the brackets.
     """
     found, where, sought = start.copy(), np.arange(len(start)), np.ones(len(start), dtype=bool)
     low, high, at = low.copy(), high.copy(), start
     missed_low, missed_high = np.full((2, len(start)), np.inf)
     for step in range(_MOST_STEPS):
-        value, change, done = problem.ask(at)
+        value, change, done = problem.evaluate(at)
         below, missed = value < 0.0, np.abs(value)
         for end, missed_end, side in ((low, missed_low, below), (high, missed_high, ~below)):
             np.copyto(end, at, where=side)
             np.copyto(missed_end, missed, where=side)
         middle = low + 0.5 * (high - low)
         ends = sought & (done | (middle <= low) | (middle >= high) | (step == _MOST_STEPS - 1))
-        # The nearer end, where two neighbouring floats are left. On a plateau many are as near.
-        nearer = np.where(done, at, np.where(missed_low < missed_high, low, high))
-        found[where[ends]] = nearer[ends]
+        # Where only two neighbouring floats are left, the better one is the answer.
+        better = np.where(done, at, np.where(missed_low < missed_high, low, high))
+        found[where[ends]] = better[ends]
         sought &= ~ends
         left = np.count_nonzero(sought)
         if not left:
@@ -65,7 +62,7 @@ def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> 
         if step > _STEPS_BEFORE_HALVING and step % 2:
             outside[:] = True
         np.copyto(at, middle, where=outside)
-        if left <= _SHARE_TO_LEAVE * len(at):
+        if left <= _SHARE_TO_REMOVE * len(at):
             problem.keep(sought)
             low, high, at = low[sought], high[sought], at[sought]
             missed_low, missed_high = missed_low[sought], missed_high[sought]
@@ -73,23 +70,24 @@ def bracketed_zeros(problem: Problem, low: Array, high: Array, start: Array) -> 
     return found
 
 
-_CLOSE = 1e-7
-_ROUNDS = 60
-# The difference of the two rules is the error of the lower one; the other, which is kept, is off by
-# about the square of that.
-_FEW, _MANY = (leggauss(count) for count in (6, 12))
+_TOLERANCE = 1e-7
+_MOST_HALVINGS = 60
+# The difference of the two rules estimates the error of the lower one. The higher one is kept; its
+# error is about the square of that.
+_LOW_RULE, _HIGH_RULE = (leggauss(count) for count in (6, 12))
 
 
-def integrals(integrand: Callable[[Positions, Array], Array], cuts: Array) -> Array:
-    """Return the integral of a function of each row over an interval of its own, shape (N,).
+def integrate(integrand: Callable[[Positions, Array], Array], cuts: Array) -> Array:
+    """Return the integral of each row's function over an interval of its own, shape (N,).
 
-    By two rules of Gauss and Legendre, of 6 and 12 points: a piece where they differ by more than
-    1e-7 of the row's integral is halved. Meant for what is never negative, so that nothing cancels.
+    Each piece is integrated by Gauss-Legendre rules of 6 and 12 points. A piece where they differ
+    by more than 1e-7 of the row's integral is halved. The functions should not be negative, so that
+    no digits cancel.
 
     Args:
-        integrand: of rows (D,) and points (D, P), its values (D, P).
-        cuts: (N, C), finite, never falling: the pieces to begin with. Between two of them the
-            function must be smooth.
+        integrand: takes rows (D,) and points (D, P), and returns the values (D, P).
+        cuts: (N, C), finite and in rising order: the ends of the first pieces. The function must be
+            smooth within each piece.
     """
     total = np.zeros(len(cuts))
     start: Array
@@ -97,14 +95,16 @@ def integrals(integrand: Callable[[Positions, Array], Array], cuts: Array) -> Ar
     rows: Positions
     rows, piece = np.nonzero(cuts[:, 1:] > cuts[:, :-1])
     start, end = cuts[rows, piece], cuts[rows, piece + 1]
-    for step in range(_ROUNDS):
+    for step in range(_MOST_HALVINGS):
         if not len(rows):
             break
-        rough, fine = (_by_rule(integrand, rows, start, end, *rule) for rule in (_FEW, _MANY))
+        rough, fine = (
+            _apply_rule(integrand, rows, start, end, *rule) for rule in (_LOW_RULE, _HIGH_RULE)
+        )
         whole = total + np.bincount(rows, weights=fine, minlength=len(total))
         middle = 0.5 * (start + end)
-        settled = np.abs(fine - rough) <= _CLOSE * whole[rows]
-        settled |= (middle <= start) | (middle >= end) | (step == _ROUNDS - 1)
+        settled = np.abs(fine - rough) <= _TOLERANCE * whole[rows]
+        settled |= (middle <= start) | (middle >= end) | (step == _MOST_HALVINGS - 1)
         total += np.bincount(rows[settled], weights=fine[settled], minlength=len(total))
         rows = rows[~settled].repeat(2)
         start, middle, end = (part[~settled] for part in (start, middle, end))
@@ -112,7 +112,7 @@ def integrals(integrand: Callable[[Positions, Array], Array], cuts: Array) -> Ar
     return total
 
 
-def _by_rule(
+def _apply_rule(
     integrand: Callable[[Positions, Array], Array],
     rows: Positions,
     start: Array,
@@ -120,6 +120,7 @@ def _by_rule(
     nodes: Array,
     weights: Array,
 ) -> Array:
+    """Return a Gauss-Legendre rule's integral of each piece, shape (D,)."""
     half = 0.5 * (end - start)
     points = 0.5 * (start + end)[:, None] + half[:, None] * nodes
     value: Array = half * (integrand(rows, points) @ weights)

@@ -1,1 +1,1 @@
-"""How a density is learned, with PyTorch."""
+"""Learning, with PyTorch: from a dataset to a mixture density network."""

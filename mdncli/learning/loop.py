@@ -1,10 +1,7 @@
-"""The rows as the networks take them: by mini-batches, each member its own.
-
-Networks led down an objective: the epochs, the learning rate, faults, and when to stop.
-"""
+"""The training loop: mini-batches, the learning rate, faults, and when to stop."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,103 +9,114 @@ from torch import Tensor
 
 from mdncli.learning.network import Perceptrons
 from mdncli.learning.optimizer import AveragedAdam
-from mdncli.learning.splits import Split
+from mdncli.learning.splits import Split, StandardizedRows
 from mdncli.settings import Settings
-from mdncli.types import Array
 
-# The chance that a row's category is turned into `other` for a step.
-_FORGOTTEN = 0.03
+# The chance that a step reads a row's category as `other`.
+_CATEGORY_DROPOUT = 0.03
+_WARM_UP = 0.3
+_FIRST_RATE, _LAST_RATE = 0.04, 0.001
+_FAULTS_ALLOWED = 3
+_RATE_AFTER_FAULT = 0.3
+# A training loss this far above the best one is a fault, in nats per row. A target costs at most
+# (y / min_sigma)^2 / 2, and no loss that falls rises by as much again.
+_LARGEST_RISE = 1e4
+_ROWS_AT_ONCE = 8192
+
+# From outputs (M, O, N) and targets (M, T, N) to losses (M, N) and their gradient (M, O, N).
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Batches:
-    """The rows as the networks read them, and which of them each member learns from or holds out.
+    """The rows as tensors, and the training rows and validation rows of each of M members.
 
     Args:
-        inputs: (N, P + I), as `Schema.inputs` gives them.
+        rows: all N rows.
+        split: positions in these rows.
+        device: where the tensors are kept.
+
+    Attributes:
+        x: (N, P + I), the inputs of the networks.
         y: (N, T), standardized.
         weights: (N,), how much each row counts.
-        split: positions in these.
-        categories: of each, where its inputs begin, its `other` is, and they end.
-        device: where the rows go.
+        train: the positions of the training rows of each member.
+        valid: (M, V), the positions of the validation rows of each member. Shorter lists of rows
+            are filled up by repeating them.
+        valid_weights: (M, V), how much each validation row counts; 0 for a repeated one.
     """
 
-    def __init__(
-        self,
-        inputs: Array,
-        y: Array,
-        weights: Array,
-        split: Split,
-        categories: list[tuple[int, int, int]],
-        device: torch.device,
-    ) -> None:
+    def __init__(self, rows: StandardizedRows, split: Split, device: torch.device) -> None:
         self.x, self.y, self.weights = (
-            torch.tensor(v, dtype=torch.float32, device=device) for v in (inputs, y, weights)
+            torch.tensor(array, dtype=torch.float32, device=device)
+            for array in (rows.inputs, rows.y, rows.weights)
         )
-        self.train = [torch.from_numpy(rows).to(device) for rows in split.train]
-        self.valid = _padded([torch.from_numpy(rows).to(device) for rows in split.valid])
-        lengths = torch.tensor([[len(rows)] for rows in split.valid], device=device)
-        there = torch.arange(self.valid.shape[1], device=device) < lengths
-        self.valid_share = there * self.weights[self.valid]
+        self.train = [torch.from_numpy(train).to(device) for train in split.train]
+        self.valid = _padded([torch.from_numpy(valid).to(device) for valid in split.valid])
+        lengths = torch.tensor([[len(valid)] for valid in split.valid], device=device)
+        is_own = torch.arange(self.valid.shape[1], device=device) < lengths
+        self.valid_weights = is_own * self.weights[self.valid]
         self.members = len(split.train)
         self.holds_out = self.valid.numel() > 0
-        self._categories = categories
+        self._category_inputs = rows.category_inputs
 
     @property
-    def longest(self) -> int:
+    def most_train_rows(self) -> int:
         """The number of training rows of the member that has most."""
         return max(len(rows) for rows in self.train)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x, (M, F, B), and y, (M, T, B), of the rows at these positions, (M, B)."""
-        x, y = (v[rows].transpose(1, 2).contiguous() for v in (self.x, self.y))
+        """Return x, (M, P + I, B), and y, (M, T, B), of the rows at these positions, (M, B)."""
+        x, y = (array[rows].transpose(1, 2).contiguous() for array in (self.x, self.y))
         return x, y
 
-    def forget_some(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return inputs, (M, P + I, B), with some rows' categories turned into `other`, in place.
+    def drop_categories(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Replace the category of some rows by `other`, in place, and return x, (M, P + I, B).
 
-        So `other` is learned from, as the mean over all levels, even where no level is rare.
+        So the networks learn a mean over all levels for `other`, even if no level is rare.
         """
-        for begin, other, end in self._categories:
-            chance = torch.rand((x.shape[0], 1, x.shape[2]), generator=generator).to(x)
-            forgotten = (chance < _FORGOTTEN).to(x)
-            x[:, begin:end] *= 1.0 - forgotten
-            x[:, other : other + 1] += forgotten
+        for begin, other, end in self._category_inputs:
+            random = torch.rand((x.shape[0], 1, x.shape[2]), generator=generator).to(x)
+            dropped = (random < _CATEGORY_DROPOUT).to(x)
+            x[:, begin:end] *= 1.0 - dropped
+            x[:, other : other + 1] += dropped
         return x
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
-        """Return an order of each member's training rows, (M, longest).
+        """Return the training rows of each member in random order, (M, most_train_rows).
 
-        A member that has fewer meets its first ones again.
+        A member that has fewer rows repeats its first ones.
         """
         return _padded(
             [rows[torch.randperm(len(rows), generator=generator).to(rows)] for rows in self.train]
         )
 
 
-def _padded(rows: list[Tensor]) -> Tensor:
-    """Return lists of positions as one tensor, the shorter ones begun anew."""
-    longest = max(len(each) for each in rows)
-    return torch.stack([each.repeat(-(-longest // max(1, len(each))))[:longest] for each in rows])
+def _padded(lists: list[Tensor]) -> Tensor:
+    """Return lists of positions as the rows of one tensor, the shorter ones repeated."""
+    most = max(len(rows) for rows in lists)
+    return torch.stack([rows.repeat(-(-most // max(1, len(rows))))[:most] for rows in lists])
 
 
-_WARM_UP = 0.3
-_FIRST_RATE, _LAST_RATE = 0.04, 0.001
-_FAULTS_ALLOWED = 3
-_RATE_AFTER_FAULT = 0.3
-# Nats a row above the best so far. A target far off costs (y / floor)^2 / 2 at worst, and no table
-# that learns is ever this far from where it has been.
-_BLOWN_UP = 1e4
-_ROWS_AT_ONCE = 8192
+@dataclass(frozen=True)
+class Problem:
+    """What a training loop minimizes: the mean of an objective over rows, by these networks."""
 
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    networks: Perceptrons
+    objective: Objective
+    batches: Batches
 
 
 @dataclass
-class Outcome:
-    """How a descent ended; losses are means over rows, as the objective gives them.
+class LoopResult:
+    """How a training loop ended.
 
-    `stopped` is `epochs`, `patience`, `time`, `interrupted` or `faults`; `best_epochs`, from 1, are
-    those whose weights each network holds, or 0 when not one epoch ended with a finite loss.
+    Attributes:
+        stopped: why: `epochs`, `patience`, `time`, `interrupted` or `faults`.
+        best_epochs: of each member, the epoch (from 1) whose weights its network has; 0 if no epoch
+            ended with a finite loss.
+        faults: the number of epochs that were undone.
+        train_losses, valid_losses: the mean loss over rows of each epoch, as the objective gives
+            it.
     """
 
     stopped: str
@@ -117,100 +125,119 @@ class Outcome:
     train_losses: list[float] = field(default_factory=list)
     valid_losses: list[float] = field(default_factory=list)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a network has no weights from an epoch that ended with a finite loss."""
+        return not all(self.best_epochs)
 
-class Descent:
-    """Leads networks down an objective by mini-batches, with a one-cycle learning rate.
 
-    The rate climbs to its peak and falls to almost nothing, both as half a cosine (Smith and Topin
-    2018). The networks are judged by the running average of their weights, each by its own rows.
+class TrainingLoop:
+    """Minimizes an objective by mini-batches, with a one-cycle learning rate.
+
+    The learning rate rises to its peak and falls to almost zero, each as half a cosine (Smith and
+    Topin 2018). Each network is judged by the loss of its averaged weights on its validation rows.
+
+    Args:
+        problem: what to minimize.
+        settings: of the fit.
+        generator: of the order of rows, of noise and of dropout.
+
+    Attributes:
+        epochs: the largest number of epochs.
+        result: how it went so far.
     """
 
-    def __init__(
-        self,
-        networks: Perceptrons,
-        objective: Objective,
-        batches: Batches,
-        settings: Settings,
-        generator: torch.Generator,
-        stop: Callable[[], str],
-    ) -> None:
-        rows = batches.longest
-        self._networks, self._objective, self._batches = networks, objective, batches
-        self._settings, self._generator, self._stop = settings, generator, stop
+    def __init__(self, problem: Problem, settings: Settings, generator: torch.Generator) -> None:
+        self._networks, self._objective = problem.networks, problem.objective
+        self._batches = batches = problem.batches
+        self._settings, self._generator = settings, generator
+        rows = batches.most_train_rows
         self._steps_per_epoch = settings.steps_per_epoch(rows)
         self.epochs = settings.epochs_for(rows)
         self._patience = settings.patience_for(rows)
-        self._peak = settings.lr
+        self._peak_rate = settings.lr
         self._optimizer = AveragedAdam(
-            networks, batches.y.device, weight_decay=settings.weight_decay
+            self._networks, batches.y.device, weight_decay=settings.weight_decay
         )
         self._steps = 0
-        self.outcome = Outcome("epochs", [0] * batches.members)
+        self.result = LoopResult("epochs", [0] * batches.members)
         self._best_losses = torch.full((batches.members,), math.inf, dtype=torch.float64)
         self._best_weights = self._optimizer.average.clone()
 
-    def run(self) -> Iterator[tuple[int, float, float]]:
-        """Yield (epoch, training loss, validation loss) after every epoch that ended well.
+    def run(
+        self, on_epoch: Callable[[int, float, float], None], reason_to_stop: Callable[[], str]
+    ) -> LoopResult:
+        """Train, and return how it went.
 
-        The validation loss is NaN when no rows are held out. At the end each network holds the
-        averaged weights of its best epoch (of the last, when no rows are held out), and `outcome`
-        says how it went.
+        In the end each network has the averaged weights of its best epoch, or of the last epoch if
+        no rows are held out.
+
+        Args:
+            on_epoch: is called with the epoch (from 1), the training loss and the validation loss
+                after every epoch without a fault. The validation loss is NaN if no rows are held
+                out.
+            reason_to_stop: is called after every step; a text that is not empty ends the training.
         """
-        outcome, optimizer = self.outcome, self._optimizer
+        result, optimizer = self.result, self._optimizer
         good = optimizer.state()
         for _ in range(self.epochs):
-            train_loss = self._epoch()
+            train_loss = self._run_epoch(reason_to_stop)
             valid_losses = self._losses_of_average()
-            if not self._went_well(train_loss, valid_losses):
-                outcome.faults += 1
-                optimizer.put_back(good)
-                self._peak *= _RATE_AFTER_FAULT
-                if outcome.faults == _FAULTS_ALLOWED:
-                    outcome.stopped = "faults"
+            if not self._is_good(train_loss, valid_losses):
+                result.faults += 1
+                optimizer.restore(good)
+                self._peak_rate *= _RATE_AFTER_FAULT
+                if result.faults == _FAULTS_ALLOWED:
+                    result.stopped = "faults"
                     break
                 continue
             good = optimizer.state()
-            outcome.train_losses.append(train_loss)
-            outcome.valid_losses.append(self._mean_over_rows(valid_losses))
-            # An epoch that met a fault is not counted, so that numbers match the history.
-            epoch = len(outcome.train_losses)
-            self._keep_the_best(epoch, valid_losses)
-            yield epoch, train_loss, outcome.valid_losses[-1]
-            outcome.stopped = self._stop() or outcome.stopped
-            if outcome.stopped == "epochs" and epoch - max(outcome.best_epochs) >= self._patience:
-                outcome.stopped = "patience"
-            if outcome.stopped != "epochs":
+            self._record(train_loss, valid_losses)
+            on_epoch(len(result.train_losses), train_loss, result.valid_losses[-1])
+            result.stopped = self._reason_to_end(reason_to_stop())
+            if result.stopped != "epochs":
                 break
         optimizer.weights.copy_(self._best_weights)
+        return result
 
-    def _went_well(self, train_loss: float, valid_losses: Tensor) -> bool:
+    def _reason_to_end(self, reason: str) -> str:
+        # An epoch with a fault is not counted, so that the numbers match the history.
+        since_best = len(self.result.train_losses) - max(self.result.best_epochs)
+        return reason or ("patience" if since_best >= self._patience else "epochs")
+
+    def _is_good(self, train_loss: float, valid_losses: Tensor) -> bool:
         judged = valid_losses if self._batches.holds_out else torch.zeros(1)
         finite = math.isfinite(train_loss) and bool(torch.isfinite(judged).all())
-        return finite and train_loss <= min(self.outcome.train_losses, default=math.inf) + _BLOWN_UP
+        best = min(self.result.train_losses, default=math.inf)
+        return finite and train_loss <= best + _LARGEST_RISE
 
-    def _keep_the_best(self, epoch: int, valid_losses: Tensor) -> None:
+    def _record(self, train_loss: float, valid_losses: Tensor) -> None:
+        """Add an epoch to the history, and keep the weights of the members that it improved."""
+        result = self.result
+        result.train_losses.append(train_loss)
+        result.valid_losses.append(self._mean_over_rows(valid_losses))
         better = valid_losses < self._best_losses
         if not self._batches.holds_out:
             better = torch.ones_like(better)
         self._best_losses = torch.where(better, valid_losses, self._best_losses)
         for member in better.nonzero().flatten().tolist():
             self._best_weights[member] = self._optimizer.average[member]
-            self.outcome.best_epochs[member] = epoch
+            result.best_epochs[member] = len(result.train_losses)
 
     def _mean_over_rows(self, valid_losses: Tensor) -> float:
-        """Return the weighted mean over all rows held out, from each member's over its own."""
-        rows = self._batches.valid_share.sum(1).cpu()
-        return float((valid_losses * rows).sum() / rows.sum())
+        """Return the weighted mean over all validation rows, from the mean of each member."""
+        weights = self._batches.valid_weights.sum(1).cpu()
+        return float((valid_losses * weights).sum() / weights.sum())
 
-    def _epoch(self) -> float:
-        """Take one pass over the training rows; return its mean loss, NaN if a step went wrong."""
+    def _run_epoch(self, reason_to_stop: Callable[[], str]) -> float:
+        """Read the training rows once, and return their mean loss; NaN if a step failed."""
         batches = self._batches
         total, seen = torch.zeros((2,), dtype=torch.float64, device=batches.y.device)
         order = batches.shuffled(self._generator)
         for rows in order.tensor_split(self._steps_per_epoch, 1):
             x, y = batches.take(rows)
-            x, y = self._noisy(batches.forget_some(x, self._generator), y)
-            raw = self._networks(x, self._leave_out if self._settings.dropout else None)
+            x, y = self._with_noise(batches.drop_categories(x, self._generator), y)
+            raw = self._networks(x, self._dropout if self._settings.dropout else None)
             losses, gradient = self._objective(raw, y)
             weights = batches.weights[rows]
             gradient *= weights[:, None] / rows.shape[1]
@@ -219,23 +246,23 @@ class Descent:
                 return math.nan
             total += (losses * weights).sum()
             seen += weights.sum()
-            if self._stop():
+            if reason_to_stop():
                 break
         return float(total / seen)
 
-    def _noisy(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows with fresh noise on them (Rothfuss et al. 2019, algorithm 1)."""
+    def _with_noise(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows plus fresh noise (Rothfuss et al. 2019, algorithm 1)."""
         columns = x.shape[1] + y.shape[1]
-        on_x, on_y = self._settings.noise_for(self._batches.longest, columns)
-        return self._plus_noise(x, on_x), self._plus_noise(y, on_y)
+        std_x, std_y = self._settings.noise_for(self._batches.most_train_rows, columns)
+        return self._plus_noise(x, std_x), self._plus_noise(y, std_y)
 
     def _plus_noise(self, values: Tensor, std: float) -> Tensor:
         if not std:
             return values
         return values + std * torch.randn(values.shape, generator=self._generator).to(values)
 
-    def _leave_out(self, hidden: Tensor) -> Tensor:
-        """Return the hidden units with some at zero, the others larger (Srivastava et al. 2014)."""
+    def _dropout(self, hidden: Tensor) -> Tensor:
+        """Return hidden units, some set to zero, the rest scaled up (Srivastava et al. 2014)."""
         keep = 1.0 - self._settings.dropout
         kept = torch.empty(hidden.shape).bernoulli_(keep, generator=self._generator)
         return hidden * kept.to(hidden).div_(keep)
@@ -246,20 +273,20 @@ class Descent:
             start, end, part = _FIRST_RATE, 1.0, done / _WARM_UP
         else:
             start, end, part = 1.0, _LAST_RATE, (done - _WARM_UP) / (1.0 - _WARM_UP)
-        return self._peak * (end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * part)))
+        return self._peak_rate * (end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * part)))
 
     @torch.no_grad()
     def _losses_of_average(self) -> Tensor:
-        """Return the mean loss of each member's averaged weights on the rows it holds out, (M,)."""
+        """Return the mean validation loss of each member's averaged weights, (M,)."""
         batches = self._batches
         total = torch.zeros(batches.members, dtype=torch.float64, device=batches.y.device)
         at_once = max(1, _ROWS_AT_ONCE // batches.members)
         with self._optimizer.averaged():
-            for rows, share in zip(
+            for rows, weights in zip(
                 torch.split(batches.valid, at_once, 1),
-                torch.split(batches.valid_share, at_once, 1),
+                torch.split(batches.valid_weights, at_once, 1),
                 strict=True,
             ):
                 x, y = batches.take(rows)
-                total += (self._objective(self._networks(x), y)[0] * share).sum(1)
-        return (total / batches.valid_share.sum(1)).cpu()
+                total += (self._objective(self._networks(x), y)[0] * weights).sum(1)
+        return (total / batches.valid_weights.sum(1)).cpu()

@@ -1,8 +1,8 @@
 """The negative log-likelihood of a mixture density network, and its gradient in closed form.
 
-The gradient is written out, not left to automatic differentiation: it takes a third of the time, it
-is safe in float32 because nothing is ever divided by a density. Members come first and rows last,
-(M, K, T, N), so that every operation runs along the rows.
+The gradient is in closed form because that takes a third of the time of automatic differentiation,
+and because nothing is divided by a density, which makes it safe in float32. Arrays have the shape
+(M, K, T, N), rows last, so that every operation runs along the rows.
 """
 
 import math
@@ -17,61 +17,63 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 @torch.no_grad()
 def nll_and_gradient(
-    raw: Tensor, y: Tensor, architecture: Architecture, floor: Tensor
+    raw: Tensor, y: Tensor, architecture: Architecture, min_sigma: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return -log p(y | x) of every row and its gradient with respect to the network's output.
 
     With responsibilities r_k = pi_k N_k(y) / p(y) and z = (y - mu) / sigma:
 
         d/d logit_k = pi_k - r_k,   d/d mu_k = -r_k z_k / sigma_k,
-        d/d s_k = r_k (1 - z_k^2) exp(2 s_k) / sigma_k^2,   sigma^2 = floor^2 + exp(2 s)
+        d/d s_k = r_k (1 - z_k^2) exp(2 s_k) / sigma_k^2,   sigma^2 = min_sigma^2 + exp(2 s)
 
-    (Bishop 1994, eq. 32, 35 and 36; the last factor is the floor's). All in log space: both pi and
-    r are softmaxes, and log p is the difference of their normalizers. With `full`, see `_Slopes`.
+    (Bishop 1994, eq. 32, 35 and 36; the last factor of the third comes from `min_sigma`). All of it
+    is computed in log space: pi and r are softmaxes, and log p is the difference of their
+    normalizers. For full covariances see `_Slopes`.
 
     Args:
-        raw: (M, O, N), the rows of O laid out as `mdncli.density.network.split_head` reads them.
+        raw: (M, O, N), outputs in the order that `mdncli.density.network.split_head` describes.
         y: (M, T, N), standardized.
         architecture: of the network.
-        floor: (S,), the smallest value of each of a component's sigmas, standardized.
+        min_sigma: (S,), the smallest value of each sigma of a component, standardized.
 
     Returns:
-        nll: (M, N), nats, of the standardized targets; gradient: (M, O, N), of each row's own nll.
+        nll: (M, N), nats, of the standardized targets; gradient: (M, O, N), of the nll of each row.
     """
     members, targets, rows = y.shape
-    components, sigmas = architecture.mixtures, len(floor)
+    components, sigmas = architecture.mixtures, len(min_sigma)
     gradient, sizes = torch.empty_like(raw), architecture.head_sizes(targets)
-    logits, flat_mu, flat_scale, flat_slopes = torch.split(raw, sizes, 1)
+    logits, flat_mu, flat_scale, flto_slopes = torch.split(raw, sizes, 1)
     to_logits, to_mu, to_scale, to_slopes = torch.split(gradient, sizes, 1)
-    above_floor = torch.exp(2.0 * flat_scale).view(members, components, sigmas, rows)
-    variance = above_floor + (floor * floor)[:, None]
+    above_minimum = torch.exp(2.0 * flat_scale).view(members, components, sigmas, rows)
+    variance = above_minimum + (min_sigma * min_sigma)[:, None]
     precision = torch.rsqrt(variance)
     deviation = y[:, None] - flat_mu.view(members, components, targets, rows)
-    slopes = _Slopes(deviation, flat_slopes)
-    z = slopes.unexplained() * precision
-    # One sigma for all targets (isotropic) counts once for each of them.
+    slopes = _Slopes(deviation, flto_slopes)
+    z = slopes.residuals() * precision
+    # A sigma that all targets share (isotropic) counts once for each target.
     shared = targets // sigmas
     log_joint = logits - 0.5 * (shared * torch.log(variance).sum(2) + (z * z).sum(2))
     pi, responsibility = torch.softmax(logits, 1), torch.softmax(log_joint, 1)
 
     torch.sub(pi, responsibility, out=to_logits)
-    pull = responsibility[:, :, None] * z
-    to_slopes.copy_(slopes.pulled(to_mu, pull * precision))
-    squares = (pull * z).reshape(members, components, sigmas, shared, rows).sum(3)
-    excess = (shared * responsibility[:, :, None] - squares) * (above_floor / variance)
+    weighted_z = responsibility[:, :, None] * z
+    to_slopes.copy_(slopes.gradients(to_mu, weighted_z * precision))
+    squares = (weighted_z * z).reshape(members, components, sigmas, shared, rows).sum(3)
+    excess = (shared * responsibility[:, :, None] - squares) * (above_minimum / variance)
     to_scale.copy_(excess.flatten(1, 2))
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     return 0.5 * targets * _LOG_2PI - log_density, gradient
 
 
 class _Slopes:
-    """What each target takes from those before it: e_i = y_i - mu_i - sum_{j<i} B_ij (y_j - mu_j).
+    """The regression of each target on those before it, within a component.
 
-    Without slopes (diagonal, isotropic) e is the deviation itself.
+    The residuals are e_i = y_i - mu_i - sum_{j<i} B_ij (y_j - mu_j). Without slopes B (diagonal and
+    isotropic covariances), e = y - mu.
 
     Args:
         deviation: y - mu, (M, K, T, N).
-        flat: B, (M, K T(T-1)/2, N), or of no rows.
+        flat: B, (M, K T(T-1)/2, N); (M, 0, N) where there are none.
     """
 
     def __init__(self, deviation: Tensor, flat: Tensor) -> None:
@@ -81,35 +83,40 @@ class _Slopes:
         self._slopes = flat.reshape(members, components, pairs, rows)
         self._pairs = pairs_of_targets(targets) if pairs else []
 
-    def unexplained(self) -> Tensor:
+    def residuals(self) -> Tensor:
         """Return e, shape (M, K, T, N)."""
         if not self._pairs:
             return self._deviation
-        rest = self._deviation.clone()
+        residual = self._deviation.clone()
         for pair, (later, earlier) in enumerate(self._pairs):
-            rest[:, :, later] -= self._slopes[:, :, pair] * self._deviation[:, :, earlier]
-        return rest
+            residual[:, :, later] -= self._slopes[:, :, pair] * self._deviation[:, :, earlier]
+        return residual
 
-    def pulled(self, to_mu: Tensor, slope: Tensor) -> Tensor:
-        """Write the gradient at mu, (M, K T, N), and return that at B, from g = d nll / d e.
+    def gradients(self, to_mu: Tensor, to_residuals: Tensor) -> Tensor:
+        """Write the gradient with respect to mu, and return the one with respect to B.
 
-        d/d mu_j = -(g_j - sum_{i>j} B_ij g_i),   d/d B_ij = -g_i (y_j - mu_j)
+        With g = d nll / d e:
+
+            d/d mu_j = -(g_j - sum_{i>j} B_ij g_i),   d/d B_ij = -g_i (y_j - mu_j)
 
         Args:
-            to_mu: where to write.
-            slope: g, (M, K, T, N).
+            to_mu: where the gradient with respect to mu is written, (M, K T, N).
+            to_residuals: g, (M, K, T, N).
+
+        Returns:
+            (M, K T(T-1)/2, N).
         """
-        at_slopes = torch.empty_like(self._slopes)
-        at_mu = slope.clone() if self._pairs else slope
+        to_slopes = torch.empty_like(self._slopes)
+        sum_at_mu = to_residuals.clone() if self._pairs else to_residuals
         for pair, (later, earlier) in enumerate(self._pairs):
-            at_mu[:, :, earlier] -= self._slopes[:, :, pair] * slope[:, :, later]
-            at_slopes[:, :, pair] = -slope[:, :, later] * self._deviation[:, :, earlier]
-        torch.neg(at_mu.flatten(1, 2), out=to_mu)
-        return at_slopes.flatten(1, 2)
+            sum_at_mu[:, :, earlier] -= self._slopes[:, :, pair] * to_residuals[:, :, later]
+            to_slopes[:, :, pair] = -to_residuals[:, :, later] * self._deviation[:, :, earlier]
+        torch.neg(sum_at_mu.flatten(1, 2), out=to_mu)
+        return to_slopes.flatten(1, 2)
 
 
 def _log_normalizer(logits: Tensor, softmax: Tensor) -> Tensor:
-    """Return log sum exp over components, from a softmax already taken, at its largest term."""
+    """Return log sum exp over the components, computed from their softmax at its largest term."""
     return logits.amax(1) - torch.log(softmax.amax(1))
 
 

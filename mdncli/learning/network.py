@@ -1,6 +1,6 @@
-"""The networks that learn: multilayer perceptrons whose outputs are read as π, μ and σ.
+"""The networks that learn: multilayer perceptrons that output π, μ and σ of a mixture.
 
-Their twin in `mdncli.density.network` answers; a test holds the two together.
+`mdncli.density.network` computes the same outputs with NumPy; a test compares the two.
 """
 
 import math
@@ -9,8 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mdncli.density import network as answering
-from mdncli.density.network import Architecture
+from mdncli.density.network import Architecture, Perceptron
 from mdncli.types import Array
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -20,19 +19,27 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky-relu": torch.nn.functional.leaky_relu,
 }
 
-# Turns per standard deviation of a feature, roughly: enough for a curve of several turns over the
-# range of the data, and few enough that a smooth curve is not taken for one.
+# The typical number of periods per standard deviation of a feature. It allows a curve of several
+# periods over the range of the data; a larger number would fit oscillations to a smooth curve.
 _FREQUENCY_SCALE = 0.3
 _HEAD_GAIN = 0.3
-_NARROWEST_START = 0.3
+_SMALLEST_FIRST_SIGMA = 0.3
 
 
 class Perceptrons:
-    """M networks at once, alike but for their weights: a trunk of hidden layers and a linear head.
+    """M networks of the same shape, computed together: hidden layers, then a linear head.
+
+    Args:
+        members: M.
+        inputs: P, the number of inputs that also get sines and cosines, and I, the number of other
+            inputs.
+        architecture: of each network.
+        outputs: O, the width of the head.
+        generator: of the first weights.
 
     Attributes:
-        frequencies: (M, P, Q), of the sines and cosines that the first layer reads beside the
-            first P inputs.
+        frequencies: (M, P, Q), of the sines and cosines of the first P inputs, in periods per
+            standard deviation.
         layers: (weight, bias) pairs of shapes (M, out, in) and (M, out).
     """
 
@@ -45,14 +52,14 @@ class Perceptrons:
         generator: torch.Generator,
     ) -> None:
         self._architecture = architecture
-        # Quantiles of half a normal distribution cover the scale evenly from slow to fast.
+        # The frequencies are quantiles of a half-normal distribution.
         count = architecture.frequencies
         levels = (torch.arange(count) + 0.5) / max(1, count)
         scale = _FREQUENCY_SCALE * math.sqrt(2.0)
-        waves, plain = inputs
-        self.frequencies = (scale * torch.erfinv(levels)).repeat(members, waves, 1)
+        periodic, plain = inputs
+        self.frequencies = (scale * torch.erfinv(levels)).repeat(members, periodic, 1)
         self.layers: list[tuple[Tensor, Tensor]] = []
-        width_before = architecture.trunk_width(waves, plain)
+        width_before = architecture.trunk_width(periodic, plain)
         for width in (*architecture.hidden, outputs):
             spread = 1.0 / math.sqrt(3.0 * width_before)
             weight = torch.empty(members, width, width_before)
@@ -62,27 +69,30 @@ class Perceptrons:
             width_before = width
         self.layers[-1][0].mul_(_HEAD_GAIN)
 
-    def __call__(self, x: Tensor, leave_out: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Return the outputs, (M, O, N), rows last, for the inputs x, (M, P + I, N).
+    def __call__(self, x: Tensor, dropout: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the outputs, (M, O, N), for the inputs x, (M, P + I, N); the rows come last.
 
-        `leave_out` is applied to every hidden layer's outputs, for dropout.
+        Args:
+            x: the inputs.
+            dropout: a function to apply to the outputs of every hidden layer.
         """
         activation = ACTIVATIONS[self._architecture.activation]
-        waving = x[:, : self.frequencies.shape[1], None]
-        angles = (2.0 * math.pi * self.frequencies[..., None] * waving).flatten(1, 2)
+        periodic = x[:, : self.frequencies.shape[1], None]
+        angles = (2.0 * math.pi * self.frequencies[..., None] * periodic).flatten(1, 2)
         hidden = torch.cat([x, torch.sin(angles), torch.cos(angles)], 1)
         *trunk, (head_weight, head_bias) = self.layers
         for weight, bias in trunk:
             hidden = activation(torch.baddbmm(bias[..., None], weight, hidden))
-            hidden = leave_out(hidden) if leave_out else hidden
+            hidden = dropout(hidden) if dropout else hidden
         return torch.baddbmm(head_bias[..., None], head_weight, hidden)
 
     def spread_components(self, y: Tensor, generator: torch.Generator) -> None:
-        """Start the components over the rows of y, shape (N, T), with equal weights.
+        """Set the first means and sigmas so that the components cover the rows of y, (N, T).
 
-        One target: the means start at its quantiles. Several: at rows of y drawn one after another,
-        each with a probability in proportion to its squared distance from those drawn before
-        (Arthur and Vassilvitskii 2007), so that the components start apart.
+        With one target, the means start at its quantiles. With several, they start at rows of y
+        that are drawn one after another. The probability of a row is proportional to its squared
+        distance from the rows drawn before (Arthur and Vassilvitskii 2007), so that the components
+        start far from each other.
         """
         components, targets = self._architecture.mixtures, y.shape[1]
         bias = self.layers[-1][1]
@@ -95,41 +105,45 @@ class Perceptrons:
             sizes = self._architecture.head_sizes(targets)
             _, to_mu, to_scale, _ = torch.split(bias[member], sizes)
             to_mu.copy_(means.reshape(-1))
-            to_scale.fill_(math.log(max(1.0 / components, _NARROWEST_START)))
+            to_scale.fill_(math.log(max(1.0 / components, _SMALLEST_FIRST_SIGMA)))
 
     def parameters(self) -> list[Tensor]:
-        """Return every tensor that learns; weights have three dimensions, biases two."""
+        """Return every tensor that is learned; weights have three dimensions, biases two."""
         return [self.frequencies, *(tensor for layer in self.layers for tensor in layer)]
 
-    def hold(self, parameters: list[Tensor]) -> None:
-        """Take these tensors, in the order of `parameters`, as the networks' own."""
+    def set_parameters(self, parameters: list[Tensor]) -> None:
+        """Use these tensors, in the order of `parameters`, instead of the present ones."""
         self.frequencies, *rest = parameters
         self.layers = list(zip(rest[::2], rest[1::2], strict=True))
 
-    def for_answers(self) -> list[answering.Perceptron]:
-        """Return the networks as the answers need them, in NumPy and float64."""
+    def to_numpy(self) -> list[Perceptron]:
+        """Return the networks that answer questions, in NumPy and float64."""
         return [
-            answering.Perceptron(
+            Perceptron(
                 self._architecture.activation,
-                _array(self.frequencies[member]),
-                [(_array(weight[member]), _array(bias[member])) for weight, bias in self.layers],
+                _to_numpy(self.frequencies[member]),
+                [
+                    (_to_numpy(weight[member]), _to_numpy(bias[member]))
+                    for weight, bias in self.layers
+                ],
             )
             for member in range(len(self.frequencies))
         ]
 
 
 def _distant_rows(y: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` rows of y, (N, T), that lie far from each other."""
     chosen = [int(torch.randint(len(y), (1,), generator=generator))]
     distance = ((y - y[chosen[0]]) ** 2).sum(dim=1)
     while len(chosen) < count:
-        # With fewer distinct rows than components every distance ends at zero: start some alike.
-        likely = distance if float(distance.sum()) > 0.0 else torch.ones_like(distance)
-        place = torch.rand(1, generator=generator) * likely.sum()
-        chosen.append(min(int(torch.searchsorted(likely.cumsum(0), place)), len(y) - 1))
+        # If all distinct rows are chosen already, every distance is zero: draw any row.
+        probability = distance if float(distance.sum()) > 0.0 else torch.ones_like(distance)
+        place = torch.rand(1, generator=generator) * probability.sum()
+        chosen.append(min(int(torch.searchsorted(probability.cumsum(0), place)), len(y) - 1))
         distance = torch.minimum(distance, ((y - y[chosen[-1]]) ** 2).sum(dim=1))
     return y[chosen]
 
 
-def _array(tensor: Tensor) -> Array:
+def _to_numpy(tensor: Tensor) -> Array:
     array: Array = tensor.detach().cpu().double().numpy()
     return array

@@ -1,160 +1,220 @@
-"""Which rows each member learns from, and which it holds out to know when to stop."""
+"""The rows of one fit on the scale of the networks, and which of them each member holds out."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mdncli.errors import DataError
+from mdncli.columns.dataset import Dataset
+from mdncli.columns.schema import Schema
+from mdncli.density.mixture import GaussianMixture
+from mdncli.errors import DataError, parameter
 from mdncli.types import Array, Positions
 
 _FEWEST_FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The rows to learn from, in the units of the file.
-
-    Attributes:
-        x: (N, F), the columns of the schema's features, NaN where missing.
-        y: (N, T), finite, the columns of its targets.
-        groups: (N,), the group of each row from 0, if groups are not to be split.
-        weights: (N,), positive, of mean 1; None where all rows count alike.
-        own: rows of one's own to hold out, instead of some of these.
-    """
-
-    x: Array
-    y: Array
-    groups: Positions | None = None
-    weights: Array | None = None
-    own: "Examples | None" = None
-
-    @property
-    def counts(self) -> Array:
-        """How much each row counts, (N,)."""
-        return np.ones(len(self.y)) if self.weights is None else self.weights
-
-    def some(self, rows: Positions) -> "Examples":
-        """Return the examples at these positions, groups numbered anew, weights of mean 1."""
-        groups = None if self.groups is None else renumbered(self.groups[rows])
-        weights = None if self.weights is None else mean_one(self.weights[rows])
-        return Examples(self.x[rows], self.y[rows], groups, weights)
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of rows in the table: for each of M members those to learn from and those held out.
+    """The training rows and the validation rows of each of M members, as positions in the dataset.
 
-    Either all members hold out the same rows, or each another part.
+    Either all members hold out the same rows, or each member holds out another part.
     """
 
     train: list[Positions]
     valid: list[Positions]
 
     @property
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether all members hold out the same rows."""
         return len(self.valid) == 1 or np.array_equal(self.valid[0], self.valid[1])
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether any rows are held out."""
+        return len(self.valid[0]) > 0
 
-def renumbered(groups: Positions) -> Positions:
-    """Return groups as numbers from 0 on, each of which occurs."""
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    @property
+    def train_rows(self) -> Positions:
+        """The rows that at least one member learns from; with several members these are all."""
+        return np.unique(np.concatenate(self.train))
+
+    @property
+    def valid_rows(self) -> Positions:
+        """The rows that at least one member holds out."""
+        return np.unique(np.concatenate(self.valid))
+
+    def first_member(self) -> "Split":
+        """Return the split of the first member alone."""
+        return Split(self.train[:1], self.valid[:1])
 
 
-def mean_one(weights: Array) -> Array:
-    """Return positive weights scaled to a mean of 1."""
-    return weights / weights.mean() if len(weights) else weights
+def split_dataset(
+    dataset: Dataset, members: int, share: float, rng: np.random.Generator
+) -> tuple[Dataset, Split]:
+    """Return all rows, the user's own validation rows last, and the split of these rows.
 
+    Args:
+        dataset: the rows. If it has validation rows, every member holds out exactly these.
+        members: M.
+        share: of the rows, for one member to hold out; see `split_rows`.
+        rng: the source of randomness.
 
-def divided(
-    examples: Examples, members: int, share: float, rng: np.random.Generator
-) -> tuple[Examples, Split]:
-    """Return all rows, one's own to hold out last, and which of them each member holds out."""
-    rows, own = len(examples.y), examples.own
-    if own is None:
-        return examples, split(rows, members, share, rng, examples.groups)
+    Raises:
+        DataError: all rows are in one group.
+    """
+    rows, validation = len(dataset.y), dataset.validation
+    if validation is None:
+        return dataset, split_rows(rows, members, share, rng, dataset.groups)
     weights = None
-    if examples.weights is not None or own.weights is not None:
-        weights = np.concatenate([examples.counts, own.counts])
-    x, y = (np.concatenate(v) for v in ((examples.x, own.x), (examples.y, own.y)))
-    return Examples(x, y, weights=weights), own_rows(rows, len(own.y), members)
+    if dataset.weights is not None or validation.weights is not None:
+        weights = np.concatenate([dataset.row_weights, validation.row_weights])
+    x = np.concatenate([dataset.x, validation.x])
+    y = np.concatenate([dataset.y, validation.y])
+    train, valid = np.arange(rows), np.arange(rows, len(y))
+    return Dataset(x, y, weights), Split([train] * members, [valid] * members)
 
 
-def own_rows(rows: int, held_out: int, members: int) -> Split:
-    """Return the split where the last `held_out` rows, after the first `rows`, are for everyone."""
-    train, valid = np.arange(rows), np.arange(rows, rows + held_out)
-    return Split([train] * members, [valid] * members)
-
-
-def split(
+def split_rows(
     rows: int,
     members: int,
     share: float,
     rng: np.random.Generator,
-    groups: NDArray[np.int64] | None = None,
+    groups: Positions | None = None,
 ) -> Split:
     """Return a random split.
 
-    One member holds out the given share of the rows. Of several, each holds out another of
-    max(M, 5) parts, or the same as another where there are fewer rows or groups than that.
+    A single member holds out the given share of the rows. Of M members, each holds out another one
+    of max(M, 5) equal parts. If there are fewer rows or groups than that, some members hold out the
+    same part.
 
     Args:
         rows: N.
         members: M.
-        share: of the rows, for one member; 0 holds out none.
+        share: of the rows, for a single member; 0 holds out none.
         rng: the source of randomness.
-        groups: (N,), the group of each row, all numbers from 0 on; its rows stay together.
+        groups: (N,), the group of each row, numbered from 0; no group is split.
 
     Raises:
-        DataError: all rows are of one group.
+        DataError: all rows are in one group.
     """
     if members == 1 and share == 0.0:
         return Split([rng.permutation(rows)], [np.empty(0, dtype=np.int64)])
     if groups is not None and not groups.any():
-        raise DataError("--group: the column holds one group alone, so none can be held out.")
+        raise DataError(
+            f"All rows are in one group, so no group can be held out. Leave out "
+            f"{parameter('group')}."
+        )
     if members == 1:
         held_out = min(rows - 1, max(1, round(share * rows)))
-        goals = np.array([held_out, rows - held_out])
+        sizes = np.array([held_out, rows - held_out])
     else:
         most = rows if groups is None else int(groups.max()) + 1
         folds = min(max(members, _FEWEST_FOLDS), most)
-        goals = np.full(folds, rows / folds)
-    folds_of_rows = parts(rows, goals, rng, groups)
-    mine = [member % len(folds_of_rows) for member in range(members)]
-    train = [np.concatenate([part for j, part in enumerate(folds_of_rows) if j != i]) for i in mine]
-    return Split(train, [folds_of_rows[i] for i in mine])
+        sizes = np.full(folds, rows / folds)
+    parts = random_parts(rows, sizes, rng, groups)
+    part_of_member = [member % len(parts) for member in range(members)]
+    train = [
+        np.concatenate([part for position, part in enumerate(parts) if position != own])
+        for own in part_of_member
+    ]
+    return Split(train, [parts[own] for own in part_of_member])
 
 
-def parts(
-    rows: int,
-    goals: NDArray[np.float64],
-    rng: np.random.Generator,
-    groups: NDArray[np.int64] | None = None,
+def random_parts(
+    rows: int, sizes: Array, rng: np.random.Generator, groups: Positions | None = None
 ) -> list[Positions]:
-    """Return the rows in random parts of about as many as each goal says, no group in two."""
-    if groups is not None:
-        return _whole_groups(groups, goals, rng)
-    return np.split(rng.permutation(rows), np.round(goals.cumsum()[:-1]).astype(int))
+    """Return the positions of all rows in random parts, without splitting a group.
 
-
-def _whole_groups(
-    groups: NDArray[np.int64], goals: NDArray[np.float64], rng: np.random.Generator
-) -> list[Positions]:
-    """Return parts of about as many rows as each goal says, no group in two of them.
-
-    The groups go one by one, the largest first, to the part that lacks most rows of its goal.
+    Args:
+        rows: N.
+        sizes: the number of rows that each part should have; with groups, parts differ from it.
+        rng: the source of randomness.
+        groups: (N,), the group of each row, numbered from 0.
     """
-    sizes = np.bincount(groups)
-    order = rng.permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    part_of = np.empty(len(sizes), dtype=np.int64)
-    lacking = goals.astype(float)
+    if groups is not None:
+        return _parts_of_whole_groups(groups, sizes, rng)
+    return np.split(rng.permutation(rows), np.round(sizes.cumsum()[:-1]).astype(int))
+
+
+def _parts_of_whole_groups(
+    groups: Positions, sizes: Array, rng: np.random.Generator
+) -> list[Positions]:
+    """Return what `random_parts` does: the largest groups first, each to the emptiest part."""
+    rows_of_group = np.bincount(groups)
+    order = rng.permutation(len(rows_of_group))
+    order = order[np.argsort(-rows_of_group[order], kind="stable")]
+    part_of_group = np.empty(len(rows_of_group), dtype=np.int64)
+    missing = sizes.astype(float)
     for group in order:
-        part_of[group] = int(np.argmax(lacking))
-        lacking[part_of[group]] -= sizes[group]
-    if not (part_of == 0).any():
-        # The rows to hold out are fewer than any group: the smallest has to do.
-        part_of[order[-1]] = 0
-    assigned = part_of[groups]
-    return [rng.permutation(np.flatnonzero(assigned == part)) for part in range(len(goals))]
+        part_of_group[group] = int(np.argmax(missing))
+        missing[part_of_group[group]] -= rows_of_group[group]
+    if not (part_of_group == 0).any():
+        # The first part is smaller than any group, so it gets the smallest group.
+        part_of_group[order[-1]] = 0
+    part_of_row = part_of_group[groups]
+    return [rng.permutation(np.flatnonzero(part_of_row == part)) for part in range(len(sizes))]
+
+
+@dataclass(frozen=True)
+class StandardizedRows:
+    """N rows as the networks read them.
+
+    Attributes:
+        inputs: (N, P + I), as `Schema.inputs` returns them.
+        y: (N, T), u of the targets, in training standard deviations from the training mean.
+        weights: (N,), how much each row counts.
+        category_inputs: the places of the inputs of each category: begin, `other` and end.
+        log_scale: the sum of the logarithms of the targets' standard deviations.
+        log_jacobian: (N,), log |dy/du|; None if no target has a bound.
+    """
+
+    inputs: Array
+    y: Array
+    weights: Array
+    category_inputs: list[tuple[int, int, int]]
+    log_scale: float = 0.0
+    log_jacobian: Array | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, schema: Schema) -> "StandardizedRows":
+        """Return the rows of a dataset, standardized by its schema."""
+        log_jacobian = schema.log_abs_det_jacobian(dataset.y)
+        return cls(
+            inputs=schema.inputs(dataset.x),
+            y=schema.standardize_targets(dataset.y),
+            weights=dataset.row_weights,
+            category_inputs=schema.category_inputs(),
+            log_scale=float(np.log(schema.target_scales).sum()),
+            log_jacobian=log_jacobian if isinstance(log_jacobian, np.ndarray) else None,
+        )
+
+    def total_weight(self, rows: Positions) -> float:
+        """Return the sum of the weights of some rows."""
+        return float(self.weights[rows].sum())
+
+    def nll_offset(self, rows: Positions) -> float:
+        """Return what to add to a mean NLL of y to get the mean NLL in the units of the file, nats.
+
+        It is the sum of the log-scales, and with bounds the mean of log |dy/du| over these rows.
+        """
+        if self.log_jacobian is None or not len(rows):
+            return self.log_scale
+        jacobian = np.average(self.log_jacobian[rows], weights=self.weights[rows])
+        return self.log_scale + float(jacobian)
+
+    def mean_nll(self, mixture: GaussianMixture, rows: Positions) -> float:
+        """Return the mean NLL of one mixture over some rows, in nats, in the units of the file.
+
+        Args:
+            mixture: one row, on the scale of y.
+            rows: positions; without any, the answer is NaN.
+        """
+        if not len(rows):
+            return math.nan
+        pieces = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
+        total = sum(
+            float(mixture.log_prob(self.y[piece]) @ self.weights[piece]) for piece in pieces
+        )
+        return self.nll_offset(rows) - total / self.total_weight(rows)

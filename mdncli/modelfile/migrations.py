@@ -1,37 +1,48 @@
-"""Older formats of the model file, each raised to the next.
+"""The version of the model file, and the migration of each older version to the next one.
 
-When the format changes: write the new version only, add the function that turns a dictionary of the
-version before into the new one, and keep a small file of the old version with its answers in
-`tests/files/`.
+To change the format: let `mdncli.modelfile.writer` write the new version only, add a function here
+that turns the content of the version before into the new one, and add a small file of the old
+version, with its expected answers, to `tests/modelfile/files/`.
 """
 
 import math
-from dataclasses import asdict
+import shlex
 from typing import Any
 
-from mdncli.density.record import Origin
+FORMAT = "mdncli.model"
+# The names of the tensors of the marginal reference.
+REFERENCE_TENSORS = ("reference.log_pi", "reference.mu", "reference.sigma")
+
+_REPEATED = (
+    *("target", "feature", "ignore", "categorical", "numeric", "datetime"),
+    *("min_sigma", "lower", "upper", "na"),
+)
+_SWITCHES = ("baseline", "no_header")
+_OF_DIALECT = (
+    *("delimiter", "decimal", "encoding", "quote", "escape", "comment", "no_header", "na"),
+)
 
 
-def raised(plain: dict[str, Any], version: int) -> dict[str, Any]:
-    """Return what a model file of this version would hold in the newest one."""
-    for raise_by_one in _RAISED[version - 1 :]:
-        plain = raise_by_one(plain)
+def migrate(plain: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return the content of a model file of some version, as the newest version stores it."""
+    for to_next_version in _MIGRATIONS[version - 1 :]:
+        plain = to_next_version(plain)
     return plain
 
 
 def _from_version_1(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 2 would hold: one member, and features that are only standardized.
+    """Return the content of version 2.
 
-    Version 1 had one floor of sigma for all targets, no unconditional mixture, and no report on the
-    components.
+    Version 1 has one member, one smallest sigma for all targets, and features that are only
+    standardized. It has no marginal reference and no report on the components.
     """
-    floor = plain["architecture"]["sigma_floor"]
+    smallest = plain["architecture"]["sigma_floor"]
     schema = {
         "features": [
             {**column, "knots": [], "scores": []} for column in plain["schema"]["features"]
         ],
         "targets": [
-            {**column, "step": None, "min_sigma": floor * column["scale"]}
+            {**column, "step": None, "min_sigma": smallest * column["scale"]}
             for column in plain["schema"]["targets"]
         ],
     }
@@ -55,20 +66,92 @@ def _from_version_1(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_version_2(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 3 would hold: a model of unknown origin, never cross-validated."""
-    return {**plain, "record": {**plain["record"], "cv": []}, "origin": asdict(Origin())}
+    """Return the content of version 3: the origin is unknown, and there was no cross-validation."""
+    origin = {"command": "", "table_sha256": "", "versions": {}}
+    return {**plain, "record": {**plain["record"], "cv": []}, "origin": origin}
 
 
 def _from_version_3(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 4 would hold: no gaps, no bounds and no weights."""
+    """Return the content of version 4: no missing values, no bounds and no weights."""
     features = [
         {**column, "kind": "number", "gaps": False} for column in plain["schema"]["features"]
     ]
-    unbounded = {"lower": None, "upper": None}
-    targets = [{**column, **unbounded} for column in plain["schema"]["targets"]]
+    no_bounds = {"lower": None, "upper": None}
+    targets = [{**column, **no_bounds} for column in plain["schema"]["targets"]]
     return {**plain, "schema": {"features": features, "targets": targets, "weight": None}}
 
 
+def _from_version_4(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 5.
+
+    Version 4 says `gaps` for `allows_missing`, and stores the command line of the fit as a text.
+    """
+    features = []
+    for column in plain["schema"]["features"]:
+        renamed = {("allows_missing" if k == "gaps" else k): v for k, v in column.items()}
+        features.append(renamed)
+    origin = {key: value for key, value in plain["origin"].items() if key != "command"}
+    request, dialect = parse_command(plain["origin"]["command"])
+    return {
+        **plain,
+        "schema": {**plain["schema"], "features": features},
+        "origin": {"request": request, "dialect": dialect, **origin},
+    }
+
+
+def parse_command(command: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the request and the dialect of a command line such as `mdn fit DATA --lr 0.1`.
+
+    Args:
+        command: with long options only, each with its value as the next word.
+
+    Returns:
+        The request, by parameter name: a list for an option that may be repeated, True for an
+        option without a value, otherwise a text. And the dialect, as `Dialect.to_plain` returns it.
+        Both are empty if the text is not such a command line.
+    """
+    try:
+        values = _option_values(shlex.split(command))
+    except ValueError:
+        return {}, {}
+    request = {name: value for name, value in values.items() if name not in _OF_DIALECT}
+    dialect = {name: value for name, value in values.items() if name in _OF_DIALECT}
+    if dialect.pop("no_header", False):
+        dialect["header"] = False
+    for name in ("delimiter", "quote", "escape", "comment"):
+        # The command line writes a tab as \t, and no character as an empty text.
+        if dialect.get(name) == "\\t":
+            dialect[name] = "\t"
+        if dialect.get(name) == "":
+            dialect[name] = None
+    # Without these two, a None is the default, which a dialect does not store.
+    return request, {k: v for k, v in dialect.items() if v is not None or k == "quote"}
+
+
+def _option_values(words: list[str]) -> dict[str, Any]:
+    """Return the values of the options of a command line by parameter name.
+
+    Raises:
+        ValueError: a word is not where it should be.
+    """
+    if words[:3] != ["mdn", "fit", "DATA"]:
+        raise ValueError("not a command line of mdn fit")
+    values: dict[str, Any] = {}
+    rest = iter(words[3:])
+    for option in rest:
+        name = option.removeprefix("--").replace("-", "_")
+        if not option.startswith("--") or not name.isidentifier():
+            raise ValueError("an option was expected")
+        if name in _SWITCHES:
+            values[name] = True
+            continue
+        value = next(rest, None)
+        if value is None:
+            raise ValueError("an option has no value")
+        values[name] = [*values.get(name, []), value] if name in _REPEATED else value
+    return values
+
+
 # From each version to the next.
-_RAISED = (_from_version_1, _from_version_2, _from_version_3)
-FORMAT_VERSION = len(_RAISED) + 1
+_MIGRATIONS = (_from_version_1, _from_version_2, _from_version_3, _from_version_4)
+FORMAT_VERSION = len(_MIGRATIONS) + 1

@@ -1,16 +1,21 @@
-"""What every picture shows: a model along one feature, and the rows of a table over it."""
+"""A slice of a model: its density along one feature, and the rows of a table over it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from mdncli.columns.features import OTHER, CategoryFeature, DateFeature, Feature, date_texts
-from mdncli.columns.transforms import Bounds
-from mdncli.density.conditioned import fixed_values
-from mdncli.density.distribution import BoundedDistribution, Distribution
+from mdncli.columns.transforms import Transform
+from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
-from mdncli.density.model import ConditionalDensity
+from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError
+from mdncli.plots.style import headline, label_ticks, plain
 from mdncli.text import listed, nearest, quoted
 from mdncli.types import Array
 
@@ -21,40 +26,116 @@ _GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A model seen along one feature, the others held at their medians.
+class Slice:
+    """The density of one target along one feature, with the other features fixed.
 
     Attributes:
-        density: the model.
+        model: the model.
         along: the position of the feature on the horizontal axis.
-        target: the position of the target shown.
-        points: (P, F), where the model is asked, evenly spaced along the feature's training range.
+        target: the position of the target to show.
+        points: (P, F), where the density is computed: evenly spaced along the training range of
+            the feature, with the other features at their typical values.
         x: (N, F), the rows of the table shown over it; N is 0 without a table.
-        y: (N, T), their targets.
+        y: (N, T), the targets of these rows.
+        given: known values of other targets, in the units of the file.
     """
 
-    density: ConditionalDensity
+    model: MixtureDensityNetwork
     along: int
     target: int
     points: Array
     x: Array
     y: Array
+    given: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        model: MixtureDensityNetwork,
+        x: Array,
+        y: Array,
+        *,
+        along: str | None = None,
+        target: int = 0,
+        given: Mapping[str, float] | None = None,
+    ) -> "Slice":
+        """Return a slice of a model.
+
+        Args:
+            model: the model.
+            x: (N, F), rows of a table in the order of the model's schema; N may be 0.
+            y: (N, T), their targets.
+            along: the feature on the horizontal axis; by default the one along which the mean
+                changes most.
+            target: the position of the target to show.
+            given: known values of other targets, in the units of the file.
+
+        Raises:
+            DataError: the model has no such feature.
+        """
+        features = model.schema.features
+        if along is None:
+            slices = [
+                cls(model, position, target, _points_along(features, position), x, y, given or {})
+                for position in range(len(features))
+            ]
+            effects = [np.ptp(one.distribution.mean()) for one in slices]
+            return slices[int(np.argmax(effects))]
+        names = model.schema.feature_names
+        if along not in names:
+            raise DataError(
+                f"The model has no feature {quoted(along)}.{nearest(along, names)} "
+                f"Its features are: {listed(names)}."
+            )
+        position = names.index(along)
+        return cls(model, position, target, _points_along(features, position), x, y, given or {})
 
     @property
-    def feature_name(self) -> str:
-        """The name on the horizontal axis."""
-        return self.density.schema.features[self.along].name
+    def feature(self) -> Feature:
+        """The feature on the horizontal axis."""
+        return self.model.schema.features[self.along]
 
     @property
     def target_name(self) -> str:
-        """The name of the target shown."""
-        return self.density.schema.targets[self.target].name
+        """The name of the target."""
+        return self.model.schema.targets[self.target].name
+
+    @property
+    def transform(self) -> Transform:
+        """The transform of the target."""
+        return self.model.schema.transforms[self.target]
+
+    @property
+    def name_of_u(self) -> str:
+        """What the mixtures are of: the target or, if it has bounds, a function of it."""
+        return self.transform.name_of_u(self.target_name)
+
+    @cached_property
+    def distribution(self) -> Distribution:
+        """The distributions of the target at the P points."""
+        return self._of_target(self.model.distribution(self.points))
+
+    @property
+    def mixture(self) -> GaussianMixture:
+        """The mixtures of the target at the P points, on the scale of `name_of_u`."""
+        return self.distribution.mixture
+
+    @property
+    def baseline(self) -> GaussianMixture:
+        """The Gaussians of the least-squares baseline at the P points, like `mixture`."""
+        schema = self.model.schema
+        mixtures = self.model.baseline_mixture(self.points)
+        joint = Distribution(mixtures, schema.transforms, schema.target_names)
+        return self._of_target(joint).mixture
 
     @property
     def grid(self) -> Array:
-        """Where the points stand along the horizontal axis, shape (P,); a level is a step wide."""
-        feature, values = self.density.schema.features[self.along], self.points[:, self.along]
-        if not isinstance(feature, CategoryFeature):
+        """Where the points are on the horizontal axis, shape (P,); a level of a category is 1 wide.
+
+        The levels of a category have equally many points, which are spread over their width.
+        """
+        values = self.points[:, self.along]
+        if not isinstance(self.feature, CategoryFeature):
             return values
         _, first, counts = np.unique(values, return_index=True, return_counts=True)
         within = (np.arange(len(values)) - first.repeat(counts)) / (counts.repeat(counts) - 1)
@@ -62,91 +143,75 @@ class Scene:
 
     @property
     def data(self) -> tuple[Array, Array]:
-        """Where the table's rows stand along the horizontal axis and the target's, each (N,)."""
-        return self._places(self.x[:, self.along]), self.y[:, self.target]
+        """Where the table's rows are on the horizontal axis, and their targets, each (N,)."""
+        return feature_places(self.feature, self.x[:, self.along]), self.y[:, self.target]
 
-    @property
-    def ticks(self) -> dict[float, str]:
-        """Texts for places on the horizontal axis; none where they are numbers."""
-        return feature_ticks(self.density.schema.features[self.along], self.x[:, self.along])
-
-    def _places(self, values: Array) -> Array:
-        """Return where values stand along the horizontal axis; those of one level side by side."""
-        return feature_places(self.density.schema.features[self.along], values)
-
-    @property
-    def held(self) -> str:
-        """What the title says of the targets and features held fast: nothing if there are none."""
-        fixed = fixed_values(self.density)
-        others = [
-            column.name
-            for position, column in enumerate(self.density.schema.features)
-            if position != self.along
-        ]
-        if not others:
-            return fixed
-        names = ", ".join(others) if len(others) <= 3 else f"{len(others)} other features"
-        categories = any(not feature.waves for feature in self.density.schema.features)
-        where = "what is typical" if categories else "the median" + "s" * (len(others) > 1)
-        held = f"{names} at {where}"
-        return f"{fixed}; {held}" if fixed else held
-
-    @property
-    def bounds(self) -> Bounds:
-        """The bounds of the target shown."""
-        return self.density.schema.targets[self.target].bounds
-
-    @property
-    def underneath(self) -> str:
-        """What the scale of the mixtures is called: the target, or its map where it has bounds."""
-        return self.bounds.scale_name(self.target_name)
-
-    def mixture(self) -> GaussianMixture:
-        """Return the shown target's mixtures at the points of the grid: P of one target.
-
-        They are on the scale of the target's map where it has bounds.
-        """
-        return of_target(self.density.mixture(self.points), self.target)
-
-    def answer(self) -> Distribution:
-        """Return the shown target's distributions at the points of the grid."""
-        return answer_of(self.mixture(), self.bounds)
-
-    def sampled(self, seed: int) -> tuple[Array, Array]:
-        """Return one draw for every row of the table, or for points of the grid without one.
+    def samples(self, seed: int) -> tuple[Array, Array]:
+        """Return one draw for every row of the table or, without a table, three for every point.
 
         Returns:
-            The feature's and the target's values, each (N,).
+            The places on the horizontal axis and the values of the target, each (D,).
         """
         rng = generator_of_draws(seed)
-        places = self.x if len(self.x) else self.points.repeat(3, axis=0)
-        y = [y[:, self.target] for _, y, _ in self.density.sample(places, 1, rng)]
-        return self._places(places[:, self.along]), np.concatenate(y)
+        x = self.x if len(self.x) else self.points.repeat(3, axis=0)
+        y = [drawn.y[:, self.target] for drawn in self.model.draws(x, 1, rng, given=self.given)]
+        return feature_places(self.feature, x[:, self.along]), np.concatenate(y)
+
+    @property
+    def fixed(self) -> str:
+        """The given targets, and where the other features are fixed, for a title; may be empty."""
+        given = given_values(self.given)
+        features = self.model.schema.features
+        others = [other.name for position, other in enumerate(features) if position != self.along]
+        if not others:
+            return given
+        names = ", ".join(others) if len(others) <= 3 else f"{len(others)} other features"
+        if any(isinstance(other, CategoryFeature) for other in features):
+            where = "typical values"
+        else:
+            where = "the median" + "s" * (len(others) > 1)
+        fixed = f"{names} at {where}"
+        return f"{given}; {fixed}" if given else fixed
+
+    def _of_target(self, joint: Distribution) -> Distribution:
+        """Return the distribution of the target, given the given ones, from that of all targets."""
+        return joint.given(self.given).marginal(self.target_name)
+
+
+def given_values(given: Mapping[str, ArrayLike]) -> str:
+    """Return what a title says of given targets, such as `a = 1, b of the row`; may be empty."""
+    return ", ".join(
+        f"{name} of the row" if np.ndim(value) else f"{name} = {float(np.asarray(value)):.6g}"
+        for name, value in given.items()
+    )
 
 
 def feature_places(feature: Feature, values: Array) -> Array:
-    """Return where values of a feature stand on an axis, (N,); those of one level side by side."""
+    """Return where values of a feature are on an axis, (N,).
+
+    The values of one level of a category are spread beside each other.
+    """
     if not isinstance(feature, CategoryFeature):
         return values
     # Multiples of the golden ratio fill any interval evenly.
     aside = (np.arange(len(values)) * _GOLDEN) % 1.0 - 0.5
-    at = np.where(np.isnan(values), feature.plain - 1, values)
+    at = np.where(np.isnan(values), feature.plain_width - 1, values)
     places: Array = at + 0.6 * _WIDTH_OF_A_LEVEL * aside
     return places
 
 
 def feature_ticks(feature: Feature, values: Array) -> dict[float, str]:
-    """Return texts for places on an axis of a feature; none where its values are numbers.
+    """Return texts for places on a feature's axis; none if its values are numbers.
 
     Args:
         feature: on the axis.
-        values: (N,), that are shown: other texts and empty cells are named where there are any.
+        values: (N,), the values shown. Other texts and empty cells get a tick if there are any.
     """
     if isinstance(feature, CategoryFeature):
         names = [*feature.levels, OTHER, "(empty)"]
-        there = np.isnan(values).any(), (values == feature.other).any()
+        missing, other = np.isnan(values).any(), (values == feature.other).any()
         places = list(range(0, len(feature.levels), -(-len(feature.levels) // _MOST_TICKS)))
-        places += [feature.other] * bool(there[1]) + [feature.plain - 1] * bool(there[0])
+        places += [feature.other] * bool(other) + [feature.plain_width - 1] * bool(missing)
         return {float(p): names[-1 if p > feature.other else p] for p in places}
     if isinstance(feature, DateFeature):
         days = np.linspace(feature.lowest, feature.highest, 4).round()
@@ -154,75 +219,62 @@ def feature_ticks(feature: Feature, values: Array) -> dict[float, str]:
     return {}
 
 
-def scene(
-    density: ConditionalDensity,
-    x: Array,
-    y: Array,
-    *,
-    along: str | None = None,
-    target: str | None = None,
-) -> Scene:
-    """Return a model as pictures show it.
+def target_limits(shown: Slice) -> tuple[float, float]:
+    """Return limits of the target: its training range and the table's values, with a margin."""
+    low, high = _range_of_target(shown)
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
 
-    Args:
-        density: the model.
-        x: (N, F), rows of a table in the order of its schema; N may be 0.
-        y: (N, T), their targets.
-        along: the feature on the horizontal axis; by default the one with the largest effect.
-        target: the target shown; by default the first.
 
-    Raises:
-        DataError: the model has no such feature or target.
+def limits_of_u(shown: Slice) -> tuple[float, float]:
+    """Return the same limits on the scale of the mixtures; see `Slice.name_of_u`."""
+    if shown.transform.is_identity:
+        return target_limits(shown)
+    column = shown.model.schema.targets[shown.target]
+    values = np.append(shown.data[1], [column.lowest, column.highest])
+    u = shown.transform.inverse(values[~shown.transform.outside(values)])
+    margin = 0.05 * float(np.ptp(u))
+    return float(u.min()) - margin, float(u.max()) + margin
+
+
+def label_axes(axes: Axes, shown: Slice) -> None:
+    """Name both axes after their columns, and set their limits."""
+    label_feature(axes, shown)
+    axes.set_ylabel(plain(shown.target_name))
+    axes.set_ylim(*target_limits(shown))
+
+
+def label_feature(axes: Axes, shown: Slice) -> None:
+    """Name the horizontal axis after its feature, and set its limits.
+
+    They include the training range and the table's values.
     """
-    schema = density.schema
-    shown = position_of_target(density, target)
-    if along is not None:
-        chosen = _position("feature", along, schema.feature_names)
-    else:
-        bounds = schema.targets[shown].bounds
-        effects = [
-            np.ptp(answer_of(of_target(density.mixture(sweep), shown), bounds).mean())
-            for sweep in (_sweep(density, position) for position in range(len(schema.features)))
-        ]
-        chosen = int(np.argmax(effects))
-    return Scene(density, chosen, shown, _sweep(density, chosen), x, y)
+    axes.set_xlabel(plain(shown.feature.name))
+    values = np.append(shown.data[0], shown.grid)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    label_ticks(axes, feature_ticks(shown.feature, shown.x[:, shown.along]))
 
 
-def of_target(mixture: GaussianMixture, target: int) -> GaussianMixture:
-    """Return the mixtures of one target, the others integrated out."""
-    return mixture.targets([target])
+def title(figure: Figure, shown: Slice) -> None:
+    """Give a figure a title: the target, the feature, and where everything else is fixed."""
+    text = f"{plain(shown.target_name, 30)} given {plain(shown.feature.name, 30)}"
+    headline(figure, text, plain(shown.fixed, 60))
 
 
-def answer_of(mixture: GaussianMixture, bounds: Bounds) -> Distribution:
-    """Return the distributions of one target that have these mixtures underneath."""
-    return BoundedDistribution(mixture, (bounds,)) if bounds else Distribution(mixture)
+def _range_of_target(shown: Slice) -> tuple[float, float]:
+    """Return the smallest and the largest value of the target, in training or in the table."""
+    column = shown.model.schema.targets[shown.target]
+    values = np.append(shown.data[1], [column.lowest, column.highest])
+    return float(values.min()), float(values.max())
 
 
-def position_of_target(density: ConditionalDensity, name: str | None) -> int:
-    """Return the position of the target of this name, of the first for None.
+def _points_along(features: tuple[Feature, ...], position: int) -> Array:
+    """Return points, (P, F), along one feature's training range, the others at typical values.
 
-    Raises:
-        DataError: the model has no such target.
+    The levels of a category have equally many points, one level after another.
     """
-    return 0 if name is None else _position("target", name, density.schema.target_names)
-
-
-def _sweep(density: ConditionalDensity, position: int) -> Array:
-    """Return points (P, F) along one feature's training range, the others at what is typical.
-
-    Of a category each level has as many points, one after another.
-    """
-    features = density.schema.features
     points = np.tile([feature.typical for feature in features], (_POINTS, 1))
-    values = features[position].points(_POINTS)
-    points[:, position] = np.sort(values)
+    points[:, position] = np.sort(features[position].points(_POINTS))
     return points
-
-
-def _position(kind: str, name: str, names: list[str]) -> int:
-    if name not in names:
-        raise DataError(
-            f"The model has no {kind} {quoted(name)}.{nearest(name, names)} "
-            f"It has: {listed(names)}."
-        )
-    return names.index(name)

@@ -1,1 +1,1 @@
-"""CSV in and out."""
+"""Reading and writing tables: CSV and Parquet files, compressed or not."""

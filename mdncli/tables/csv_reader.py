@@ -1,13 +1,8 @@
-"""Whether the quotes of a CSV stand where they may, seen at the speed of NumPy.
+"""CSV text as columns of text: by Arrow where that is safe, otherwise record by record.
 
-Arrow reads `"a"b` as `ab` and takes a file whose last quote stays open. So a file goes to Arrow
-only if all its quotes surround whole fields, as RFC 4180 has it; any other is read by record.
-
-The records of a CSV one by one, with the lines that they begin on: for what Arrow cannot read.
-
-Every dialect is read here by the rules of Python's own `csv` module, in its strict mode.
-
-A CSV becomes columns of text: by Arrow where it can, else record by record.
+Arrow reads `"a"b` as `ab`, and it accepts a file with a quote that is never closed. So a file goes
+to Arrow only if all of its quotes surround whole fields, as RFC 4180 requires. Any other file is
+read by the `csv` module of Python in strict mode, which is slower and covers every dialect.
 """
 
 import csv
@@ -15,101 +10,140 @@ import io
 import itertools
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from mdncli.errors import DataError
-from mdncli.tables.arrow import texts
+from mdncli.errors import DataError, parameter
+from mdncli.files import FileContent
+from mdncli.tables.arrow import text_array
 from mdncli.tables.decoding import BYTE_ORDER_MARK, require_utf8
 from mdncli.tables.dialect import Dialect
-from mdncli.text import counted_rest, quoted
+from mdncli.text import and_more, quoted
 
-_AT_ONCE = 1 << 24
-
-
-def surround_fields(content: bytes, separator: str, quote: str | None) -> bool:
-    """Return whether every quote opens or closes a field, or stands twice inside one.
-
-    Counted from 0, the even quotes open and the odd ones close; a doubled quote closes and opens
-    again at once.
-
-    Args:
-        content: UTF-8.
-        separator: one character of ASCII.
-        quote: one character of ASCII, or None where there are no quotes.
-    """
-    if quote is None or quote.encode() not in content:
-        return True
-    data = np.frombuffer(content, dtype=np.uint8)
-    neighbour = np.zeros(256, dtype=bool)
-    neighbour[[ord(mark) for mark in (separator, quote, "\n", "\r")]] = True
-    first = len(BYTE_ORDER_MARK.encode()) if content.startswith(BYTE_ORDER_MARK.encode()) else 0
-    count = 0
-    for start in range(0, len(data), _AT_ONCE):
-        at = np.flatnonzero(data[start : start + _AT_ONCE] == ord(quote)) + start
-        opening, closing = at[count % 2 :: 2], at[1 - count % 2 :: 2]
-        count += len(at)
-        opening = opening[opening > first]
-        closing = closing[closing < len(data) - 1]
-        if not (neighbour[data[opening - 1]].all() and neighbour[data[closing + 1]].all()):
-            return False
-    return count % 2 == 0
-
-
-_BLANK = ("\n", "\r\n", "\r")
+_BYTES_AT_ONCE = 1 << 24
+_BLOCK = 1 << 24
+_RECORDS_AT_ONCE = 1 << 8
+_ROWS_AT_ONCE = 1 << 16
+_MAX_DESCRIBED = 10
+_EMPTY_LINES = ("\n", "\r\n", "\r")
 _LINE_END = re.compile("\r\n|\r|\n")
+# The limit on the length of a field belongs to the whole process.
+_FIELD_LIMIT = threading.Lock()
+
+
+# The line on which a record begins, from 1, and the text of its fields. A plain tuple is fastest.
+Record = tuple[int, list[str]]
+
+
+class Place(NamedTuple):
+    """Where a row is in a file.
+
+    Attributes:
+        row: its number, from 1, without the header.
+        line: the line on which it begins, from 1; None if the file has no lines.
+    """
+
+    row: int
+    line: int | None
+
+
+# From the positions of rows in a table to their places in the file.
+Locate = Callable[[list[int]], list[Place]]
 
 
 @dataclass(frozen=True)
-class Text:
-    """A table's text: `content` in UTF-8, what messages call it, and how it is written."""
+class CsvText:
+    """CSV text in UTF-8, and the dialect in which it is written."""
 
-    content: bytes
-    source: str
+    file: FileContent
     dialect: Dialect
 
     @property
     def separator(self) -> str:
-        """What separates the fields."""
-        return self.dialect.separator(self.source)
+        """The character that separates the fields."""
+        return self.dialect.separator(self.file.name)
+
+    def lines(self) -> Iterator[str]:
+        """Return the lines of the text, without a byte order mark and with their line ends."""
+        return io.TextIOWrapper(io.BytesIO(self.file.content), encoding="utf-8-sig", newline="")
 
 
-def records(text: Text) -> Iterator[tuple[int, list[str]]]:
-    """Yield every record with the line that it begins on, from 1.
-
-    Blank lines are passed over, and those that begin with the comment character.
+def records(text: CsvText) -> Iterator[Record]:
+    """Yield every record. Empty lines and comment lines are skipped.
 
     Raises:
         DataError: a quote is never closed, or has text after it; the message names the line.
-        UnicodeDecodeError: it is not UTF-8.
+        UnicodeDecodeError: the text is not UTF-8.
     """
-    # Line by line in Python only where it must be: it is ten times slower.
-    uncommented = _Uncommented(text) if text.dialect.comment else None
-    reader = _reader(uncommented or _lines(text), text)
-    # The limit belongs to the whole process, so it is given back.
-    limit = csv.field_size_limit(sys.maxsize)
-    begun = 1
-    try:
+    reader = _RecordReader(text)
+    # The first batch is a single record, so that the header alone is read quickly.
+    size = 1
+    while batch := reader.read(size):
+        yield from batch
+        size = min(16 * size, _RECORDS_AT_ONCE)
+
+
+class _RecordReader:
+    """Reads records in batches.
+
+    The limit on the length of a field is a setting of the process. Each batch sets and restores it
+    within one call, so that no other code can run meanwhile in the same thread.
+    """
+
+    def __init__(self, text: CsvText) -> None:
+        self._text = text
+        # A filter in Python makes reading ten times slower, so it is there only for comments.
+        self._filter = _CommentFilter(text) if text.dialect.comment else None
+        self._reader = _csv_reader(self._filter or text.lines(), text)
+        self._first_line = 1
+        self._error: Exception | None = None
+
+    def read(self, size: int) -> list[Record]:
+        """Return the next records, at most `size`, and none at the end.
+
+        An error is raised by the call after the one that returns the last records before it.
+        """
+        batch: list[Record] = []
+        with _FIELD_LIMIT:
+            limit = csv.field_size_limit(sys.maxsize)
+            try:
+                if self._error is None:
+                    self._fill(batch, size)
+            except (csv.Error, UnicodeDecodeError) as error:
+                self._error = error
+            finally:
+                csv.field_size_limit(limit)
+        if self._error is not None and not batch:
+            self._raise(self._error)
+        return batch
+
+    def _fill(self, batch: list[Record], size: int) -> None:
+        reader, lines = self._reader, self._filter
         for fields in reader:
             if fields:
-                yield (uncommented.begun if uncommented else begun), fields
-            begun = reader.line_num + 1
-            if uncommented:
-                uncommented.begin_record()
-    except csv.Error as error:
-        place = (uncommented.begun, uncommented.read) if uncommented else (begun, reader.line_num)
-        raise DataError(_refusal(text, str(error), *place)) from error
-    finally:
-        csv.field_size_limit(limit)
+                batch.append((lines.first_line if lines else self._first_line, fields))
+            self._first_line = reader.line_num + 1
+            if lines:
+                lines.between_records = True
+            if len(batch) == size:
+                return
+
+    def _raise(self, error: Exception) -> None:
+        if not isinstance(error, csv.Error):
+            raise error
+        first, last = self._first_line, self._reader.line_num
+        if self._filter:
+            first, last = self._filter.first_line, self._filter.lines_read
+        raise DataError(_syntax_message(self._text, str(error), first, last)) from error
 
 
-def _reader(lines: Iterable[str], text: Text) -> Any:
+def _csv_reader(lines: Iterable[str], text: CsvText) -> Any:
     dialect = text.dialect
     return csv.reader(
         lines,
@@ -121,62 +155,56 @@ def _reader(lines: Iterable[str], text: Text) -> Any:
     )
 
 
-def _lines(text: Text) -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(text.content), encoding="utf-8-sig", newline="")
-
-
-class _Uncommented:
-    """The lines of a text, without those that hold nothing where a record may begin.
+class _CommentFilter:
+    """The lines of a text without comment lines and without empty lines between records.
 
     Attributes:
-        read: the lines read so far.
-        begun: the line on which the record at hand begins.
+        between_records: whether the next line begins a record. The reader of the lines sets it.
+        lines_read: the number of lines read so far.
+        first_line: the line on which the current record begins.
     """
 
-    def __init__(self, text: Text) -> None:
-        self._lines = _lines(text)
+    def __init__(self, text: CsvText) -> None:
+        self._lines = text.lines()
         self._comment = text.dialect.comment or ""
-        self._between = True
-        self.read = self.begun = 0
+        self.between_records = True
+        self.lines_read = self.first_line = 0
 
-    def begin_record(self) -> None:
-        self._between = True
-
-    def __iter__(self) -> "_Uncommented":
+    def __iter__(self) -> "_CommentFilter":
         return self
 
     def __next__(self) -> str:
         for line in self._lines:
-            self.read += 1
-            if self._between:
-                if line in _BLANK or line.startswith(self._comment):
+            self.lines_read += 1
+            if self.between_records:
+                if line in _EMPTY_LINES or line.startswith(self._comment):
                     continue
-                self.begun = self.read
-            self._between = False
+                self.first_line = self.lines_read
+            self.between_records = False
             return line
         raise StopIteration
 
 
-def _refusal(text: Text, problem: str, begun: int, read: int) -> str:
-    """Return why the record from line `begun` to line `read` cannot be read."""
-    source = text.source
+def _syntax_message(text: CsvText, problem: str, first: int, last: int) -> str:
+    """Return why the record from line `first` to line `last` cannot be read."""
+    name = text.file.name
+    without_quotes = f"or use {parameter('quote', repr(''))} to read quotes as any other character"
     if "unexpected end" not in problem:
         return (
-            f"{source}, line {read}: there is text after a closing quote. Write a quote inside "
-            "quotes twice, or with --quote '' read quotes as any other character."
+            f"{name}, line {last}: there is text after a closing quote. Double the quotes inside "
+            f"a quoted field, {without_quotes}."
         )
-    record = "".join(itertools.islice(_lines(text), begun - 1, None))
     if text.dialect.quote is None:
-        return f"{source}, line {read}: the file ends after an escape character."
-    line = begun + len(_LINE_END.findall(record[: _open_quote(record, text)]))
+        return f"{name}, line {last}: the file ends after an escape character."
+    record = "".join(itertools.islice(text.lines(), first - 1, None))
+    line = first + len(_LINE_END.findall(record[: _open_quote(record, text)]))
     return (
-        f"{source}, line {line}: a quote opens here and is never closed. Close it, or with "
-        "--quote '' read quotes as any other character."
+        f"{name}, line {line}: a quote opens here and is never closed. Close it, {without_quotes}."
     )
 
 
-def _open_quote(record: str, text: Text) -> int:
-    """Return where the field begins that is never closed: after all that are whole."""
+def _open_quote(record: str, text: CsvText) -> int:
+    """Return the position of the field that is never closed: the first after all whole fields."""
     dialect = text.dialect
     quote, separator = re.escape(dialect.quote or '"'), re.escape(text.separator)
     escape = re.escape(dialect.escape) if dialect.escape else ""
@@ -190,71 +218,78 @@ def _open_quote(record: str, text: Text) -> int:
     return position
 
 
-_BLOCK = 1 << 24
-_ROWS_AT_ONCE = 1 << 16
-_MOST_TOLD = 10
-
-# Of rows by their positions: the number of each in the file, from 1, and the line it begins on.
-Places = Callable[[list[int]], list[tuple[int, int | None]]]
-
-
 @dataclass(frozen=True)
-class Columns:
-    """What a CSV holds: text by name, and the rows that were left out."""
+class CsvColumns:
+    """The columns of a CSV file.
+
+    Attributes:
+        columns: text by name.
+        locate: finds the places of rows in the file.
+        skipped: the number of rows that were left out.
+        first_skipped: what is wrong with the first of them.
+    """
 
     columns: dict[str, pa.ChunkedArray]
-    places: Places
+    locate: Locate
     skipped: int = 0
     first_skipped: str = ""
 
 
-def read_text(text: Text, *, skip_bad_rows: bool) -> Columns:
-    """Return the columns of a CSV.
+def read_csv(text: CsvText, *, skip_bad_rows: bool) -> CsvColumns:
+    """Return the columns of a CSV file.
 
     Args:
         text: in UTF-8.
-        skip_bad_rows: leave out rows of another number of fields than the header, and count them.
+        skip_bad_rows: leave out rows with a number of fields that differs from the header's, and
+            count them.
 
     Raises:
-        DataError: the file is empty or not UTF-8; a row has another number of fields than the
-            header; columns without a name or of the same name; quotes that do not match.
+        DataError: the file is empty or not UTF-8; a row has more or fewer fields than the header; a
+            column has no name, or the name of another one; quotes do not match.
     """
     try:
-        names = column_names(text)
-        if _for_arrow(text):
+        names = _column_names(text)
+        if _safe_for_arrow(text):
             try:
-                return Columns(_by_arrow(text, names), _Locator(text, len(names)))
+                return CsvColumns(_read_by_arrow(text, names), _Locator(text, len(names)))
             except pa.ArrowInvalid:
-                # Record by record it shows where the fault is; or that only a row is very long.
-                require_utf8(text.content, text.source)
-        return _by_record(text, names, skip_bad_rows)
+                # Reading record by record finds the fault, or reads a row too long for Arrow.
+                require_utf8(text.file)
+        return _read_by_record(text, names, skip_bad_rows)
     except UnicodeDecodeError:
-        require_utf8(text.content, text.source)
+        require_utf8(text.file)
         raise
 
 
-def column_names(text: Text) -> list[str]:
-    """Return the names that the header has, or `c1, c2, …` without one."""
-    first = next((fields for _, fields in records(text)), None)
+def _column_names(text: CsvText) -> list[str]:
+    """Return the names in the header, or `c1, c2, …` without one."""
+    first = next(records(text), None)
     if first is None:
-        needed = "A header and rows are needed." if text.dialect.header else "Rows are needed."
-        raise DataError(f"{text.source}: the file is empty. {needed}")
+        needed = "a header and rows" if text.dialect.header else "rows"
+        raise DataError(f"{text.file.name}: the file is empty. It needs {needed}.")
+    _, names = first
     if not text.dialect.header:
-        return [f"c{position}" for position in range(1, len(first) + 1)]
-    require_names(first, text.source, _mark(text))
-    return first
+        return [f"c{position}" for position in range(1, len(names) + 1)]
+    require_names(names, text.file.name, _separator_phrase(text))
+    return names
 
 
-def require_names(names: list[str], source: str, mark: str = "a delimiter") -> None:
-    """Check that every column has a name of its own; `mark` is what messages call the delimiter.
+def require_names(names: list[str], source: str, separator: str = "a delimiter") -> None:
+    """Check that every column has a name of its own.
+
+    Args:
+        names: of all columns.
+        source: the name of the table in messages.
+        separator: what messages call the delimiter.
 
     Raises:
-        DataError: one has none, or that of another.
+        DataError: a column has no name, or the name of another one.
     """
     seen: set[str] = set()
     for position, name in enumerate(names, start=1):
         if not name.strip():
-            trailing = f" Does every row end with {mark}?" if position == len(names) > 1 else ""
+            last = position == len(names) > 1
+            trailing = f" Does every row end with {separator}?" if last else ""
             raise DataError(f"{source}: column {position} has no name in the header.{trailing}")
         if BYTE_ORDER_MARK in name:
             raise DataError(
@@ -266,23 +301,53 @@ def require_names(names: list[str], source: str, mark: str = "a delimiter") -> N
         seen.add(name)
 
 
-def _mark(text: Text) -> str:
+def _separator_phrase(text: CsvText) -> str:
     return "a comma" if text.separator == "," else quoted(text.separator)
 
 
-def _for_arrow(text: Text) -> bool:
+def _safe_for_arrow(text: CsvText) -> bool:
     dialect = text.dialect
     marks = text.separator + (dialect.quote or "")
-    plain = not dialect.escape and not dialect.comment and marks.isascii()
-    return plain and surround_fields(text.content, text.separator, dialect.quote)
+    if dialect.escape or dialect.comment or not marks.isascii():
+        return False
+    return quotes_surround_fields(text.file.content, text.separator, dialect.quote)
 
 
-def _by_arrow(text: Text, names: list[str]) -> dict[str, pa.ChunkedArray]:
+def quotes_surround_fields(content: bytes, separator: str, quote: str | None) -> bool:
+    """Return whether every quote opens or closes a field, or is doubled inside one.
+
+    Counted from 0, the quotes with even numbers open a field and those with odd numbers close it.
+    A doubled quote counts as one that closes and one that opens again.
+
+    Args:
+        content: text in UTF-8.
+        separator: one ASCII character.
+        quote: one ASCII character, or None if the file has no quoted fields.
+    """
+    if quote is None or quote.encode() not in content:
+        return True
+    data = np.frombuffer(content, dtype=np.uint8)
+    may_be_next_to = np.zeros(256, dtype=bool)
+    may_be_next_to[[ord(mark) for mark in (separator, quote, "\n", "\r")]] = True
+    first = len(BYTE_ORDER_MARK.encode()) if content.startswith(BYTE_ORDER_MARK.encode()) else 0
+    count = 0
+    for start in range(0, len(data), _BYTES_AT_ONCE):
+        at = np.flatnonzero(data[start : start + _BYTES_AT_ONCE] == ord(quote)) + start
+        opening, closing = at[count % 2 :: 2], at[1 - count % 2 :: 2]
+        count += len(at)
+        before = data[opening[opening > first] - 1]
+        after = data[closing[closing < len(data) - 1] + 1]
+        if not (may_be_next_to[before].all() and may_be_next_to[after].all()):
+            return False
+    return count % 2 == 0
+
+
+def _read_by_arrow(text: CsvText, names: list[str]) -> dict[str, pa.ChunkedArray]:
     positions = [str(position) for position in range(len(names))]
     quote = text.dialect.quote
     table = pa_csv.read_csv(
-        pa.BufferReader(text.content),
-        # The header goes through the parser as a row, so its quoting follows the same rules.
+        pa.BufferReader(text.file.content),
+        # The header is parsed as a row, so that its quotes follow the same rules.
         read_options=pa_csv.ReadOptions(column_names=positions, block_size=_BLOCK),
         parse_options=pa_csv.ParseOptions(
             delimiter=text.separator,
@@ -299,92 +364,100 @@ def _by_arrow(text: Text, names: list[str]) -> dict[str, pa.ChunkedArray]:
 
 @dataclass
 class _BadRows:
-    """Rows of another number of fields: how many, the first of them, and whether all trail."""
+    """Rows with more or fewer fields than the header.
 
-    text: Text
+    Attributes:
+        text: the file.
+        expected: the number of fields of the header.
+        count: the number of bad rows.
+        descriptions: what is wrong with the first ones.
+        trailing: whether each of them only ends with one delimiter too many.
+    """
+
+    text: CsvText
     expected: int
     count: int = 0
-    told: list[str] = field(default_factory=list)
+    descriptions: list[str] = field(default_factory=list)
     trailing: bool = True
 
     def add(self, row: int, line: int, fields: list[str]) -> None:
         """Count a row."""
+        found = len(fields)
         self.count += 1
-        self.trailing &= len(fields) == self.expected + 1 and not fields[-1]
-        if len(self.told) < _MOST_TOLD:
-            number = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-            beside = "header" if self.text.dialect.header else "first row"
-            self.told.append(
-                f"row {row}, line {line}: {number} where the {beside} has {self.expected}"
+        self.trailing &= found == self.expected + 1 and not fields[-1]
+        if len(self.descriptions) < _MAX_DESCRIBED:
+            number = "1 field" if found == 1 else f"{found} fields"
+            reference = "header" if self.text.dialect.header else "first row"
+            self.descriptions.append(
+                f"row {row}, line {line}: {number} where the {reference} has {self.expected}"
             )
 
-    def refusal(self) -> str:
-        """Return what is wrong with them, and what to do."""
-        mark = _mark(self.text)
-        hint = f" Does every row end with {mark}?" if self.trailing else ""
+    def message(self) -> str:
+        """Return what is wrong with the rows, and what to do."""
+        separator = _separator_phrase(self.text)
+        hint = f" Does every row end with {separator}?" if self.trailing else ""
         return (
-            f"{self.text.source}, {'; '.join(self.told)}"
-            f"{counted_rest(self.count - len(self.told), 'row')}. Correct the row; {mark} inside "
-            f"a field needs quotes around the field.{hint} Or leave such rows out: "
-            "--on-bad-rows skip."
+            f"{self.text.file.name}, {'; '.join(self.descriptions)}"
+            f"{and_more(self.count - len(self.descriptions), 'row')}. Correct the row; a field "
+            f"that contains {separator} needs quotes around it.{hint} To leave out such rows, use "
+            f"{parameter('on_bad_rows', repr('skip'))}."
         )
 
 
-def _by_record(text: Text, names: list[str], skip_bad_rows: bool) -> Columns:
+def _read_by_record(text: CsvText, names: list[str], skip_bad_rows: bool) -> CsvColumns:
     bad = _BadRows(text, len(names))
     chunks: list[list[Any]] = [[] for _ in names]
-
-    def good_rows() -> Iterator[list[str]]:
-        for row, (line, fields) in enumerate(_data(text), start=1):
-            if len(fields) != len(names):
-                bad.add(row, line, fields)
-            elif skip_bad_rows or not bad.count:
-                yield fields
-
-    for rows in _batches(good_rows()):
-        for chunk, cells in zip(chunks, zip(*rows, strict=True), strict=True):
-            chunk.append(texts(cells))
+    rows: list[list[str]] = []
+    for row, (line, fields) in enumerate(_data_records(text), start=1):
+        if len(fields) != len(names):
+            bad.add(row, line, fields)
+        elif skip_bad_rows or not bad.count:
+            rows.append(fields)
+            if len(rows) == _ROWS_AT_ONCE:
+                _add_rows(chunks, rows)
+                rows = []
     if bad.count and not skip_bad_rows:
-        raise DataError(bad.refusal())
+        raise DataError(bad.message())
+    if rows:
+        _add_rows(chunks, rows)
     columns = {
         name: pa.chunked_array(chunk, pa.string())
         for name, chunk in zip(names, chunks, strict=True)
     }
-    first = f"{text.source}, {bad.told[0]}" if bad.told else ""
-    return Columns(columns, _Locator(text, len(names)), bad.count, first)
+    first_skipped = f"{text.file.name}, {bad.descriptions[0]}" if bad.descriptions else ""
+    return CsvColumns(columns, _Locator(text, len(names)), bad.count, first_skipped)
 
 
-def _data(text: Text) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records below the header."""
+def _add_rows(chunks: list[list[Any]], rows: list[list[str]]) -> None:
+    for chunk, cells in zip(chunks, zip(*rows, strict=True), strict=True):
+        chunk.append(text_array(cells))
+
+
+def _data_records(text: CsvText) -> Iterator[Record]:
+    """Return the records below the header."""
     every = records(text)
     if text.dialect.header:
         next(every, None)
     return every
 
 
-def _batches(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
-    while batch := list(islice(rows, _ROWS_AT_ONCE)):
-        yield batch
-
-
 @dataclass(frozen=True)
 class _Locator:
-    """Finds where rows stand in the file; only asked when something is wrong with them."""
+    """Finds the places of rows in a file. It reads the file again, so it serves messages only."""
 
-    text: Text
+    text: CsvText
     width: int
 
-    def __call__(self, positions: list[int]) -> list[tuple[int, int | None]]:
-        wanted: Iterable[int] = sorted(set(positions))
-        found: dict[int, tuple[int, int | None]] = {}
-        kept = -1
-        remaining = iter(wanted)
-        goal = next(remaining, None)
-        for row, (line, fields) in enumerate(_data(self.text), start=1):
-            if goal is None:
+    def __call__(self, positions: list[int]) -> list[Place]:
+        found: dict[int, Place] = {}
+        wanted = iter(sorted(set(positions)))
+        next_wanted = next(wanted, None)
+        position = -1
+        for row, (line, fields) in enumerate(_data_records(self.text), start=1):
+            if next_wanted is None:
                 break
-            kept += len(fields) == self.width
-            if kept == goal:
-                found[goal] = row, line
-                goal = next(remaining, None)
+            position += len(fields) == self.width
+            if position == next_wanted:
+                found[position] = Place(row, line)
+                next_wanted = next(wanted, None)
         return [found[position] for position in positions]

@@ -1,61 +1,88 @@
-"""How a table is written as text: what separates, quotes and marks its cells, and its encoding."""
+"""How a table is written as text: its delimiter, quotes, decimal point, encoding and so on."""
 
 import codecs
-import shlex
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
-from mdncli.errors import UsageError
+from mdncli.errors import ParameterError, parameter
 from mdncli.text import quoted
 
 COMPRESSED = (".gz", ".zst", ".xz")
 _LINE_ENDS_AND_NULL = "\r\n\0"
-# None of these keeps one character for one text, so a file in them could be read in two ways.
-_NO_FILE_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+# In these encodings one text can be written in several ways, so they do not suit files.
+_NOT_FOR_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+
+
+def _option(default: Any, help_text: str, metavar: str = "") -> Any:
+    return field(default=default, metadata={"help": help_text, "metavar": metavar})
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What the reader is told about a file of text; it never finds any of it out by itself.
+    """How a text file is read. The reader never guesses any of this from the file.
+
+    The metadata of each field holds its help text and its metavar for a command line.
 
     Attributes:
-        delimiter: between fields; None for a comma, or a tab where the file is a `.tsv`.
-        decimal: the decimal point of numbers.
-        encoding: by a name that Python knows; utf-8 with or without a byte order mark.
-        quote: around fields; None where quotes are characters as any other.
-        escape: takes the meaning from the character that follows it.
-        comment: begins a line that is passed over.
-        header: whether the first row holds the names; otherwise they are c1, c2, …
-        na: texts that stand for a missing cell, beside the usual ones.
+        delimiter: between fields; None for a comma, or for a tab in a `.tsv` file.
+        decimal: the decimal point, `.` or `,`.
+        encoding: a name that Python knows; UTF-8 is read with or without a byte order mark.
+        quote: the character around quoted fields; None or an empty text if the file has no quoted
+            fields.
+        escape: the escape character, which makes the next one an ordinary character; None if the
+            file has none.
+        comment: the character that begins a comment line; None if the file has no comments.
+        header: whether the first row holds the column names. Without it they are c1, c2, …
+        na: texts that stand for a missing value, in addition to the usual ones.
 
     Raises:
-        UsageError: one of them is not a single character, two are the same, or the encoding is
-            unknown.
+        ParameterError: a value is not a single character, two of them are the same character, or
+            the encoding is unknown.
     """
 
-    delimiter: str | None = None
-    decimal: str = "."
-    encoding: str = "utf-8"
-    quote: str | None = '"'
-    escape: str | None = None
-    comment: str | None = None
-    header: bool = True
-    na: tuple[str, ...] = ()
+    delimiter: str | None = _option(
+        None,
+        "Field delimiter, such as ';' or \\t for a tab. Default: a comma; a tab for .tsv.",
+        "CHAR",
+    )
+    decimal: str = _option(".", "Decimal point: . (the default) or a comma.", "CHAR")
+    encoding: str = _option(
+        "utf-8", "Text encoding, such as cp1252 or utf-16. Default: UTF-8.", "NAME"
+    )
+    quote: str | None = _option(
+        '"', "Quote character, \" by default. Use '' if the file has no quoted fields.", "CHAR"
+    )
+    escape: str | None = _option(None, "Escape character. Default: none.", "CHAR")
+    comment: str | None = _option(
+        None, "Skip lines that begin with this character. Default: none.", "CHAR"
+    )
+    # The help is for a switch that sets it to False.
+    header: bool = _option(True, "The first row is data. The columns are named c1, c2 and so on.")
+    na: tuple[str, ...] = _option(
+        (), "Another text that stands for a missing value. May be repeated.", "TEXT"
+    )
 
     def __post_init__(self) -> None:
-        marks = {name: getattr(self, name) for name in ("delimiter", "quote", "escape", "comment")}
-        given = {name: mark for name, mark in marks.items() if mark is not None}
-        for name, mark in given.items():
-            _require_one_character(name, mark)
-        for name, mark in given.items():
-            for other, same in given.items():
-                if name < other and mark == same:
-                    raise UsageError(f"--{name} and --{other} are both {quoted(mark)}.")
+        if self.quote == "":
+            object.__setattr__(self, "quote", None)
+        all_marks = {
+            name: getattr(self, name) for name in ("delimiter", "quote", "escape", "comment")
+        }
+        marks = {name: mark for name, mark in all_marks.items() if mark is not None}
+        for name, mark in marks.items():
+            _require_character(name, mark)
         if self.decimal not in (".", ","):
-            raise UsageError(f"--decimal is {quoted(self.decimal)}: it must be . or a comma.")
-        if self.decimal in given.values():
-            [name] = (name for name, mark in given.items() if mark == self.decimal)
-            raise UsageError(f"--decimal and --{name} are both {quoted(self.decimal)}.")
+            raise ParameterError(
+                f"{parameter('decimal')} is {quoted(self.decimal)}. It must be a point or a comma."
+            )
+        marks = {"decimal": self.decimal, **marks}
+        for name, mark in marks.items():
+            for other, other_mark in marks.items():
+                if name < other and mark == other_mark:
+                    raise ParameterError(
+                        f"{parameter(name)} and {parameter(other)} are both {quoted(mark)}."
+                    )
         _require_encoding(self.encoding)
 
     @property
@@ -63,72 +90,73 @@ class Dialect:
         """Whether the encoding is UTF-8, by any of its names."""
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
 
-    def separator(self, source: str) -> str:
-        """Return what separates the fields of a file of this name.
+    def separator(self, file_name: str) -> str:
+        """Return the character that separates the fields of a file with this name.
 
         Raises:
-            UsageError: it is a character that has another meaning.
+            ParameterError: the default delimiter of the file has another meaning too.
         """
-        separator = self.delimiter or ("\t" if is_tsv(source) else ",")
+        separator = self.delimiter or ("\t" if is_tsv(file_name) else ",")
         for name in ("quote", "escape", "comment"):
             if getattr(self, name) == separator:
-                raise UsageError(
-                    f"--{name} and the delimiter are both {quoted(separator)}. Give --delimiter."
+                raise ParameterError(
+                    f"{parameter(name)} and the delimiter are both {quoted(separator)}. Set "
+                    f"another {parameter('delimiter')}."
                 )
         return separator
 
-    def words(self) -> list[str]:
-        """Return the options, as words of a command line, that give this dialect."""
-        words: list[str] = []
-        for each in fields(self):
-            value: Any = getattr(self, each.name)
-            if value == each.default:
-                continue
-            if each.name == "header":
-                words.append("--no-header")
-            elif each.name == "na":
-                words += [word for text in value for word in ("--na", text)]
-            else:
-                words += [f"--{each.name}", {None: "", "\t": "\\t"}.get(value, value)]
-        return words
+    def to_plain(self) -> dict[str, Any]:
+        """Return the values that differ from their defaults, by name; `na` as a list."""
+        changed = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        plain = {name: getattr(self, name) for name in changed}
+        return {**plain, "na": list(self.na)} if self.na else plain
 
-    def command_text(self) -> str:
-        """Return the options as a person would type them, such as `--delimiter ';'`."""
-        return shlex.join(self.words())
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the dialect with these values, and the defaults of all others.
+
+        Raises:
+            ParameterError: as for the class.
+            TypeError: a name is not that of a field.
+        """
+        return cls(**{**plain, "na": tuple(plain.get("na", ()))})
 
 
 def is_tsv(path: str) -> bool:
-    """Return whether a file's name says that tabs separate its fields."""
+    """Return whether the name of a file says that tabs separate its fields."""
     return uncompressed_name(path).endswith(".tsv")
 
 
 def uncompressed_name(path: str) -> str:
-    """Return a file's name in small letters, without the suffix of a compression."""
+    """Return the name of a file in lower case, without the suffix of a compression."""
     lowered = path.lower()
     for suffix in COMPRESSED:
         lowered = lowered.removesuffix(suffix)
     return lowered
 
 
-def _require_one_character(name: str, mark: str) -> None:
-    if len(mark) != 1 or mark in _LINE_ENDS_AND_NULL:
-        raise UsageError(
-            f"--{name} is {quoted(mark)}: it must be one character, and no line end. "
-            "A tab is written \\t."
+def _require_character(name: str, mark: str) -> None:
+    # Half of a surrogate pair is how Python holds a byte that is not valid UTF-8.
+    if len(mark) != 1 or "\ud800" <= mark <= "\udfff":
+        tab = " Write a tab as \\t." if name == "delimiter" else ""
+        raise ParameterError(
+            f"{parameter(name)} is {quoted(mark)}. It must be a single character.{tab}"
         )
-    if "\ud800" <= mark <= "\udfff":
-        raise UsageError(f"--{name} is no character of UTF-8.")
+    if mark in _LINE_ENDS_AND_NULL:
+        raise ParameterError(
+            f"{parameter(name)} is {quoted(mark)}. It must not be a line end or a null character."
+        )
 
 
 def _require_encoding(name: str) -> None:
     try:
         codec = codecs.lookup(name)
-        known = codec._is_text_encoding and codec.name not in _NO_FILE_ENCODINGS
+        known = codec._is_text_encoding and codec.name not in _NOT_FOR_FILES
         codecs.getincrementaldecoder(name)
     except (LookupError, ValueError):
         known = False
     if not known:
-        raise UsageError(
-            f"--encoding is {quoted(name)}, which is unknown. Some that are known: utf-8, utf-16, "
-            "latin-1, cp1252."
+        raise ParameterError(
+            f"{parameter('encoding')} is {quoted(name)}, which is unknown. Examples of encodings: "
+            "utf-8, utf-16, latin-1, cp1252."
         )

@@ -1,4 +1,4 @@
-"""What a file of text looks like, for `mdn inspect` alone: no other command guesses."""
+"""Guesses how a text file is written, for `mdn inspect` alone. No other command guesses."""
 
 import codecs
 import itertools
@@ -7,40 +7,48 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mdncli.errors import DataError
-from mdncli.tables.csv_reader import Text, records
-from mdncli.tables.decoding import require_utf8, wide_encoding
+from mdncli.files import FileContent
+from mdncli.tables.csv_reader import CsvText, records
+from mdncli.tables.decoding import (
+    BYTE_ORDER_MARK,
+    decompressed,
+    require_utf8,
+    utf16_without_mark,
+)
 from mdncli.tables.dialect import Dialect, is_tsv
 
-_LOOKED_AT = 1 << 16
-_MOST_ROWS = 200
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+_BYTES_READ = 1 << 16
+_ROWS_READ = 200
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _LINE_ENDS = {"\r\n": "CRLF", "\n": "LF", "\r": "CR"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_NUMBER_WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+# Text in cp1252 contains none of these bytes.
+_NOT_IN_CP1252 = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What a file seems to be.
+class TableFormat:
+    """How a file seems to be written.
 
     Attributes:
-        dialect: that would read it.
-        marked: whether it begins with a byte order mark.
+        dialect: the one that would read it.
+        byte_order_mark: whether the file begins with a byte order mark.
         line_ends: CRLF, LF, CR, or several of them.
-        separator: what seems to separate its fields.
+        separator: the character that seems to separate the fields.
     """
 
     dialect: Dialect
-    marked: bool
+    byte_order_mark: bool
     line_ends: str
     separator: str
 
-    def phrase(self) -> str:
-        """Return it in words."""
+    def describe(self) -> str:
+        """Return the format as a phrase."""
         dialect = self.dialect
         encoding = "UTF-8" if dialect.utf8 else dialect.encoding
         parts = [
-            encoding + (" with a byte order mark" if self.marked else ""),
+            encoding + (" with a byte order mark" if self.byte_order_mark else ""),
             f"line ends: {self.line_ends}",
             f"fields separated by {_SEPARATORS.get(self.separator, self.separator)}",
             *(["decimal commas"] if dialect.decimal == "," else []),
@@ -50,10 +58,10 @@ class Looks:
         return "; ".join(parts)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the format as plain values."""
         return {
             "encoding": self.dialect.encoding,
-            "byte_order_mark": self.marked,
+            "byte_order_mark": self.byte_order_mark,
             "line_ends": self.line_ends,
             "delimiter": self.separator,
             "decimal": self.dialect.decimal,
@@ -62,58 +70,70 @@ class Looks:
         }
 
 
-def look_at(content: bytes, source: str) -> Looks:
-    """Return what a file, decompressed, looks like by its beginning."""
-    encoding, marked = _encoding(content, source)
-    head = content[:_LOOKED_AT].decode(encoding, "ignore").removeprefix("\ufeff")
-    if len(content) > _LOOKED_AT and re.search("[\r\n]", head):
-        # The last line may be cut.
-        head = re.split("[^\r\n]*$", head)[0]
-    text = Text(head.encode(), source, Dialect(comment=_comment(head)))
-    separator, rows = _separator(text)
-    usual = "\t" if is_tsv(source) else ","
-    numbers = [cell.strip() for row in rows[1:] or rows for cell in row]
-    commas = sum(_WITH_COMMA.fullmatch(cell) is not None for cell in numbers)
-    points = sum("." in cell and _NUMBER.fullmatch(cell) is not None for cell in numbers)
+def sniff(file: FileContent) -> TableFormat:
+    """Return how a text file seems to be written, judged by its beginning.
+
+    Raises:
+        DataError: the file is compressed and cannot be decompressed.
+    """
+    file = decompressed(file)
+    encoding, byte_order_mark = _encoding(file)
+    beginning = _beginning(file.content, encoding)
+    dialect = Dialect(comment=_comment(beginning))
+    separator, rows = _separator(CsvText(FileContent(file.name, beginning.encode()), dialect))
+    cells = [cell.strip() for row in rows[1:] or rows for cell in row]
+    commas = sum(_NUMBER_WITH_COMMA.fullmatch(cell) is not None for cell in cells)
+    points = sum("." in cell and _NUMBER.fullmatch(cell) is not None for cell in cells)
     decimal = "," if commas > points else "."
-    named = not any(_is_number(cell, decimal) for cell in (rows[0] if rows else []))
+    first_row = rows[0] if rows else []
     dialect = replace(
-        text.dialect,
-        delimiter=None if separator == usual else separator,
+        dialect,
+        delimiter=None if separator == ("\t" if is_tsv(file.name) else ",") else separator,
         decimal=decimal,
         encoding=encoding,
-        header=named,
+        header=not any(_is_number(cell, decimal) for cell in first_row),
     )
-    return Looks(dialect, marked, _line_ends(head), separator)
+    return TableFormat(dialect, byte_order_mark, _line_ends(beginning), separator)
 
 
-def _encoding(content: bytes, source: str) -> tuple[str, bool]:
-    """Return the encoding that the bytes may be in, and whether they begin with a mark."""
+def _encoding(file: FileContent) -> tuple[str, bool]:
+    """Return a possible encoding of a file, and whether the file begins with a byte order mark."""
+    content = file.content
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16", True
-    wide = wide_encoding(content) if b"\0" in content else ""
-    if wide:
-        return wide, False
+    utf16 = utf16_without_mark(content) if b"\0" in content else ""
+    if utf16:
+        return utf16, False
     try:
-        require_utf8(content, source)
+        require_utf8(file)
     except DataError:
-        # These five bytes are nothing in cp1252.
-        undefined = any(bytes([byte]) in content for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D))
-        return "latin-1" if undefined else "cp1252", False
+        latin = any(bytes([byte]) in content for byte in _NOT_IN_CP1252)
+        return "latin-1" if latin else "cp1252", False
     return "utf-8", content.startswith(codecs.BOM_UTF8)
 
 
-def _comment(head: str) -> str | None:
-    """Return a character that begins the first line, and seems to make a comment of it."""
-    lines = [line for line in head.splitlines() if line]
+def _beginning(content: bytes, encoding: str) -> str:
+    text = content[:_BYTES_READ].decode(encoding, "ignore").removeprefix(BYTE_ORDER_MARK)
+    if len(content) > _BYTES_READ and re.search("[\r\n]", text):
+        # The last line may be incomplete.
+        return re.split("[^\r\n]*$", text)[0]
+    return text
+
+
+def _comment(text: str) -> str | None:
+    """Return the first character of the text if it seems to begin a comment line."""
+    lines = [line for line in text.splitlines() if line]
     marks = [line[0] in "#%" and line[0] == lines[0][0] for line in lines]
-    # A single line may be a header such as `#x,y`.
-    lone = sum(marks) == 1 and not lines[0][1:2].isspace()
-    return lines[0][0] if lines and marks[0] and not all(marks) and not lone else None
+    # If there is only one such line, it may be a header such as `#x,y`.
+    header = sum(marks) == 1 and not lines[0][1:2].isspace()
+    return lines[0][0] if lines and marks[0] and not all(marks) and not header else None
 
 
-def _separator(text: Text) -> tuple[str, list[list[str]]]:
-    """Return what cuts all rows into as many fields, most of them numbers, and those rows."""
+def _separator(text: CsvText) -> tuple[str, list[list[str]]]:
+    """Return the separator that gives all rows equally many fields, and those rows.
+
+    If there are several such separators, the one with the most numbers among its fields is chosen.
+    """
     usual = text.separator
     best, best_score, best_rows = usual, 0.0, _rows(text, usual)
     for separator in dict.fromkeys([usual, *_SEPARATORS]):
@@ -122,31 +142,28 @@ def _separator(text: Text) -> tuple[str, list[list[str]]]:
             continue
         cells = [cell for row in rows for cell in row]
         numbers = sum(_is_number(cell, ".") or _is_number(cell, ",") for cell in cells)
-        # Any delimiter is better than none, the usual one better than another.
+        # Any separator is better than none, and the usual one wins a tie.
         score = 0.01 + numbers / len(cells)
         if score > best_score + 1e-9:
             best, best_score, best_rows = separator, score, rows
     return best, best_rows
 
 
-def _rows(text: Text, separator: str) -> list[list[str]]:
+def _rows(text: CsvText, separator: str) -> list[list[str]]:
     tried = replace(text, dialect=replace(text.dialect, delimiter=separator))
-    rows: list[list[str]] = []
     try:
-        for _, fields in itertools.islice(records(tried), _MOST_ROWS):
-            rows.append(fields)
+        return [fields for _, fields in itertools.islice(records(tried), _ROWS_READ)]
     except DataError:
         return []
-    return rows
 
 
 def _is_number(cell: str, decimal: str) -> bool:
     cell = cell.strip()
     if decimal == ",":
-        return _WITH_COMMA.fullmatch(cell) is not None or cell.lstrip("+-").isdigit()
+        return _NUMBER_WITH_COMMA.fullmatch(cell) is not None or cell.lstrip("+-").isdigit()
     return _NUMBER.fullmatch(cell) is not None
 
 
-def _line_ends(head: str) -> str:
-    found = dict.fromkeys(re.findall("\r\n|\n|\r", head))
+def _line_ends(text: str) -> str:
+    found = dict.fromkeys(re.findall("\r\n|\n|\r", text))
     return " and ".join(_LINE_ENDS[end] for end in found) or "none"

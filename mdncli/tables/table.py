@@ -1,60 +1,79 @@
-"""A table as it was read: columns of text, numbers where they are asked for, and what is wrong.
+"""A table: columns of text that become numbers when they are used, and messages about its cells.
 
-A file becomes a table, or a refusal that names the file, the place and the remedy.
-
-Every cell stays the text that it was until a column is asked for as numbers, so a column that is
-not used may hold anything. Nothing about a file is guessed: what it is, its name says (`.tsv`,
-`.parquet`, `.gz`, `.zst`, `.xz`), and how it is written, its dialect.
+Every cell stays text until its column is used as numbers, so a column that is not used may hold
+anything. Nothing about a file is guessed. Its name says what it is (`.tsv`, `.parquet`, `.gz`,
+`.zst`, `.xz`), and its dialect says how it is written.
 """
 
-import shlex
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mdncli.errors import DataError
-from mdncli.tables.cells import Cells, cells_of_numbers, cells_of_text, fault
-from mdncli.tables.csv_reader import Places, Text, read_text
+from mdncli.errors import DataError, parameter
+from mdncli.files import FileContent
+from mdncli.tables.cells import Cells, cells_of_numbers, cells_of_text, reason_not_number
+from mdncli.tables.csv_reader import CsvText, Locate, Place, read_csv
 from mdncli.tables.decoding import decompressed, utf8_text
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.parquet import is_parquet, read_parquet
-from mdncli.text import counted_rest, listed, nearest, quoted
+from mdncli.text import and_more, listed, nearest, quoted
+from mdncli.types import Array, Positions
 
-_MOST_TOLD = 10
-
-# A column, the rows where something is wrong, rising, and what it is: of each cell, or of all.
-Fault = tuple[str, NDArray[np.intp], str | Callable[[str], str]]
+_MAX_DESCRIBED = 10
 
 
-def rows_in_turn(rows: list[int]) -> list[tuple[int, int | None]]:
-    """Return the places of rows in a file that has no lines."""
-    return [(row + 1, None) for row in rows]
+class Fault(NamedTuple):
+    """What is wrong with some cells of a column.
+
+    Attributes:
+        column: its name.
+        rows: positions of the rows, in rising order.
+        reason: a phrase; or a function that returns one for the text of a cell.
+    """
+
+    column: str
+    rows: NDArray[np.intp]
+    reason: str | Callable[[str], str]
+
+
+def rows_without_lines(positions: list[int]) -> list[Place]:
+    """Return the places of rows in a table that has no lines."""
+    return [Place(position + 1, None) for position in positions]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length, in the file's order.
+    """N rows of columns, in the order of the file.
 
     Attributes:
-        source: the table's name in messages.
-        columns: text without nulls; a column of lists or bytes is not among them.
-        originals: what is carried to an output: the text, or what a Parquet file holds.
-        dialect: by which it was read.
-        places: says where in the file rows stand.
-        skipped: rows of another number of fields that were left out.
+        source: the name of the table in messages.
+        columns: text without nulls, by name. Columns of lists, maps or bytes are not among them.
+        originals: the columns with their own types, to be carried to an output. For a CSV file they
+            are the text.
+        dialect: how the file was read.
+        declared: a kind that the source declares for a column, `category` or `date`, by the name of
+            the column. Files declare none.
+        locate: finds the places of rows in the file.
+        skipped: the number of rows that were left out because of their number of fields.
         first_skipped: what is wrong with the first of them.
+        file: the file before decompression; None for a table that does not come from a file.
     """
 
     source: str
     columns: Mapping[str, pa.ChunkedArray]
     originals: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
     dialect: Dialect = field(default_factory=Dialect)
-    places: Places = rows_in_turn
+    declared: Mapping[str, str] = field(default_factory=dict)
+    locate: Locate = rows_without_lines
     skipped: int = 0
     first_skipped: str = ""
+    file: FileContent | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.originals:
@@ -62,7 +81,7 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """The column names, in the file's order."""
+        """The column names, in the order of the file."""
         return list(self.originals)
 
     @property
@@ -72,14 +91,20 @@ class Table:
 
     @property
     def rows_in_file(self) -> int:
-        """The number of data rows, those that were left out included."""
+        """The number of data rows, including those that were left out."""
         return self.rows + self.skipped
 
-    def require(self, names: list[str]) -> None:
+    @cached_property
+    def content_sha256(self) -> str:
+        """The SHA-256 of the file's bytes in hexadecimal; empty for a table without a file."""
+        return hashlib.sha256(self.file.content).hexdigest() if self.file else ""
+
+    def require(self, names: Sequence[str]) -> None:
         """Check that every name is a column that can be used.
 
         Raises:
-            DataError: one is not; the message offers the nearest name.
+            DataError: a column does not exist or cannot be used; the message suggests the nearest
+                name.
         """
         for name in names:
             if name in self.columns:
@@ -87,135 +112,131 @@ class Table:
             if name in self.originals:
                 raise DataError(
                     f"{self.source}, column {quoted(name)}: it holds "
-                    f"{self.originals[name].type}, neither numbers nor text."
+                    f"{self.originals[name].type}, which is neither numbers nor text."
                 )
             hint = ""
-            if len(self.names) == 1 and self.source != "standard input":
-                hint = f" Is its delimiter another? mdn inspect {shlex.quote(self.source)} says."
+            if len(self.names) == 1:
+                hint = f" Is its delimiter another one? See parameter {parameter('delimiter')}."
             raise DataError(
                 f"{self.source}: there is no column {quoted(name)}."
                 f"{nearest(name, self.names)} The columns are: {listed(self.names)}.{hint}"
             )
 
     def cells(self, name: str) -> Cells:
-        """Return a column's cells as numbers, missing ones and text.
+        """Return the cells of a column as numbers, missing cells and text.
+
+        A column of numbers is not converted to text on the way. A column of booleans is 0 and 1,
+        except in a file, where it is the text `true` and `false`.
 
         Raises:
-            DataError: there is no such column.
+            DataError: the column does not exist or cannot be used.
         """
         self.require([name])
         kind = self.originals[name].type
-        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        numeric = (
+            pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+            or (pa.types.is_boolean(kind) and self.file is None)
+        )
         if numeric and not self.dialect.na:
             return cells_of_numbers(self.originals[name])
         decimal = "." if numeric else self.dialect.decimal
         return cells_of_text(self.columns[name], decimal, self.dialect.na)
 
-    def numbers(self, names: list[str], *, remedy: str = "") -> NDArray[np.float64]:
+    def numbers(self, names: Sequence[str]) -> Array:
         """Return the named columns as finite numbers, shape (N, len(names)).
 
-        `remedy` is a further one for a bad cell, with {} for its column's name.
-
         Raises:
-            DataError: a column is missing, or a cell is empty, is not a number, or is not finite.
+            DataError: a column does not exist, or a cell is empty or not a finite number.
         """
-        values = self._values(names)
-        faults = self._faults(names, values)
+        self.require(names)
+        # Each column is contiguous in memory, since columns are written and read one by one.
+        values = np.empty((len(names), self.rows)).T
+        faults: list[Fault] = []
+        for position, name in enumerate(names):
+            values[:, position] = self.cells(name).values
+            wrong = np.flatnonzero(np.isnan(values[:, position]))
+            if len(wrong):
+                faults.append(Fault(name, wrong, self.reason_not_number))
         if faults:
-            ways = remedy.format(shlex.quote(faults[0][0]))
-            raise DataError(self.complaint(faults, f"Correct the cell or remove the row{ways}."))
+            raise DataError(self.fault_message(faults, "Correct the cell or remove the row."))
         return values
 
-    def codes(self, name: str) -> NDArray[np.int64]:
+    def codes(self, name: str) -> Positions:
         """Return a number for each distinct text of a column, from 0, shape (N,).
 
         Raises:
-            DataError: there is no such column.
+            DataError: the column does not exist or cannot be used.
         """
         self.require([name])
-        distinct: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         texts = self.columns[name].to_pylist()
-        return np.array([distinct.setdefault(text, len(distinct)) for text in texts], dtype=int)
+        return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
 
-    def complaint(self, faults: Sequence[Fault], remedy: str = "") -> str:
-        """Return what is wrong with cells: the first ten of them, a count of the rest, the remedy.
+    def reason_not_number(self, cell: str) -> str:
+        """Return why the text of a cell is not a finite number."""
+        return reason_not_number(cell, self.dialect.decimal, self.dialect.na)
 
-        Each cell by its row (1 is the first data row), the line of the file and the column.
+    def fault_message(self, faults: Sequence[Fault], remedy: str = "") -> str:
+        """Return the first ten faulty cells with their places, the number of others, and a remedy.
+
+        Args:
+            faults: at least one, with at least one row each.
+            remedy: one or more sentences.
         """
-        told = self.told(faults, _MOST_TOLD)
-        rest = counted_rest(sum(len(rows) for _, rows, _ in faults) - len(told), "cell")
-        first, *others = told
-        prefix = f"{self.source}, "
-        phrases = [first, *(each.removeprefix(prefix) for each in others)]
+        first, *others = self.describe_faults(faults, _MAX_DESCRIBED)
+        rest = and_more(sum(len(fault.rows) for fault in faults) - 1 - len(others), "cell")
+        phrases = [first, *(other.removeprefix(f"{self.source}, ") for other in others)]
         return f"{'; '.join(phrases)}{rest}.{' ' if remedy else ''}{remedy}"
 
-    def told(self, faults: Sequence[Fault], most: int) -> list[str]:
-        """Return what is wrong with the first cells by row, each as a phrase with its place."""
-        cells = sorted(
-            (int(row), order) for order, (_, rows, _) in enumerate(faults) for row in rows[:most]
-        )[:most]
-        told = []
-        for (row, order), (number, line) in zip(
-            cells, self.places([row for row, _ in cells]), strict=True
-        ):
-            name, _, reason = faults[order]
-            why = reason if isinstance(reason, str) else reason(self.columns[name][row].as_py())
-            where = f"row {number}" if line is None else f"row {number}, line {line}"
-            told.append(f"{self.source}, {where}, column {quoted(name)}: {why}")
-        return told
+    def describe_faults(self, faults: Sequence[Fault], count: int) -> list[str]:
+        """Return the first `count` faulty cells by row, each as a phrase with its place.
 
-    def _values(self, names: list[str]) -> NDArray[np.float64]:
-        """Return columns as numbers, shape (N, len(names)), a bad cell as NaN."""
-        self.require(names)
-        # Each column on its own in memory: so it is written, and so it will be read.
-        values = np.empty((len(names), self.rows)).T
-        for position, name in enumerate(names):
-            values[:, position] = self.cells(name).values
-        return values
-
-    def _faults(self, names: list[str], values: NDArray[np.float64]) -> list[Fault]:
-        wrong = np.isnan(values)
-        return [
-            (name, np.flatnonzero(wrong[:, position]), self.why)
-            for position, name in enumerate(names)
-            if wrong[:, position].any()
-        ]
-
-    def why(self, cell: str) -> str:
-        """Return why a cell is no finite number."""
-        return fault(cell, self.dialect.decimal, self.dialect.na)
-
-
-__all__ = ["Table", "read_table"]
+        The place is the row (1 is the first data row), the line of the file and the column.
+        """
+        first = sorted(
+            (int(row), number) for number, fault in enumerate(faults) for row in fault.rows[:count]
+        )[:count]
+        places = self.locate([row for row, _ in first])
+        phrases = []
+        for (position, number), place in zip(first, places, strict=True):
+            name, _, reason = faults[number]
+            if not isinstance(reason, str):
+                reason = reason(self.columns[name][position].as_py())
+            row = f"row {place.row}"
+            where = row if place.line is None else f"{row}, line {place.line}"
+            phrases.append(f"{self.source}, {where}, column {quoted(name)}: {reason}")
+        return phrases
 
 
 def read_table(
-    content: bytes, source: str, dialect: Dialect | None = None, *, skip_bad_rows: bool = False
+    file: FileContent, dialect: Dialect | None = None, *, skip_bad_rows: bool = False
 ) -> Table:
-    """Return the table that a file holds.
+    """Return the table in a file.
 
     Args:
-        content: the file's bytes.
-        source: its name, which says whether it is compressed, Parquet or separated by tabs.
-        dialect: how it is written; by default comma-separated UTF-8 with a header.
-        skip_bad_rows: leave out rows of another number of fields than the header, and count them,
-            instead of refusing the file.
+        file: its name says whether it is compressed, a Parquet file, or separated by tabs.
+        dialect: how the file is written; by default UTF-8 with commas and a header.
+        skip_bad_rows: leave out rows with a number of fields that differs from the header's, and
+            count them, instead of refusing the file.
 
     Raises:
-        DataError: it cannot be read rightly; the message says why, where, and what to do.
+        DataError: the file cannot be read without doubt; the message says why, where, and what to
+            do.
+        ParameterError: the dialect does not fit the default delimiter of the file.
     """
     dialect = dialect or Dialect()
-    content = decompressed(content, source)
-    if is_parquet(source):
-        columns, originals = read_parquet(content, source)
-        return Table(source, columns, originals, dialect)
-    text = Text(utf8_text(content, dialect, source), source, dialect)
-    read = read_text(text, skip_bad_rows=skip_bad_rows)
+    content = decompressed(file)
+    if is_parquet(file.name):
+        columns, originals = read_parquet(content)
+        return Table(file.name, columns, originals, dialect, file=file)
+    csv = read_csv(CsvText(utf8_text(content, dialect), dialect), skip_bad_rows=skip_bad_rows)
     return Table(
-        source,
-        read.columns,
+        file.name,
+        csv.columns,
         dialect=dialect,
-        places=read.places,
-        skipped=read.skipped,
-        first_skipped=read.first_skipped,
+        locate=csv.locate,
+        skipped=csv.skipped,
+        first_skipped=csv.first_skipped,
+        file=file,
     )

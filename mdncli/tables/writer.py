@@ -1,6 +1,6 @@
-"""Rows out, in the form that the file's name asks for: CSV, tabs or Parquet, compressed or not.
+"""Writes tables in the format that the file name says: CSV, tabs or Parquet, compressed or not.
 
-In text, numbers are the shortest decimals that read back exactly.
+In text, a number is written as the shortest decimal that reads back exactly.
 """
 
 import csv
@@ -11,16 +11,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-from numpy.typing import NDArray
 
 from mdncli.errors import DataError
+from mdncli.tables.arrow import as_text, has_text
 from mdncli.tables.decoding import compressing
 from mdncli.tables.dialect import is_tsv
-from mdncli.tables.parquet import as_text, has_text, is_parquet, write_parquet
+from mdncli.tables.parquet import is_parquet, write_parquet
 from mdncli.text import quoted
+from mdncli.types import Positions
 
-# NumPy's numbers, or Arrow's text: pyarrow has no types for a checker to see.
+# A NumPy array of numbers or an Arrow column. The type is Any because pyarrow has no annotations.
 Values = Any
 Columns = Mapping[str, Values]
 
@@ -29,10 +31,10 @@ def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = 
     """Write tables one below another, under the header of the first.
 
     Args:
-        stream: takes the bytes.
-        chunks: at least one; each maps the same column names to values of one length.
-        path: the file's name, by whose suffix it is tabs (`.tsv`), `.parquet`, and compressed
-            (`.gz`, `.zst`, `.xz`). None or `-` is CSV.
+        stream: receives the bytes.
+        chunks: at least one. Each maps the same column names to values of one length.
+        path: the name of the file. Its suffix says whether the file has tabs (`.tsv`), is a Parquet
+            file (`.parquet`), and is compressed (`.gz`, `.zst`, `.xz`). None or `-` for CSV.
 
     Raises:
         DataError: a column cannot be written as text.
@@ -47,27 +49,35 @@ def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = 
 
 
 def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = ",") -> None:
-    """Write tables one below another as text, under the header of the first.
+    """Write tables one below another as CSV, under the header of the first.
 
-    Numbers are written as they read back, NaN and null as an empty cell; text as it is, in quotes
-    only where it needs them. UTF-8 with LF line ends.
+    NaN and null become empty cells. Text is quoted only where necessary. The encoding is UTF-8 and
+    the line ends are LF.
+
+    Args:
+        stream: receives the bytes.
+        chunks: as for `write_table`.
+        separator: between fields.
+
+    Raises:
+        DataError: a column cannot be written as text.
     """
     options = pa_csv.WriteOptions(include_header=False, quoting_style="none", delimiter=separator)
     needs_quotes = f'[{re.escape(separator)}"\r\n]'
     for position, columns in enumerate(chunks):
-        # Before the header: nothing is written of what cannot be.
+        # The conversion comes first, so that nothing is written of a table that cannot be.
         table = _in_text(_arrow_table(columns))
         if position == 0:
             _write_rows(stream, [list(columns)], separator)
         if any(_matches(column, needs_quotes) for column in table.columns) or _has_blanks(table):
-            # Arrow would put every text cell in quotes.
+            # Arrow would quote every text cell.
             texts = [_texts(column, options) for column in table.columns]
             _write_rows(stream, zip(*texts, strict=True), separator)
         elif table.num_rows:
             pa_csv.write_csv(table, pa.PythonFile(stream, mode="w"), options)
 
 
-def picked(values: Values, rows: NDArray[np.int64]) -> Values:
+def take_rows(values: Values, rows: Positions) -> Values:
     """Return the cells of a column at these positions, in their order."""
     return values[rows] if isinstance(values, np.ndarray) else values.take(_arrow(rows))
 
@@ -77,13 +87,13 @@ def _arrow_table(columns: Columns) -> pa.Table:
 
 
 def _in_text(table: pa.Table) -> pa.Table:
-    """Return a table whose columns are all numbers or text."""
+    """Return a table with every column converted to text that is not a number."""
     for position, name in enumerate(table.column_names):
         kind = table.column(position).type
         if not has_text(kind):
             raise DataError(
-                f"column {quoted(name)} holds {kind}, which cannot be written as text. Write "
-                "Parquet (-o answers.parquet) or leave it out."
+                f"column {quoted(name)} holds {kind}, which cannot be written as text. Write a "
+                "Parquet file (a name that ends in .parquet), or leave the column out."
             )
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.string()):
             table = table.set_column(position, name, as_text(table.column(position)))
@@ -93,13 +103,11 @@ def _in_text(table: pa.Table) -> pa.Table:
 def _matches(column: pa.ChunkedArray, pattern: str) -> bool:
     if not pa.types.is_string(column.type):
         return False
-    import pyarrow.compute as pc
-
     return bool(pc.any(pc.match_substring_regex(column, pattern)).as_py())
 
 
 def _has_blanks(table: pa.Table) -> bool:
-    """Return whether a row would be an empty line, which readers pass over."""
+    """Return whether a row would be an empty line, which readers skip."""
     return table.num_columns == 1 and (
         table.column(0).null_count > 0 or _matches(table.column(0), "^$")
     )
@@ -116,9 +124,9 @@ def _texts(column: pa.ChunkedArray, options: pa_csv.WriteOptions) -> list[str]:
 
 
 def _arrow(values: Values) -> Any:
-    """Return a column as Arrow's, around the same memory.
+    """Return a column as an Arrow array that shares its memory; NaN becomes null.
 
-    Through the buffer: given a NumPy array, `pa.table` would import pandas.
+    `pa.table` would import pandas if it got a NumPy array.
     """
     if not isinstance(values, np.ndarray):
         return values

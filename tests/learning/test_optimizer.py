@@ -21,7 +21,7 @@ def gradients(generator: torch.Generator, members: int) -> torch.Tensor:
 
 def test_steps_agree_with_torch() -> None:
     ours, theirs = networks(1), networks(1)
-    theirs.hold([p.requires_grad_() for p in theirs.parameters()])
+    theirs.set_parameters([p.requires_grad_() for p in theirs.parameters()])
     optimizer = AveragedAdam(ours, CPU, weight_decay=0.3)
     decayed = [p for p in theirs.parameters() if p.ndim > 2]
     rest = [p for p in theirs.parameters() if p.ndim == 2]
@@ -55,7 +55,7 @@ def test_a_step_with_nan_changes_nothing() -> None:
         torch.testing.assert_close(now, then, rtol=0, atol=0)
 
 
-def test_the_network_holds_the_average_only_inside_the_block() -> None:
+def test_the_networks_have_the_averaged_weights_only_inside_the_block() -> None:
     ours = networks(MEMBERS)
     optimizer = AveragedAdam(ours, CPU, weight_decay=0.0)
     generator = torch.Generator().manual_seed(2)
@@ -72,13 +72,28 @@ def test_the_network_holds_the_average_only_inside_the_block() -> None:
 
 def test_members_learn_as_they_would_alone() -> None:
     together, alone = networks(MEMBERS), networks(MEMBERS)
-    alone.hold([p[1:2].clone() for p in alone.parameters()])
+    alone.set_parameters([p[1:2].clone() for p in alone.parameters()])
     optimizers = [AveragedAdam(each, CPU, weight_decay=0.1) for each in (together, alone)]
     generator = torch.Generator().manual_seed(5)
     for _ in range(10):
         x, gradient = torch.randn(MEMBERS, 3, 8, generator=generator), gradients(generator, MEMBERS)
-        # One member's steep gradient is cut without touching the others.
+        # The gradient of one member is clipped, and those of the others are not.
         gradient[0] *= 1e3
         optimizers[0].step(together(x), gradient, 0.01)
         optimizers[1].step(alone(x[1:2]), gradient[1:2], 0.01)
     torch.testing.assert_close(optimizers[0].weights[1:2], optimizers[1].weights)
+
+
+def test_a_restored_state_has_no_momentum() -> None:
+    ours, fresh = networks(1), networks(1)
+    optimizer = AveragedAdam(ours, CPU, weight_decay=0.0)
+    start = optimizer.state()
+    generator = torch.Generator().manual_seed(2)
+    x, gradient = torch.randn(1, 3, 8, generator=generator), gradients(generator, 1)
+    for _ in range(3):
+        optimizer.step(ours(x), -gradient, 0.01)
+    optimizer.restore(start)
+    optimizer.step(ours(x), gradient, 0.01)
+    expected = AveragedAdam(fresh, CPU, weight_decay=0.0)
+    expected.step(fresh(x), gradient, 0.01)
+    torch.testing.assert_close(optimizer.weights, expected.weights, rtol=0, atol=0)

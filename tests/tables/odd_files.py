@@ -1,8 +1,8 @@
-"""What each file of the folder `odd` holds, or why it is refused, with the options given."""
+"""The expected table or message of each file in the folder `odd`, by the options of its dialect."""
 
 from typing import Any
 
-# The columns as text.
+# Each file, its dialect, and its columns as text.
 TABLES: list[tuple[str, dict[str, Any], dict[str, list[str]]]] = [
     ("lf.csv", {}, {"x": ["1", "3"], "y": ["2", "4"]}),
     ("crlf.csv", {}, {"x": ["1", "3"], "y": ["2", "4"]}),
@@ -70,9 +70,9 @@ TABLES: list[tuple[str, dict[str, Any], dict[str, list[str]]]] = [
     ),
 ]
 
-# Words of the refusal.
-REFUSALS: list[tuple[str, dict[str, Any], str]] = [
-    ("empty.csv", {}, "empty.csv: the file is empty. A header and rows are needed."),
+# Each broken file, its dialect, and a part of the message.
+BROKEN_FILES: list[tuple[str, dict[str, Any], str]] = [
+    ("empty.csv", {}, "empty.csv: the file is empty. It needs a header and rows."),
     ("only-blank-lines.csv", {}, "only-blank-lines.csv: the file is empty"),
     ("only-bom.csv", {}, "only-bom.csv: the file is empty"),
     ("only-comments.csv", {"comment": "#"}, "only-comments.csv: the file is empty"),
@@ -80,7 +80,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     (
         "too-many-fields.csv",
         {},
-        "row 2, line 3: 3 fields where the header has 2. Correct the row; a comma inside",
+        "row 2, line 3: 3 fields where the header has 2. Correct the row; a field that contains a",
     ),
     (
         "many-bad-rows.csv",
@@ -119,27 +119,35 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     (
         "not-utf-8.csv",
         {},
-        "not-utf-8.csv, line 3: this is not UTF-8 text (the byte 0xFF). Give its --encoding",
+        "not-utf-8.csv, line 3: this is not UTF-8 text (the byte 0xFF). Set encoding, such as",
     ),
     ("not-utf-8-header.csv", {}, "line 1: this is not UTF-8"),
     ("cut-utf-8.csv", {}, "line 2: this is not UTF-8"),
     ("not-utf-16.csv", {"encoding": "utf-16"}, "line 2: this is not utf-16 text"),
-    ("utf-16-not-said.csv", {}, "the file is UTF-16, by its first bytes. Add --encoding utf-16"),
-    ("utf-16-without-mark.csv", {}, "It looks like UTF-16: --encoding utf-16-le"),
-    ("null-bytes.csv", {}, "the file holds null bytes"),
+    (
+        "utf-16-not-said.csv",
+        {},
+        "the first bytes say that the file is UTF-16. Use encoding='utf-16'.",
+    ),
+    ("utf-16-without-mark.csv", {}, "It looks like UTF-16. Use encoding='utf-16-le'."),
+    ("null-bytes.csv", {}, "the file contains null bytes, so it is not CSV text."),
     ("really-gzip.csv", {}, "it is compressed by gzip. Give it a name that ends in .gz"),
     ("really-parquet.csv", {}, "it is a Parquet file"),
     ("really-a-workbook.csv", {}, "a zip archive or a workbook. Save the table as CSV"),
-    ("not-gzip.csv.gz", {}, "this is not a whole file of gzip"),
-    ("cut.csv.gz", {}, "this is not a whole file of gzip"),
-    ("cut.csv.xz", {}, "this is not a whole file of xz"),
-    ("cut.csv.zst", {}, "this is not a whole file of zstd"),
-    ("not-parquet.parquet", {}, "this is not a whole Parquet file"),
+    ("not-gzip.csv.gz", {}, "the name ends in .gz, but this is not a complete gzip file."),
+    ("cut.csv.gz", {}, "the name ends in .gz, but this is not a complete gzip file."),
+    ("cut.csv.xz", {}, "the name ends in .xz, but this is not a complete xz file."),
+    ("cut.csv.zst", {}, "the name ends in .zst, but this is not a complete zstd file."),
+    (
+        "not-parquet.parquet",
+        {},
+        "the name ends in .parquet, but this is not a complete Parquet file.",
+    ),
     ("semicolons-not-said.csv", {}, "row 1, line 2: 2 fields where the header has 1"),
 ]
 
-# Words of the refusal when all columns are asked for as numbers.
-NO_NUMBERS: list[tuple[str, dict[str, Any], str]] = [
+# Each file with cells that are not numbers, its dialect, and a part of the message.
+BAD_CELLS: list[tuple[str, dict[str, Any], str]] = [
     (
         "text-cell.csv",
         {},
@@ -150,22 +158,26 @@ NO_NUMBERS: list[tuple[str, dict[str, Any], str]] = [
     ("own-marker.csv", {"na": ("-999",)}, "column 'y': '-999' stands for a missing value"),
     ("infinite.csv", {}, "column 'x': '-Infinity' is not a finite number"),
     ("overflow.csv", {}, "column 'y': '-1e999' is not a finite number"),
-    ("thousands.csv", {}, "it has a thousands separator, ',': remove it"),
-    ("thousands-blank.csv", {}, "it has a thousands separator, ' ': remove it"),
-    ("thousands-underscore.csv", {}, "it has a thousands separator, '_': remove it"),
-    ("dollars.csv", {}, "'$5' is not a number: it has a currency sign, $: remove it"),
-    ("euros.csv", {}, "it has a currency sign, €: remove it"),
-    ("percent.csv", {}, "'12%' is not a number: it has a percent sign: remove it"),
-    ("decimal-comma.csv", {"delimiter": ";"}, "it looks like a decimal comma: --decimal ,"),
+    ("thousands.csv", {}, "is not a number: remove the thousands separator ','. Correct"),
+    ("thousands-blank.csv", {}, "is not a number: remove the thousands separator ' '. Correct"),
+    (
+        "thousands-underscore.csv",
+        {},
+        "is not a number: remove the thousands separator '_'. Correct",
+    ),
+    ("dollars.csv", {}, "'$5' is not a number: remove the currency sign $. Correct"),
+    ("euros.csv", {}, "is not a number: remove the currency sign €. Correct"),
+    ("percent.csv", {}, "'12%' is not a number: remove the percent sign. Correct"),
+    ("decimal-comma.csv", {"delimiter": ";"}, "it looks like a decimal comma (set decimal=',')"),
     (
         "decimal-point.csv",
         {"delimiter": ";", "decimal": ","},
-        "it looks like a decimal point: leave out --decimal ,",
+        "it looks like a decimal point (do not set decimal=',')",
     ),
     (
         "comma-of-two-minds.csv",
         {"delimiter": ";"},
-        "a decimal comma: --decimal , (or a thousands separator: remove it)",
+        "a decimal comma (set decimal=',') or a thousands separator (remove it)",
     ),
     ("hexadecimal.csv", {}, "'0x10' is not a number. Correct"),
     ("date.csv", {}, "'2020-01-02' is not a number. Correct"),

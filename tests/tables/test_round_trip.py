@@ -1,4 +1,4 @@
-"""Tables written by Python's `csv` come back as they were; files damaged at random never crash."""
+"""Tables written by the `csv` module come back; files damaged at random never crash the reader."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mdncli.errors import MdnError
+from mdncli.files import FileContent
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import read_table
 
@@ -22,7 +23,7 @@ MARK = st.one_of(
 
 @st.composite
 def written(draw: st.DrawFn) -> tuple[list[list[str]], bytes, Dialect]:
-    """Return a table of text, its file as Python's `csv` writes it, and the options to read it."""
+    """Return a table of text, its file as the `csv` module writes it, and its dialect."""
     delimiter, quote, escape = draw(st.lists(MARK, min_size=3, max_size=3, unique=True))
     quoting = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONE]))
     escaped = quoting == csv.QUOTE_NONE or draw(st.booleans())
@@ -36,12 +37,13 @@ def written(draw: st.DrawFn) -> tuple[list[list[str]], bytes, Dialect]:
         header=False,
     )
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    # In 3.11 the module leaves a line end bare that is not the file's own: not one reads it back.
-    bare = "" if quoting == csv.QUOTE_ALL else "\r\n"
+    # Python 3.11 does not quote a line end that differs from the file's own. Nothing can read
+    # that back.
+    unquoted = "" if quoting == csv.QUOTE_ALL else "\r\n"
     text = st.text(
         st.one_of(
-            st.sampled_from([*{delimiter, quote, escape, " ", '"', *"\r\n"} - {*bare}]),
-            st.characters(exclude_categories=["Cs"], exclude_characters=f"\0\ufeff{bare}"),
+            st.sampled_from([*{delimiter, quote, escape, " ", '"', *"\r\n"} - {*unquoted}]),
+            st.characters(exclude_categories=["Cs"], exclude_characters=f"\0\ufeff{unquoted}"),
         ),
         max_size=5,
     )
@@ -59,16 +61,16 @@ def written(draw: st.DrawFn) -> tuple[list[list[str]], bytes, Dialect]:
             lineterminator=end,
         ).writerows(rows)
     except csv.Error:
-        # A lone empty cell, which without quotes is no row.
+        # A single empty cell without quotes is not a row.
         assume(False)
     return rows, stream.getvalue().encode(), dialect
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(written())
-def test_a_table_of_text_comes_back_exactly(case: tuple[list[list[str]], bytes, Dialect]) -> None:
+def test_table_of_text_comes_back_exactly(case: tuple[list[list[str]], bytes, Dialect]) -> None:
     rows, content, dialect = case
-    table = read_table(content, "t.csv", dialect)
+    table = read_table(FileContent("t.csv", content), dialect)
     columns = [column.to_pylist() for column in table.columns.values()]
     assert [list(row) for row in zip(*columns, strict=True)] == rows
 
@@ -99,7 +101,7 @@ SPLICED = [
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Return the content with a few bytes put in, taken out, changed or doubled."""
+    """Return the content with a few bytes inserted, removed, changed or doubled."""
     for _ in range(rng.randint(1, 4)):
         at, to = sorted(rng.randint(0, len(content)) for _ in range(2))
         middle = rng.choice([b"", rng.choice(SPLICED), rng.randbytes(1), content[at:to] * 2])
@@ -109,16 +111,16 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def check(content: bytes, options: dict) -> None:
-    """Read a damaged file; whatever is a table must be the one that `csv` reads."""
+    """Read a damaged file. If it is a table, it must be the one that the `csv` module reads."""
     dialect = Dialect(**options)
-    refusal = ""
+    message = ""
     try:
-        table = read_table(content, "t.csv", dialect)
+        table = read_table(FileContent("t.csv", content), dialect)
     except MdnError as error:
-        refusal = str(error)
-    if refusal:
-        assert refusal.startswith("t.csv")
-        assert refusal.isprintable()
+        message = str(error)
+    if message:
+        assert message.startswith("t.csv")
+        assert message.isprintable()
         return
     rows = reference(content, dialect)
     if dialect.header:
@@ -134,7 +136,7 @@ def check(content: bytes, options: dict) -> None:
 
 
 def reference(content: bytes, dialect: Dialect) -> list[list[str]]:
-    """Return the rows that Python's `csv` reads, comment lines taken out where a row may begin."""
+    """Return the rows that the `csv` module reads, without comment lines."""
     encoding = "utf-8-sig" if dialect.utf8 else dialect.encoding
     text = io.StringIO(content.decode(encoding), newline="")
     reader = csv.reader(
@@ -147,7 +149,7 @@ def reference(content: bytes, dialect: Dialect) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("number", range(len(VALID)))
-def test_damaged_files_end_in_a_right_table_or_a_clean_refusal(number: int) -> None:
+def test_damaged_files_are_read_rightly_or_refused(number: int) -> None:
     content, options = VALID[number]
     rng = random.Random(number)
     check(content, options)
@@ -157,7 +159,7 @@ def test_damaged_files_end_in_a_right_table_or_a_clean_refusal(number: int) -> N
         assert time.perf_counter() - before < 5.0
 
 
-def test_a_damaged_file_takes_no_more_memory_than_its_size_explains() -> None:
+def test_damaged_file_needs_memory_in_proportion_to_its_size() -> None:
     content = b'x,y\n1,2\n"3,4\n' + b"5,6\n" * 200_000
     tracemalloc.start()
     try:

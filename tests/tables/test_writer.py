@@ -1,10 +1,16 @@
+"""Tables are written so that they read back."""
+
 import csv
 import io
 
 import numpy as np
+import pyarrow as pa
+import pytest
 
+from mdncli.errors import DataError
+from mdncli.files import FileContent
 from mdncli.tables.table import read_table
-from mdncli.tables.writer import picked, write_csv
+from mdncli.tables.writer import take_rows, write_csv, write_table
 
 
 def written(*chunks: dict) -> bytes:
@@ -17,23 +23,23 @@ def test_numbers_read_back_exactly_and_are_short() -> None:
     values = np.array([0.1, 1.0 / 3.0, 5.0, 1e-300, -1.7e308, 123456789.125])
     content = written({"x": values})
     assert content.startswith(b"x\n0.1\n0.3333333333333333\n5\n")
-    assert read_table(content, "").numbers(["x"])[:, 0].tolist() == values.tolist()
+    assert read_table(FileContent("", content)).numbers(["x"])[:, 0].tolist() == values.tolist()
 
 
-def test_pieces_stand_one_below_another_under_one_header() -> None:
+def test_tables_are_written_one_below_another_under_one_header() -> None:
     content = written({"x": np.array([1.0])}, {"x": np.empty(0)}, {"x": np.array([2.0])})
     assert content == b"x\n1\n2\n"
 
 
-def test_no_rows_leave_a_header() -> None:
+def test_table_without_rows_has_a_header() -> None:
     assert written({"x": np.empty(0), "y": np.empty(0)}) == b"x,y\n"
 
 
-def test_text_is_carried_as_it_was_and_quoted_only_where_needed() -> None:
+def test_text_is_carried_and_quoted_only_where_needed() -> None:
     text = b'id,note\n007,plain\n0.10,"with, comma"\n 1 ,"with ""quotes"" and\nbreak"\n'
-    table = read_table(text, "")
+    table = read_table(FileContent("", text))
     rows = np.array([2, 0, 0])
-    chunk = {name: picked(values, rows) for name, values in table.columns.items()}
+    chunk = {name: take_rows(values, rows) for name, values in table.columns.items()}
     content = written({**chunk, "y": np.array([1.5, 2.0, 0.1])})
     assert list(csv.reader(io.StringIO(content.decode(), newline=""))) == [
         ["id", "note", "y"],
@@ -44,5 +50,25 @@ def test_text_is_carried_as_it_was_and_quoted_only_where_needed() -> None:
     assert b"\n007,plain,2\n" in content
 
 
-def test_a_header_with_a_comma_is_quoted() -> None:
+def test_header_with_a_comma_is_quoted() -> None:
     assert written({"a,b": np.array([1.0])}) == b'"a,b"\n1\n'
+
+
+def test_missing_numbers_are_empty_cells_and_never_empty_lines() -> None:
+    values = np.array([1.0, np.nan])
+    assert written({"x": values, "y": values}) == b"x,y\n1,1\n,\n"
+    assert written({"x": values}) == b'x\n1\n""\n'
+
+
+def test_tabs_need_no_quotes_around_commas() -> None:
+    stream = io.BytesIO()
+    columns = {"x": pa.chunked_array([pa.array(["a, b", "c\td"])]), "n": np.array([1, 2])}
+    write_table(stream, [columns], "out.tsv")
+    assert stream.getvalue() == b'x\tn\na, b\t1\n"c\td"\t2\n'
+
+
+def test_column_without_text_is_refused_before_anything_is_written() -> None:
+    stream = io.BytesIO()
+    with pytest.raises(DataError, match="column 'deep' holds list<.*>, which cannot be written"):
+        write_csv(stream, [{"deep": pa.chunked_array([pa.array([[1], [2]])])}])
+    assert stream.getvalue() == b""

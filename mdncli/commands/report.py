@@ -1,0 +1,351 @@
+"""What `mdn fit` shows: the columns, the progress of learning, the result, and its warnings."""
+
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from statistics import fmean, stdev
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mdncli import api
+from mdncli.columns.dataset import Dataset
+from mdncli.columns.schema import Schema
+from mdncli.commands.console import STANDARD, TextTable, say, source, warn, writing
+from mdncli.conditional_density import ConditionalDensity
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.record import MemberReport
+from mdncli.text import listed, quoted
+
+WHY_STOPPED = {
+    "epochs": "all epochs done",
+    "patience": "validation NLL no longer falls",
+    "time": "the time limit",
+    "interrupted": "interrupted",
+    "faults": "NaN, inf or an exploding loss",
+}
+# One component does all the work above this share of the weight.
+_ALONE = 0.999
+_MUCH_AT_MIN_SIGMA = 0.5
+_MOST_COMPONENTS_SHOWN = 12
+
+ShowEpoch = Callable[[Any], None]
+
+
+def fit_and_report(
+    data: str, parameters: dict[str, Any], output: str, *, quiet: bool
+) -> dict[str, Any]:
+    """Fit a model, write it, show how it went, and return what `--json` prints."""
+    started = perf_counter()
+    valid_file = parameters.get("valid_file")
+    if valid_file is not None:
+        parameters = {**parameters, "valid_file": source(valid_file)}
+    times: dict[str, float] = {}
+    left_out: dict[str, int] = {}
+
+    def prepared(dataset: Dataset, schema: Schema) -> None:
+        times["read"] = perf_counter() - started
+        left_out.update(dataset.left_out)
+        if not quiet:
+            _show_columns(dataset, schema)
+
+    # The time of the last epoch of every fit, since a cross-validation fits several times.
+    seconds: dict[str, float] = {}
+    with _stop_on_interrupt() as stop, _progress(quiet=quiet) as show:
+
+        def progress(epoch: Any) -> None:
+            seconds[epoch.fold] = epoch.seconds
+            show(epoch)
+
+        model = api.fit(source(data), progress=progress, prepared=prepared, stop=stop, **parameters)
+    times["train"] = sum(seconds.values())
+    with writing(output) as stream:
+        model.write(stream)
+    times["total"] = perf_counter() - started
+    if not quiet:
+        _show_result(model, times, output)
+    _warn_of_result(model.network)
+    return {**_result(model.network, output), "seconds": times, "left_out": left_out}
+
+
+def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
+    record, schema = network.record, network.schema
+    return {
+        "model": output,
+        "features": schema.feature_names,
+        "kinds": {feature.name: feature.kind for feature in schema.features},
+        "target": schema.target_names,
+        "rows": record.rows,
+        "members": len(network.networks),
+        "mixtures": network.architecture.mixtures,
+        "nll_train": record.nll_train,
+        "nll_valid": record.nll_valid,
+        "nll_unconditional": record.reference["nll_valid"],
+        "nll_baseline": network.baseline.nll if network.baseline else math.nan,
+        "resolution": math.nan if schema.resolution is None else schema.resolution,
+        "epochs": record.epochs,
+        "stopped": record.stopped,
+        "faults": record.faults,
+        "tried": {str(candidate): nll for candidate, nll in record.tried.items()},
+        "components": [vars(member) for member in record.components],
+        "cv": record.cv,
+    }
+
+
+# Before learning.
+
+
+def _show_columns(dataset: Dataset, schema: Schema) -> None:
+    """Say which columns are which, and what they hold."""
+    say(f"target: {listed(schema.target_names)}; features: {listed(schema.feature_names)}.")
+    missing = np.isnan(dataset.x).sum(axis=0)
+    rows = [
+        [quoted(feature.name), feature.kind, str(count or ""), feature.range]
+        for feature, count in zip(schema.features, missing, strict=True)
+    ]
+    rows += [
+        [quoted(t.name), "number, target", "", f"{t.lowest:g} to {t.highest:g}"]
+        for t in schema.targets
+    ]
+    say(TextTable(rows, ["column", "kind", "missing", "range or categories"], left=4))
+    for target in schema.targets:
+        if target.step is not None:
+            where = "With bounds, this minimum applies at the median, for the mixture itself. "
+            say(
+                f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
+                f"{target.min_sigma:.3g}. {'' if target.transform.is_identity else where}"
+                "--min-sigma sets another minimum."
+            )
+
+
+# While learning.
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether Ctrl-C was pressed; a second Ctrl-C interrupts at once."""
+    pressed = False
+
+    def remember(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[ShowEpoch]:
+    """Yield a function that shows an epoch: on a live line, in a few plain lines, or not at all."""
+    if quiet:
+        yield lambda epoch: None
+    elif sys.stderr.isatty():
+        with _live() as show:
+            yield show
+    else:
+        yield _show_some
+
+
+def _show_some(epoch: Any) -> None:
+    """Write about ten lines in all, for a log."""
+    tenth = max(1, epoch.epochs // 10)
+    if epoch.epoch == 1 or epoch.epoch % tenth == 0:
+        valid = "" if math.isnan(epoch.nll_valid) else f"  {epoch.nll_valid:.4f} valid"
+        say(
+            f"{_name(epoch)}  NLL {epoch.nll_train:.4f} train{valid}  "
+            f"(marginal reference {epoch.reference:.4f})  {epoch.seconds:.1f} s"
+        )
+
+
+@contextmanager
+def _live() -> Iterator[ShowEpoch]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(
+            "NLL {task.fields[train]:.4f} train {task.fields[valid]:.4f} valid "
+            "(marginal reference {task.fields[reference]:.4f})"
+        ),
+        TimeRemainingColumn(),
+    )
+    tasks: dict[str, Any] = {}
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def show(epoch: Any) -> None:
+            figures: dict[str, Any] = {
+                "train": epoch.nll_train,
+                "valid": epoch.nll_valid,
+                "reference": epoch.reference,
+            }
+            name = epoch.fold + epoch.stage
+            if name not in tasks:
+                tasks[name] = progress.add_task("", total=epoch.epochs, **figures)
+            progress.update(tasks[name], completed=epoch.epoch, description=_name(epoch), **figures)
+
+        yield show
+
+
+def _name(epoch: Any) -> str:
+    return f"{epoch.fold}{epoch.stage}epoch {epoch.epoch}/{epoch.epochs}"
+
+
+# After learning.
+
+
+def _show_result(model: ConditionalDensity, seconds: dict[str, float], output: str) -> None:
+    """Write the scores, the seconds of each part, and the report on the components."""
+    network, schema = model.network, model.schema
+    record = network.record
+    held_out = f"{record.rows_valid} of them held out"
+    if record.rows_valid == record.rows:
+        held_out = "each held out by a member"
+    rest = seconds["total"] - seconds["read"] - seconds["train"]
+    time = (
+        f"{seconds['read']:.2f} s reading, {seconds['train']:.2f} s learning, "
+        f"{rest:.2f} s importing and writing"
+    )
+    rows = [
+        ("rows", f"{record.rows}, {held_out}"),
+        ("target", listed(schema.target_names)),
+        ("features", listed(schema.feature_names)),
+        ("members, components", f"{len(network.networks)} of {network.architecture.mixtures}"),
+        *scores(network),
+        ("stopped", f"{WHY_STOPPED[record.stopped]}; {best_epochs(network)}"),
+        ("time", time),
+        ("model", "standard output" if output == STANDARD else output),
+    ]
+    say(TextTable(rows), *component_report(record.components))
+    if min(record.nll_train, record.nll_valid) < 0.0:
+        say(
+            "A negative NLL is not an error: the density exceeds 1 where y is known to within less."
+        )
+
+
+def scores(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
+    """Return the NLLs of a fit, with those of its folds and references, as rows of a table."""
+    record = network.record
+    rows = [(f"tried K = {tried}", nats(nll)) for tried, nll in record.tried.items()]
+    rows += [
+        *_folds(record.cv),
+        ("NLL, training", nats(record.nll_train)),
+        ("NLL, validation", nats(record.nll_valid)),
+    ]
+    reference = record.reference["nll_valid"], record.reference["nll_train"]
+    if not all(map(math.isnan, reference)):
+        rows.append(("NLL, marginal reference", nats(*reference)))
+    if network.baseline and not math.isnan(network.baseline.nll):
+        rows.append(("NLL, least squares", nats(network.baseline.nll)))
+    return rows
+
+
+def _folds(folds: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    rows = []
+    for number, fold in enumerate(folds, start=1):
+        score = f"NLL {fold['nll']:.4f}"
+        if not isinstance(fold["crps"], dict):
+            covered = fold["coverage"]["0.9"]
+            score += f", CRPS {fold['crps']:.4g}, 90% intervals cover {covered:.1%}"
+        rows.append((f"fold {number}", score))
+    if rows:
+        nlls = [fold["nll"] for fold in folds]
+        error = stdev(nlls) / math.sqrt(len(nlls)) if len(nlls) > 1 else math.nan
+        rows.append(("all folds", f"NLL {fmean(nlls):.4f} ± {error:.4f} (standard error)"))
+    return rows
+
+
+def nats(value: float, instead: float = math.nan) -> str:
+    """Return an NLL in words, or the other one if the first is not a number."""
+    value = instead if math.isnan(value) else value
+    return "no rows held out" if math.isnan(value) else f"{value:.4f} nats per row"
+
+
+def best_epochs(network: MixtureDensityNetwork) -> str:
+    """Return which epochs the members keep, in words."""
+    best = sorted(set(network.record.best_epochs))
+    kept = f"{best[0]}" if len(best) == 1 else f"{best[0]} to {best[-1]}"
+    return f"best epoch {kept} of {network.record.epochs}"
+
+
+def component_report(members: Sequence[MemberReport]) -> list[TextTable | str]:
+    """Return how the components are used: a row for each component, or for each of the members."""
+    if not members:
+        return []
+    if len(members) > 1:
+        figures = [_figures(member) for member in members]
+        mean = [sum(each) / len(members) for each in zip(*figures, strict=True)]
+        names = [*map(str, range(1, len(members) + 1)), "mean"]
+        rows = [[name, *_formatted(f)] for name, f in zip(names, [*figures, mean], strict=True)]
+        titles = ["member", "heaviest", "lightest", "effective", "duplicates"]
+        return [TextTable(rows, [*titles, "weight at minimum σ"], left=0)]
+    [member] = members
+    shares = list(zip(member.weight, member.leads, member.at_floor, strict=True))
+    heaviest = sorted(range(len(shares)), key=lambda k: -shares[k][0])[:_MOST_COMPONENTS_SHOWN]
+    rows = [[str(k + 1), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)]
+    titles = ["component", "mean weight", "heaviest in", "at minimum σ in"]
+    return [
+        TextTable(rows, titles, left=0),
+        f"effective components: {member.effective:.1f} of {len(shares)}; "
+        f"duplicates: {member.duplicates}",
+    ]
+
+
+def _figures(member: MemberReport) -> list[float]:
+    return [
+        max(member.weight),
+        min(member.weight),
+        member.effective,
+        float(member.duplicates),
+        member.weight_at_floor,
+    ]
+
+
+def _formatted(figures: list[float]) -> list[str]:
+    heaviest, lightest, effective, duplicates, at_floor = figures
+    shares = f"{heaviest:.1%}", f"{lightest:.1%}"
+    return [*shares, f"{effective:.1f}", f"{duplicates:g}", f"{at_floor:.1%}"]
+
+
+def _warn_of_result(network: MixtureDensityNetwork) -> None:
+    """Warn of what makes the model worse than it seems."""
+    record, mixtures = network.record, network.architecture.mixtures
+    if record.stopped == "faults":
+        warn("learning failed three times; the best model before that was written.")
+    elif record.faults:
+        warn(
+            f"in {record.faults} epochs the loss was NaN, inf or exploding; each was undone, and "
+            "learning continued at a lower rate."
+        )
+    _warn_of_resolution(network)
+    members = record.components
+    if mixtures > 1 and any(max(member.weight) > _ALONE for member in members):
+        warn(f"one of the {mixtures} components does all the work. Try -k 1 or -k auto.")
+    elif any(member.duplicates >= max(1, mixtures - 1) for member in members):
+        warn(f"all {mixtures} components are alike. Try -k 1 or -k auto.")
+    continuous = all(target.step is None for target in network.schema.targets)
+    if continuous and any(member.weight_at_floor > _MUCH_AT_MIN_SIGMA for member in members):
+        warn(
+            f"σ is at its minimum for most of the weight. {listed(network.schema.target_names)} "
+            "seems to be known almost exactly from the features, or rows are repeated."
+        )
+
+
+def _warn_of_resolution(network: MixtureDensityNetwork) -> None:
+    resolution = network.schema.resolution
+    nlls = network.record.nll_train, network.record.nll_valid
+    lowest = min((nll for nll in nlls if not math.isnan(nll)), default=math.inf)
+    if resolution is not None and lowest < resolution:
+        warn(
+            f"the NLL of {lowest:.4f} is lower than the steps of the target support, "
+            f"{resolution:.4f}. Use a larger --min-sigma, or none."
+        )

@@ -1,0 +1,606 @@
+"""A fitted model of p(y | x), with a method for everything that one can ask of it.
+
+A table of rows is the path of a file, a data frame, a mapping from names to columns, or an array.
+Tables that come out are computed piece by piece, so that long ones do not fill the memory.
+"""
+
+import contextlib
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from mdncli.columns import dataframe
+from mdncli.columns.dataset import Dataset, RowRules, model_dataset
+from mdncli.columns.roles import NamedValues
+from mdncli.columns.schema import Schema
+from mdncli.density.answers import Questions
+from mdncli.density.conditioning import remaining_targets
+from mdncli.density.evaluation import Evaluation, evaluate
+from mdncli.density.mixture import generator_of_draws
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.parallel import prefetched
+from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
+from mdncli.files import FileContent, read_file, replacing
+from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
+from mdncli.settings import split_parameters
+from mdncli.tables.dialect import Dialect
+from mdncli.tables.table import Table, read_table
+from mdncli.tables.writer import take_rows, write_table
+from mdncli.text import listed, quoted
+from mdncli.types import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from mdncli.density.distribution import Distribution
+
+TableLike = Any
+# A piece of a long table has at most so many rows, and so many components of mixtures.
+_ROWS_AT_ONCE, _FEWEST_ROWS_AT_ONCE = 1 << 17, 1 << 10
+_COMPONENTS_AT_ONCE = 1 << 22
+_DEFAULT_DRAWS = 1000
+_COMPONENT, _EXTRAPOLATES = "component", "extrapolates"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table that is computed piece by piece, so that a long one does not fill the memory.
+
+    Attributes:
+        pieces: tables with the same columns, to be read once; NumPy arrays or Arrow's columns by
+            their names.
+    """
+
+    pieces: Iterable[Mapping[str, Any]]
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the whole table as a data frame."""
+        return dataframe.frame_of(self.pieces)
+
+    def write(self, stream: BinaryIO, name: str | None = None) -> None:
+        """Write the table in the form that the suffix of a file's name stands for; CSV for None."""
+        write_table(stream, prefetched(iter(self.pieces)), name)
+
+
+@dataclass(frozen=True)
+class ConditionalDensity:
+    """A fitted model of p(y | x): everything that one can ask of y given x.
+
+    Wherever rows are taken, they are the path of a file, a data frame, a mapping or an array
+    with the columns of the features in their order.
+
+    Attributes:
+        network: the networks, the schema and the record of the fit.
+
+    >>> load("model.pt").schema.target_names
+    ['y']
+    """
+
+    network: MixtureDensityNetwork
+
+    @property
+    def schema(self) -> Schema:
+        """The features and targets, with their ranges."""
+        return self.network.schema
+
+    def condition(
+        self, rows: TableLike, given: Mapping[str, Any] | None = None, **reading: Any
+    ) -> "Distribution":
+        """Return the distribution of the targets given the features of each row.
+
+        Args:
+            rows: N rows.
+            given: known values of some targets; see `Distribution.given`.
+            reading: how to read a file; see `read_table`.
+
+        Raises:
+            DataError: a feature is missing, or a cell cannot be used.
+
+        >>> load("model.pt").condition([[2.5], [3.0]]).mean().shape
+        (2,)
+        """
+        dialect, skip = _reading(reading)
+        with _recalling(self.network, rows, dialect):
+            table = self._table(rows, dialect, skip=skip)
+            dataset = model_dataset(table, self.schema, RowRules(skip=skip))
+        distribution = self.network.distribution(dataset.x)
+        return distribution.given(given) if given else distribution
+
+    def predict(self, rows: TableLike, **asked: Any) -> "pd.DataFrame":
+        """Return the rows with the columns of `mdn predict` beside them.
+
+        Without a question they are the mean and the central interval of 90%.
+
+        Args:
+            rows: N rows.
+            asked: the questions, see `Questions`; `given`, `flag_extrapolation`, `only` (leave out
+                the columns of the rows), `on_bad_rows`, and how to read a file.
+
+        Raises:
+            MdnError: a cell cannot be used, or the questions do not fit the model.
+            TypeError: there is no such parameter.
+
+        >>> load("model.pt").predict("data.csv", mean=True, hdr=0.9, only=True).shape[0]
+        1000
+        """
+        request = PredictRequest.of(**asked)
+        answers = self.predictions(rows, replace(request, only=True)).frame()
+        if request.only:
+            return answers
+        frame = rows if dataframe.is_data_frame(rows) else self._frame(rows, request)
+        _require_new_names(list(answers), [str(name) for name in frame.columns])
+        return frame.assign(**{name: answers[name].to_numpy() for name in answers})
+
+    def _frame(self, rows: TableLike, request: "PredictRequest") -> "pd.DataFrame":
+        table = self._table(rows, request.dialect, skip=request.skip)
+        return dataframe.frame_of([dataframe.numbers_where_possible(table)])
+
+    def predictions(self, rows: TableLike, request: "PredictRequest") -> Result:
+        """Return what `predict` does, computed piece by piece."""
+        targets = self.schema.target_names
+        known = NamedValues("given", "target", targets).known_values(request.given)
+        left = remaining_targets(list(known), targets)
+        questions = _resolved(request.questions, left)
+        own = [name for name, value in known.items() if value is None]
+        own_targets = questions.needed_targets(left)
+        inside = {name: self.schema.transforms[targets.index(name)] for name in own}
+        rules = RowRules(
+            targets=[*own, *own_targets],
+            missing_target="fault",
+            inside=inside,
+            skip=request.skip,
+            remedy="Correct them, or leave the answers of such rows empty: "
+            f"{parameter('on_bad_rows', repr('skip'))}.",
+            consequence="have empty answers",
+        )
+        with _recalling(self.network, rows, request.dialect):
+            table = self._table(rows, request.dialect, skip=request.skip)
+            _require_targets(table, own, own_targets)
+            dataset = model_dataset(table, self.schema, rules)
+        predictor = _Predictor(self.network, dataset, table, questions, known, left, request)
+        return Result(predictor.pieces())
+
+    def sample(
+        self, rows: TableLike = None, *, n: int | None = None, **more: Any
+    ) -> "pd.DataFrame":
+        """Return draws of the targets: the features, then the targets.
+
+        Args:
+            rows: draw n times for each of them, once by default. Without rows, with one feature,
+                draw once at each of n evenly spaced points of its training range.
+            n: the number of draws.
+            more: `at` (a value for each feature: draw n times there), `given`, `temperature`,
+                `sigma_temperature`, `component` (put the number of the component first), `seed`,
+                `on_bad_rows`, and how to read a file; see `SampleRequest`.
+
+        Raises:
+            MdnError: a cell cannot be used, or it is not clear where to draw.
+            TypeError: there is no such parameter.
+
+        >>> load("model.pt").sample(n=5, seed=1).columns.tolist()
+        ['x', 'y']
+        """
+        return self.draws(rows, SampleRequest.of(n=n, **more)).frame()
+
+    def draws(self, rows: TableLike, request: "SampleRequest") -> Result:
+        """Return what `sample` does, computed piece by piece."""
+        schema = self.schema
+        known = NamedValues("given", "target", schema.target_names).known_values(request.given)
+        remaining_targets(list(known), schema.target_names)
+        own = [name for name, value in known.items() if value is None]
+        if own and rows is None:
+            raise ParameterError(
+                f"{parameter('given')} names {quoted(own[0])} without a value, which stands for "
+                f"the row's own value, and there are no {parameter('rows')}. Give a value."
+            )
+        if rows is None:
+            x, columns, n = _places(schema, request)
+        else:
+            x, columns, values = self._rows_to_draw_for(rows, request, own)
+            known, n = {**known, **values}, request.n or 1
+        if request.component and _COMPONENT in (*schema.feature_names, *schema.target_names):
+            raise ParameterError(
+                f"{parameter('component')}: the model has a column of that name already."
+            )
+        draws = self.network.draws(
+            x,
+            n,
+            generator_of_draws(request.seed),
+            temperature=request.temperature,
+            sigma_temperature=request.sigma_temperature,
+            given=known,
+        )
+
+        def pieces() -> Iterator[dict[str, Any]]:
+            for positions, y, component in draws:
+                first = {_COMPONENT: component + 1} if request.component else {}
+                carried = {name: take_rows(values, positions) for name, values in columns.items()}
+                targets = {name: y[:, i] for i, name in enumerate(schema.target_names)}
+                yield {**first, **carried, **targets}
+
+        return Result(pieces())
+
+    def _rows_to_draw_for(
+        self, rows: TableLike, request: "SampleRequest", own: list[str]
+    ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
+        """Return x (N, F), the columns of the features, and the rows' own values of targets."""
+        schema = self.schema
+        inside = {name: schema.transforms[schema.target_names.index(name)] for name in own}
+        rules = RowRules(targets=own, inside=inside, skip=request.skip)
+        with _recalling(self.network, rows, request.dialect):
+            table = self._table(rows, request.dialect, skip=request.skip)
+            _require_targets(table, own, [])
+            dataset = model_dataset(table, schema, rules)
+        columns = {name: table.originals[name] for name in schema.feature_names}
+        if dataset.positions is not None:
+            columns = {name: take_rows(c, dataset.positions) for name, c in columns.items()}
+        values = {name: dataset.y[:, schema.target_names.index(name)] for name in own}
+        return dataset.x, columns, values
+
+    def evaluate(
+        self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
+    ) -> Evaluation:
+        """Return how well the model predicts rows whose targets are known.
+
+        Rows without a target, or with a weight of zero, do not count.
+
+        Args:
+            data: N rows with their targets.
+            targets: (N,) or (N, T), if `data` holds the features alone.
+            weights: (N,), how much each row counts; by default the column that weighted the rows in
+                training, where `data` has it.
+            reading: `on_bad_rows`, and how to read a file; see `read_table`.
+
+        Raises:
+            DataError: a column is missing, no rows are left, or a cell cannot be used.
+
+        >>> load("model.pt").evaluate("data.csv").rows
+        1000
+        """
+        return self.evaluate_rows(data, targets, weights, **reading)[0]
+
+    def evaluate_rows(
+        self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
+    ) -> tuple[Evaluation, Result]:
+        """Return what `evaluate` does, and the rows with the scores of each beside them.
+
+        The columns are nll, and crps, error and pit of each target; empty for a row that does not
+        count.
+        """
+        schema, (dialect, skip) = self.schema, _reading(reading)
+        with _recalling(self.network, data, dialect):
+            table = self._table(data, dialect, skip=skip)
+            if targets is not None:
+                table = _with_targets(table, targets, schema.target_names)
+            if weights is None and schema.weight in table.names:
+                weights = schema.weight
+            rules = RowRules(
+                targets=schema.target_names,
+                weights=weights,
+                skip=skip,
+                consequence="are left out of the scores",
+            )
+            dataset = model_dataset(table, schema, rules)
+        if not len(dataset):
+            raise DataError(f"{table.source}: there are no rows to evaluate.")
+        if table.content_sha256 and table.content_sha256 == self.network.origin.table_sha256:
+            _warn(f"{table.source} is the training table: scores on other rows will be worse.")
+        _warn_of_extrapolation(int(schema.extrapolates(dataset.x).sum()), len(dataset))
+        evaluation = evaluate(self.network, dataset.x, dataset.y, dataset.weights)
+        return evaluation, Result(_score_pieces(evaluation, table, dataset))
+
+    def plot(self, kind: str = "overview", data: TableLike = None, **more: Any) -> "Figure":
+        """Return a picture of the model as a matplotlib figure.
+
+        Args:
+            kind: as for `mdn plot --kind`.
+            data: rows to show, with their targets; for `row` and `pairs` the targets may be
+                missing. `comparison`, `calibration`, `residuals` and `row` need rows.
+            more: `along`, `target`, `given`, `seed`, `on_bad_rows`, and how to read a file; see
+                `PlotRequest`.
+
+        Raises:
+            MdnError: the kind needs rows, or the model has no such feature or target.
+            TypeError: there is no such parameter.
+
+        >>> len(load("model.pt").plot("parameters").axes)
+        3
+        """
+        return self.figure(data, PlotRequest.of(kind=kind, **more))
+
+    def figure(self, data: TableLike, request: PlotRequest) -> "Figure":
+        """Return what `plot` does."""
+        from mdncli import plots
+
+        given = NamedValues("given", "target", self.schema.target_names).known_values(request.given)
+        left = remaining_targets(list(given), self.schema.target_names)
+        request.check(self.network, given, data)
+        if data is None:
+            features, targets = len(self.schema.features), len(self.schema.targets)
+            x, y = np.empty((0, features)), np.empty((0, targets))
+        else:
+            x, y, values = self._rows_to_show(data, request, given, left)
+            given = {**given, **values}
+        return plots.draw(
+            request.kind,
+            self.network,
+            x,
+            y,
+            along=request.along,
+            target=request.target,
+            seed=request.seed,
+            given=given,
+        )
+
+    def _rows_to_show(
+        self, data: TableLike, request: "PlotRequest", given: Mapping[str, Any], left: list[str]
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return x (N, F), y (N, T), and the rows' own values of the given targets."""
+        schema, own = self.schema, [name for name, value in given.items() if value is None]
+        with _recalling(self.network, data, request.dialect):
+            table = self._table(data, request.dialect, skip=request.skip)
+            if request.shows_single_rows:
+                shown = left if request.kind == "pairs" else [request.target or left[0]]
+                there = [name for name in left if name in shown and name in table.names]
+                _require_targets(table, own, [])
+                rules = RowRules(
+                    targets=[*there, *own],
+                    missing_target="keep",
+                    inside={n: schema.transforms[schema.target_names.index(n)] for n in own},
+                    skip=request.skip,
+                )
+            else:
+                rules = RowRules(targets=schema.target_names, skip=request.skip)
+            dataset = model_dataset(table, schema, rules)
+        if request.needs_data and not len(dataset):
+            raise DataError(
+                f"{table.source}: {parameter('kind', repr(request.kind))} needs rows, and there "
+                "are none."
+            )
+        values = {name: dataset.y[:, schema.target_names.index(name)] for name in own}
+        whole = np.ones(len(dataset), dtype=bool)
+        for own_values in values.values():
+            whole &= np.isfinite(own_values)
+        if not whole.all():
+            _warn(f"{int((~whole).sum())} of {len(whole)} rows lack a given target: left out.")
+        return dataset.x[whole], dataset.y[whole], {n: v[whole] for n, v in values.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the model is, as plain values: columns, architecture, settings, training."""
+        return self.network.describe()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file, which is replaced only by a complete one. It needs PyTorch.
+
+        Raises:
+            InputOutputError: the file cannot be written.
+
+        >>> load("model.pt").save("copy.pt")
+        """
+        with replacing(os.fspath(path)) as stream:
+            self.write(stream)
+
+    def write(self, stream: BinaryIO) -> None:
+        """Write the model to a stream; the same model gives the same bytes. It needs PyTorch."""
+        from mdncli.modelfile.writer import write_model
+
+        write_model(self.network, stream)
+
+    def _table(self, rows: TableLike, dialect: Dialect, *, skip: bool) -> Table:
+        names = self.schema.feature_names
+        if isinstance(rows, Table):
+            return rows
+        if dataframe.is_data_frame(rows) or isinstance(rows, Mapping):
+            return dataframe.table_of(rows)
+        if isinstance(rows, str | os.PathLike | FileContent):
+            return read(rows, dialect, skip=skip)
+        return dataframe.table_of(rows, names)
+
+
+@dataclass(frozen=True)
+class _Predictor:
+    """Answers questions about the rows of a table, piece by piece."""
+
+    network: MixtureDensityNetwork
+    dataset: Dataset
+    table: Table
+    questions: Questions
+    given: Mapping[str, Any]
+    left: list[str]
+    request: PredictRequest
+
+    def pieces(self) -> Iterator[dict[str, Any]]:
+        """Yield the answers for one piece of the table after another, then warn about them."""
+        at_once = max(_FEWEST_ROWS_AT_ONCE, _COMPONENTS_AT_ONCE // self.network.components)
+        at_once = min(_ROWS_AT_ONCE, at_once)
+        extrapolating = joined = 0
+        for start in range(0, max(1, self.table.rows), at_once):
+            piece = slice(start, min(start + at_once, self.table.rows))
+            answers, outside, more = self._answer(piece)
+            extrapolating, joined = extrapolating + outside, joined + more
+            carried: dict[str, Any] = {}
+            if not self.request.only:
+                length = piece.stop - piece.start
+                originals = self.table.originals.items()
+                carried = {name: column.slice(piece.start, length) for name, column in originals}
+                _require_new_names(list(answers), list(carried))
+            yield {**carried, **answers}
+        _warn_of_extrapolation(extrapolating, self.table.rows)
+        if joined:
+            _warn(
+                f"In {joined} of {self.table.rows} rows the region has more intervals than there "
+                "are columns. The closest intervals were joined, so the region holds at least the "
+                "probability that was asked for."
+            )
+
+    def _answer(self, piece: slice) -> tuple[dict[str, Array], int, int]:
+        """Return the answers for the rows of a piece, and how many extrapolate or were joined."""
+        schema, positions = self.network.schema, self.dataset.positions
+        within, places = piece, None
+        if positions is not None:
+            within = slice(*np.searchsorted(positions, [piece.start, piece.stop]).tolist())
+            places = positions[within] - piece.start
+        x, y = self.dataset.x[within], self.dataset.y[within]
+        names = schema.target_names
+        given = {
+            name: y[:, names.index(name)] if value is None else value
+            for name, value in self.given.items()
+        }
+        distribution = self.network.distribution(x)
+        if given:
+            distribution = distribution.given(given)
+        own = y[:, [names.index(name) for name in self.left]]
+        columns, joined = self.questions.answer(distribution, own)
+        outside = schema.extrapolates(x)
+        if self.request.flag_extrapolation:
+            _require_new_names([_EXTRAPOLATES], list(columns))
+            columns[_EXTRAPOLATES] = outside.astype(np.int64)
+        if places is not None:
+            columns = {
+                n: _scattered(v, places, piece.stop - piece.start) for n, v in columns.items()
+            }
+        return columns, int(outside.sum()), joined
+
+
+def _scattered(values: Array, places: Any, length: int) -> Array:
+    """Return values at these places among so many rows, NaN elsewhere."""
+    whole = np.full(length, math.nan)
+    whole[places] = values
+    return whole
+
+
+def _score_pieces(
+    evaluation: Evaluation, table: Table, dataset: Dataset
+) -> Iterator[dict[str, Any]]:
+    places = slice(None) if dataset.positions is None else dataset.positions
+    # An infinite NLL cannot be written as a number.
+    nll = np.where(np.isfinite(evaluation.by_row.nll), evaluation.by_row.nll, math.nan)
+    scores = {"nll": _scattered(nll, places, table.rows)}
+    for position, target in enumerate(evaluation.targets):
+        for name in ("crps", "error", "pit"):
+            values = getattr(evaluation.by_row, name)[:, position]
+            scores[f"{target}_{name}"] = _scattered(values, places, table.rows)
+    _require_new_names(list(scores), table.names)
+    yield {**table.originals, **scores}
+
+
+def _resolved(questions: Questions, targets: list[str]) -> Questions:
+    """Return questions whose values for targets are numbers by name."""
+    exceed, at_target = (
+        NamedValues(name, "target", targets).numbers(getattr(questions, name) or None)
+        for name in ("exceed", "at_target")
+    )
+    return replace(questions, exceed=exceed, at_target=at_target)
+
+
+def _places(schema: Schema, request: SampleRequest) -> tuple[Array, dict[str, Any], int]:
+    """Return where to draw without rows: x (N, F), the columns of the features, and the draws."""
+    features = schema.features
+    if request.at is not None and request.at != []:
+        x, n = _point(schema, request.at), request.n or _DEFAULT_DRAWS
+    elif len(features) == 1:
+        x, n = features[0].points(request.n or _DEFAULT_DRAWS)[:, None], 1
+    else:
+        example = ",".join(f"{name}=…" for name in schema.feature_names)
+        raise ParameterError(
+            f"The model has {len(features)} features. Say where to draw: with "
+            f"{parameter('rows', 'FILE')}, or with {parameter('at', repr(example))}."
+        )
+    return x, {each.name: each.column(x[:, i]) for i, each in enumerate(features)}, n
+
+
+def _point(schema: Schema, at: Any) -> Array:
+    """Return the one row that `at` names, (1, F)."""
+    values = NamedValues("at", "feature", schema.feature_names).values(at)
+    missing = [name for name in schema.feature_names if name not in values]
+    if missing:
+        raise ParameterError(
+            f"{parameter('at')} must name every feature: {listed(missing)} is missing."
+        )
+    table = replace(dataframe.table_of({n: [v] for n, v in values.items()}), source="The point")
+    try:
+        return model_dataset(table, schema, RowRules()).x
+    except DataError as error:
+        raise ParameterError(f"{parameter('at')}: {error.message}") from error
+
+
+def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
+    """Return a table with these targets, by their names or in the order of the model."""
+    added = dataframe.table_of(targets, names)
+    added.require(names)
+    if added.rows != table.rows:
+        raise DataError(
+            f"Got {table.rows} rows but {added.rows} targets; the counts must match and be at "
+            "least one."
+        )
+    return dataframe.joined(table, added, names)
+
+
+@contextlib.contextmanager
+def _recalling(network: MixtureDensityNetwork, rows: TableLike, dialect: Dialect) -> Iterator[None]:
+    """Add to an error about a file how the training table was read, if it was read differently."""
+    try:
+        yield
+    except DataError as error:
+        then, now = network.origin.dialect, dialect.to_plain()
+        differing = {name: value for name, value in then.items() if now.get(name) != value}
+        if not differing or not isinstance(rows, str | os.PathLike | FileContent):
+            raise
+        words = " ".join(parameter(name, repr(value)) for name, value in differing.items())
+        raise DataError(f"{error.message} The model was fitted with {words}.") from error
+
+
+def _require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) -> None:
+    """Check that a table has the targets whose own values are needed."""
+    try:
+        table.require([*given, *asked])
+    except DataError as error:
+        more = (
+            f" {parameter('given', 'NAME')} is the row's own value; to give one value for all rows,"
+            f" use {parameter('given', 'NAME=VALUE')}."
+        )
+        if asked:
+            more = (
+                " The question is about the rows' own target values; to ask about one value, use "
+                f"{parameter('at_target')}."
+            )
+        raise DataError(f"{error.message}{more}") from error
+
+
+def _require_new_names(names: Sequence[str], taken: Sequence[str]) -> None:
+    both = [name for name in names if name in taken]
+    if both:
+        raise ParameterError(
+            f"The table has {listed(both)} already. Rename the column, or write the answers alone: "
+            f"{parameter('only', 'True')}."
+        )
+
+
+def _warn_of_extrapolation(outside: int, rows: int) -> None:
+    if outside:
+        _warn(
+            f"{outside} of {rows} rows have a feature outside its training range by more than a "
+            "tenth of that range. The model has seen no such rows."
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(MdnWarning(text), stacklevel=3)
+
+
+def read(file: Any, dialect: Dialect, *, skip: bool) -> Table:
+    """Return the table in a file, by its path or its content."""
+    return read_table(read_file(file), dialect, skip_bad_rows=skip)
+
+
+def _reading(parameters: dict[str, Any]) -> tuple[Dialect, bool]:
+    """Return how a file is read, and whether bad rows are skipped."""
+    on_bad_rows = parameters.pop("on_bad_rows", "fail")
+    [given] = split_parameters(parameters, Dialect)
+    return Dialect(**given), skips(on_bad_rows)

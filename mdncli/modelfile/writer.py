@@ -1,0 +1,64 @@
+"""Writes a model file with PyTorch; `mdncli.modelfile.reader` reads it without PyTorch."""
+
+import io
+import math
+from dataclasses import asdict
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.network import Perceptron
+from mdncli.modelfile.migrations import FORMAT, FORMAT_VERSION, REFERENCE_TENSORS
+from mdncli.types import Array
+
+
+def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
+    """Write a model, so that `read_model` and `torch.load(..., weights_only=True)` can open it.
+
+    The same model gives the same bytes: the file contains no time, file name or random number.
+    """
+    tensors = {
+        name: torch.tensor(np.asarray(array, dtype=np.float32))
+        for name, array in _arrays(model).items()
+    }
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "schema": model.schema.to_plain(),
+        "architecture": model.architecture.to_plain(),
+        "settings": model.settings,
+        "record": asdict(model.record),
+        "members": len(model.networks),
+        "reference": model.reference is not None,
+        "baseline": model.baseline is not None,
+        "baseline_nll": model.baseline.nll if model.baseline else math.nan,
+        "origin": asdict(model.origin),
+        "state_dict": tensors,
+    }
+    # Given a path, torch.save would write the name of the file into it.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    stream.write(buffer.getbuffer())
+
+
+def _arrays(model: MixtureDensityNetwork) -> dict[str, Array]:
+    """Return the arrays of a model by the names of their tensors in the file."""
+    named: dict[str, Array] = {}
+    for member, network in enumerate(model.networks):
+        named |= _arrays_of_network(f"network.{member}", network)
+    if model.reference is not None:
+        named |= dict(zip(REFERENCE_TENSORS, model.reference.arrays(), strict=True))
+    if model.baseline is not None:
+        named |= _arrays_of_network("baseline", model.baseline.network)
+        named["baseline.sigma"] = model.baseline.sigma
+    return named
+
+
+def _arrays_of_network(prefix: str, network: Perceptron) -> dict[str, Array]:
+    named = {f"{prefix}.frequencies": network.frequencies}
+    for index, (weight, bias) in enumerate(network.layers):
+        named[f"{prefix}.layers.{index}.weight"] = weight
+        named[f"{prefix}.layers.{index}.bias"] = bias
+    return named

@@ -1,0 +1,182 @@
+"""What `predict`, `sample` and `plot` can be asked for; each request is checked before any work."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, get_args
+
+from mdncli.columns.roles import probabilities
+from mdncli.density.answers import Questions
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.settings import MOST_ROWS, PlotKind, split_parameters
+from mdncli.tables.dialect import Dialect
+from mdncli.text import quoted
+
+
+@dataclass(frozen=True)
+class Request:
+    """How the rows of a question are read.
+
+    Attributes:
+        dialect: how a file is written.
+        skip: whether rows that cannot be used are skipped instead of an error.
+        given: known values of some targets.
+    """
+
+    dialect: Dialect = field(default_factory=Dialect)
+    skip: bool = False
+    given: Any = None
+
+    @classmethod
+    def of(cls, *, on_bad_rows: str = "fail", **parameters: Any) -> Self:
+        """Return the request that these parameters make.
+
+        Raises:
+            ParameterError: a parameter has a wrong value.
+            TypeError: there is no such parameter.
+        """
+        own, reading = split_parameters(parameters, cls, Dialect)
+        return cls(**{**own, "dialect": Dialect(**reading), "skip": skips(on_bad_rows)})
+
+
+@dataclass(frozen=True)
+class PredictRequest(Request):
+    """What `predict` is asked for.
+
+    Attributes:
+        questions: about every row; the mean and the central interval of 90% by default.
+        flag_extrapolation: add the column `extrapolates`, 1 where a feature is far outside its
+            training range.
+        only: leave out the columns of the rows.
+    """
+
+    questions: Questions = field(default_factory=Questions)
+    flag_extrapolation: bool = False
+    only: bool = False
+
+    @classmethod
+    def of(cls, *, on_bad_rows: str = "fail", **parameters: Any) -> Self:
+        """Return the request that these parameters, and those of `Questions`, make.
+
+        Raises:
+            ParameterError: a parameter has a wrong value.
+            TypeError: there is no such parameter.
+        """
+        asked, rest, reading = split_parameters(parameters, Questions, cls, Dialect)
+        for name in ("quantiles", "interval", "hdr"):
+            asked[name] = probabilities(name, asked.get(name))
+        questions = Questions(**asked)
+        if questions == Questions():
+            questions = Questions(mean=True, interval=(0.9,))
+        return super().of(on_bad_rows=on_bad_rows, questions=questions, **rest, **reading)
+
+
+@dataclass(frozen=True)
+class SampleRequest(Request):
+    """What `sample` is asked for.
+
+    Attributes:
+        n: the number of draws.
+        at: a value for each feature, where to draw n times, 1000 times by default.
+        temperature: positive; makes the weights proportional to pi^(1/temperature).
+        sigma_temperature: zero or positive; multiplies every sigma.
+        component: whether the number of the component is the first column.
+        seed: the same seed gives the same draws.
+    """
+
+    n: int | None = None
+    at: Any = None
+    temperature: float = 1.0
+    sigma_temperature: float = 1.0
+    component: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n is not None and not 1 <= self.n <= MOST_ROWS:
+            raise ParameterError(f"{parameter('n')} is {self.n}: it must be from 1 to {MOST_ROWS}.")
+        if not 0.0 < self.temperature < math.inf:
+            raise ParameterError(
+                f"{parameter('temperature')} is {self.temperature}: it must be positive."
+            )
+        if not 0.0 <= self.sigma_temperature < math.inf:
+            raise ParameterError(
+                f"{parameter('sigma_temperature')} is {self.sigma_temperature}: it must be zero or "
+                "positive."
+            )
+
+
+@dataclass(frozen=True)
+class PlotRequest(Request):
+    """What `plot` is asked for.
+
+    Attributes:
+        kind: of picture.
+        along: the feature on the horizontal axis, the others at their medians; by default the one
+            with the largest effect on the mean.
+        target: which of several targets; by default the first.
+        seed: of samples and of the randomized PIT.
+    """
+
+    kind: str = "overview"
+    along: str | None = None
+    target: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(PlotKind):
+            raise ParameterError(
+                f"{parameter('kind')} is {quoted(self.kind)}: it must be one of "
+                f"{', '.join(get_args(PlotKind))}."
+            )
+        if self.given and self.kind in ("training", "calibration", "residuals"):
+            raise ParameterError(
+                f"{parameter('given')} cannot be used with {parameter('kind', repr(self.kind))}."
+            )
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the picture is about rows."""
+        return self.kind in ("comparison", "calibration", "residuals", "row")
+
+    @property
+    def shows_single_rows(self) -> bool:
+        """Whether the picture shows the densities of single rows."""
+        return self.kind in ("row", "pairs")
+
+    def check(self, network: MixtureDensityNetwork, given: Mapping[str, Any], data: Any) -> None:
+        """Check that the picture can be drawn.
+
+        Raises:
+            ParameterError: the kind needs rows.
+            DataError: the model has no least-squares baseline to compare with.
+        """
+        if self.needs_data and data is None:
+            raise ParameterError(
+                f"{parameter('kind', repr(self.kind))} needs rows: give {parameter('data')}."
+            )
+        if self.kind == "comparison" and network.baseline is None:
+            raise DataError(
+                "The model has no least-squares baseline. Fit one with the mixture: "
+                f"{parameter('baseline', 'True')}."
+            )
+        own = [name for name, value in given.items() if value is None]
+        if own and (data is None or not self.shows_single_rows):
+            raise ParameterError(
+                f"{parameter('given')} names {quoted(own[0])} without a value, which stands for "
+                f"the row's own value; only {parameter('kind', repr('row'))} and "
+                f"{parameter('kind', repr('pairs'))} have rows. Give a value."
+            )
+
+
+def skips(on_bad_rows: str) -> bool:
+    """Return whether bad rows are skipped.
+
+    Raises:
+        ParameterError: the parameter is neither fail nor skip.
+    """
+    if on_bad_rows not in ("fail", "skip"):
+        raise ParameterError(
+            f"{parameter('on_bad_rows')} is {on_bad_rows!r}: it must be fail or skip."
+        )
+    return on_bad_rows == "skip"

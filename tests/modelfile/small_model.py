@@ -1,0 +1,33 @@
+"""A small model with most of what a model can have."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mdncli.columns.dataset import Dataset
+from mdncli.columns.features import CategoryFeature, NumberFeature
+from mdncli.columns.schema import Schema, measure_targets
+from mdncli.columns.transforms import transform_between
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.record import Origin
+from mdncli.learning.fit import fit, versions
+from mdncli.settings import Settings
+
+REQUEST = {"target": ["y"], "epochs": 4, "lr": 0.02, "baseline": True, "lower": {"y": -9.0}}
+DIALECT = {"delimiter": ";", "quote": None, "header": False, "na": ["none"]}
+
+
+def small_fit() -> MixtureDensityNetwork:
+    """Return a model of a number and a category, with a bound, weights and a baseline."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=80), rng.integers(0, 2, 80).astype(float)])
+    x[::9, 0] = np.nan
+    y = rng.normal(size=(80, 1)) + x[:, 1:]
+    features = (
+        NumberFeature.measure_feature("a", x[:, 0]),
+        CategoryFeature.measure_feature("place", ["north", "south"], x[:, 1]),
+    )
+    targets = measure_targets("t", ["y"], y, {"y": transform_between(-9.0, None)}, {})
+    settings = Settings(mixtures=3, hidden=(4,), frequencies=1, epochs=4, baseline=True)
+    model = fit(Dataset(x, y, np.ones(80)), Schema(features, targets, "w"), settings)
+    return replace(model, origin=Origin(REQUEST, DIALECT, 64 * "0", versions()))

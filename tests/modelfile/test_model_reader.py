@@ -1,0 +1,162 @@
+"""Reading a model file: what it holds, and values that make no model."""
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.errors import ModelFileError
+from mdncli.files import FileContent
+from mdncli.modelfile.reader import read_model
+
+Rewritten = Callable[[Callable[[dict], object]], bytes]
+
+
+def read(content: bytes) -> MixtureDensityNetwork:
+    return read_model(FileContent("model.pt", content))
+
+
+def test_it_has_the_weights_that_torch_reads(content: bytes) -> None:
+    state = torch.load(io.BytesIO(content), weights_only=True)["state_dict"]
+    model = read(content)
+    [network] = model.networks
+    np.testing.assert_array_equal(network.frequencies, state["network.0.frequencies"])
+    for index, (weight, bias) in enumerate(network.layers):
+        np.testing.assert_array_equal(weight, state[f"network.0.layers.{index}.weight"])
+        np.testing.assert_array_equal(bias, state[f"network.0.layers.{index}.bias"])
+    assert model.baseline is not None
+    np.testing.assert_array_equal(model.baseline.sigma, state["baseline.sigma"])
+
+
+def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content: bytes) -> None:
+    again = read(content)
+    assert again.schema == model.schema
+    assert again.architecture == model.architecture
+    assert again.settings == model.settings
+    assert again.record == model.record
+    assert again.origin == model.origin
+    x = np.array([[0.3, 0.0], [np.nan, 2.0]])
+    np.testing.assert_allclose(again.mixture(x).mu, model.mixture(x).mu, rtol=1e-6)
+    np.testing.assert_allclose(
+        again.reference_mixture(x).mu, model.reference_mixture(x).mu, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        again.baseline_mixture(x).sigma, model.baseline_mixture(x).sigma, rtol=1e-6
+    )
+
+
+def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
+    newer = rewritten(lambda plain: plain.update(format_version=6))
+    with pytest.raises(ModelFileError, match="has format 6, but .* up to 5. Upgrade mdn"):
+        read(newer)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "5", None, 4.0])
+def test_an_impossible_version_is_refused(rewritten: Rewritten, version: object) -> None:
+    with pytest.raises(ModelFileError, match="model.pt: the model file has format"):
+        read(rewritten(lambda plain: plain.update(format_version=version)))
+
+
+def set_at(plain: Any, path: str, value: object) -> None:
+    """Set the value at a dotted path in nested dictionaries and lists."""
+    *way, last = (int(key) if key.isdigit() else key for key in path.split("."))
+    for key in way:
+        plain = plain[key]
+    plain[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("architecture.mixtures", "3"),
+        ("architecture.mixtures", 6),
+        ("architecture.mixtures", -3),
+        ("architecture.hidden", [64]),
+        ("architecture.hidden", "64"),
+        ("architecture.activation", "exec"),
+        ("architecture.covariance", "none"),
+        ("architecture.frequencies", None),
+        ("members", 0),
+        ("members", 2),
+        ("members", "1"),
+        ("schema.features", []),
+        ("schema.weight", 3),
+        ("schema.targets.0.min_sigma", 0.0),
+        ("schema.targets.0.step", "small"),
+        ("schema.targets.0.lower", math.inf),
+        ("schema.targets.0.lower", "low"),
+        ("schema.targets.0.lower", 1e9),
+        ("schema.targets.0.upper", -1e9),
+        ("schema.features.0.knots", [1.0]),
+        ("schema.features.0.scale", 0.0),
+        ("schema.features.0.mean", "zero"),
+        ("schema.features.0.name", 3),
+        ("schema.features.0.kind", "color"),
+        ("schema.features.0.allows_missing", 1),
+        ("schema.features.0.gaps", False),
+        ("schema.features.1.levels", ["a", "a"]),
+        ("schema.features.1.levels", [1, 2]),
+        ("schema.features.1.rare", [2]),
+        ("schema.features.1.rare", ["north"]),
+        ("record.best_epochs", [1, 2]),
+        ("record.components", [{"weight": [1.0]}]),
+        ("record.reference", {}),
+        ("record.history", []),
+        ("record.epochs", "many"),
+        ("record.tried", {"one": 1.0}),
+        ("record.cv", [1]),
+        ("record.surprise", 1),
+        ("settings", 3),
+        ("baseline_nll", "low"),
+        ("origin.request", {1: "y"}),
+        ("origin.request", {"target": [["y"]]}),
+        ("origin.request", "mdn fit DATA"),
+        ("origin.dialect", {"delimiter": ";;"}),
+        ("origin.dialect", {"color": "red"}),
+        ("origin.dialect", {"header": "no"}),
+        ("origin.dialect", {"na": [1]}),
+        ("origin.versions", ["numpy"]),
+        ("origin.versions", {"numpy": 2}),
+        ("origin.table_sha256", 0),
+        ("origin.command", "mdn fit DATA"),
+    ],
+)
+def test_values_that_make_no_model_are_refused(
+    rewritten: Rewritten, path: str, value: object
+) -> None:
+    with pytest.raises(ModelFileError, match="model.pt: the model file is damaged"):
+        read(rewritten(lambda plain: set_at(plain, path, value)))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("schema", "architecture", "settings", "record", "members", "reference", "baseline"),
+        *("baseline_nll", "origin", "state_dict"),
+    ],
+)
+def test_a_missing_part_is_refused(rewritten: Rewritten, key: str) -> None:
+    with pytest.raises(ModelFileError, match=f"model.pt: .* damaged: '{key}' is missing"):
+        read(rewritten(lambda plain: plain.pop(key)))
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.full((4, 7), torch.nan), "zeros"])
+def test_tensors_that_do_not_fit_are_refused(rewritten: Rewritten, tensor: object) -> None:
+    name = "network.0.layers.0.weight"
+    with pytest.raises(ModelFileError, match=f"damaged: the tensor {name}"):
+        read(rewritten(lambda plain: plain["state_dict"].update({name: tensor})))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("reference.sigma", "marginal reference"), ("baseline.sigma", "baseline")]
+)
+def test_a_sigma_that_is_not_positive_is_refused(
+    rewritten: Rewritten, name: str, what: str
+) -> None:
+    with pytest.raises(ModelFileError, match=f"a sigma of the {what}"):
+        read(rewritten(lambda plain: plain["state_dict"][name].fill_(-1.0)))
