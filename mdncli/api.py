@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +26,11 @@ from mdncli.columns.kinds import Layout, feature_readers
 from mdncli.columns.roles import NamedValues, choose_roles, column_names, date_formats
 from mdncli.columns.schema import Schema
 from mdncli.columns.transforms import transforms_by_name
-from mdncli.conditional_density import ConditionalDensity, Result, TableLike, read
+from mdncli.conditional_density import ConditionalDensity, Result, TableLike, load, read
 from mdncli.density.record import Origin
 from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
 from mdncli.files import FileContent, read_file
-from mdncli.modelfile.reader import read_model
-from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
+from mdncli.requests import skips
 from mdncli.settings import FitOptions, Settings, split_parameters
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.parquet import is_parquet
@@ -41,16 +40,12 @@ from mdncli.text import listed, quoted
 
 __all__ = [
     "ConditionalDensity",
-    "PlotRequest",
-    "PredictRequest",
     "Result",
-    "SampleRequest",
     "built_in_problem",
     "fit",
     "inspect",
     "load",
     "read_table",
-    "save_figure",
 ]
 
 # The first bytes of the zip archive that a model file is.
@@ -58,7 +53,6 @@ _MODEL_BEGINS = b"PK\x03\x04"
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from mdncli.density.evaluation import Evaluation
     from mdncli.learning.trainer import Epoch
@@ -98,8 +92,6 @@ def fit(
     >>> model.condition([[2.5]]).mean().shape
     (1,)
     """
-    from mdncli.learning import fit as learning
-
     options, given, dialect = _fit_parameters(parameters, settings)
     table = _training_table(data, y, dialect, skip=options.on_bad_rows == "skip")
     if y is not None:
@@ -121,6 +113,9 @@ def fit(
     check_training_rows(dataset, schema, chosen)
     if prepared is not None:
         prepared(dataset, schema)
+    # Only now: importing PyTorch takes 1 to 2 s, and a table that is refused should not wait.
+    from mdncli.learning import fit as learning
+
     folds: list[Evaluation] = []
     if options.cv is not None:
         folds = learning.cross_validate(
@@ -133,22 +128,6 @@ def fit(
     origin = Origin(request, dialect.to_plain(), table.content_sha256, learning.versions())
     record = replace(network.record, cv=[fold.to_plain() for fold in folds])
     return ConditionalDensity(replace(network, record=record, origin=origin))
-
-
-def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
-    """Return the model in a file that `mdn fit` or `ConditionalDensity.save` wrote.
-
-    It does not need PyTorch, and nothing in the file is run.
-
-    Raises:
-        MissingInputError: there is no such file.
-        ModelFileError: it is not a model file, or it is damaged.
-
-    >>> model = load("model.pt")
-    >>> model.condition([[2.5], [3.0]]).quantile([0.05, 0.95]).shape
-    (2, 2)
-    """
-    return ConditionalDensity(read_model(read_file(file)))
 
 
 def read_table(
@@ -248,13 +227,6 @@ def built_in_problem(name: str, **parameters: Any) -> Result:
     return Result([datasets.generate(name, **parameters)])
 
 
-def save_figure(figure: "Figure", stream: BinaryIO, file_format: str) -> None:
-    """Write a picture as png, svg or pdf; the same picture gives the same bytes."""
-    from mdncli.plots.style import save
-
-    save(figure, stream, file_format)
-
-
 def _fit_parameters(
     parameters: Mapping[str, Any], settings: Settings | None
 ) -> tuple[FitOptions, dict[str, Any], Dialect]:
@@ -275,7 +247,7 @@ def _training_table(data: TableLike, y: Any, dialect: Dialect, *, skip: bool) ->
     table = dataframe.table_of(data)
     if y is None:
         return table
-    targets = dataframe.table_of(y, _target_names(y, table.names))
+    targets = dataframe.table_of(y, target_names(y, table.names))
     clash = [name for name in targets.names if name in table.names]
     if clash:
         raise DataError(f"{listed(clash)} names both a feature and a target. Rename one.")
@@ -287,7 +259,7 @@ def _training_table(data: TableLike, y: Any, dialect: Dialect, *, skip: bool) ->
     return dataframe.joined(table, targets, targets.names)
 
 
-def _target_names(y: Any, taken: Sequence[str]) -> list[str]:
+def target_names(y: Any, taken: Sequence[str]) -> list[str]:
     """Return the names that targets carry; else y, or y1, y2, …, names that no feature has."""
     if dataframe.is_data_frame(y):
         return [str(name) for name in y.columns]

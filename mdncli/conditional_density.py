@@ -26,6 +26,7 @@ from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.parallel import prefetched
 from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
 from mdncli.files import FileContent, read_file, replacing
+from mdncli.modelfile.reader import read_model
 from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
 from mdncli.settings import split_parameters
 from mdncli.tables.dialect import Dialect
@@ -40,12 +41,39 @@ if TYPE_CHECKING:
 
     from mdncli.density.distribution import Distribution
 
+__all__ = [
+    "ConditionalDensity",
+    "PlotRequest",
+    "PredictRequest",
+    "Result",
+    "SampleRequest",
+    "TableLike",
+    "load",
+    "read",
+]
+
 TableLike = Any
 # A piece of a long table has at most so many rows, and so many components of mixtures.
 _ROWS_AT_ONCE, _FEWEST_ROWS_AT_ONCE = 1 << 17, 1 << 10
 _COMPONENTS_AT_ONCE = 1 << 22
 _DEFAULT_DRAWS = 1000
 _COMPONENT, _EXTRAPOLATES = "component", "extrapolates"
+
+
+def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
+    """Return the model in a file that `mdn fit` or `ConditionalDensity.save` wrote.
+
+    It does not need PyTorch, and nothing in the file is run.
+
+    Raises:
+        MissingInputError: there is no such file.
+        ModelFileError: it is not a model file, or it is damaged.
+
+    >>> model = load("model.pt")
+    >>> model.condition([[2.5], [3.0]]).quantile([0.05, 0.95]).shape
+    (2, 2)
+    """
+    return ConditionalDensity(read_model(read_file(file)))
 
 
 @dataclass(frozen=True)
@@ -316,8 +344,6 @@ class ConditionalDensity:
 
     def figure(self, data: TableLike, request: PlotRequest) -> "Figure":
         """Return what `plot` does."""
-        from mdncli import plots
-
         given = NamedValues("given", "target", self.schema.target_names).known_values(request.given)
         left = remaining_targets(list(given), self.schema.target_names)
         request.check(self.network, given, data)
@@ -327,7 +353,7 @@ class ConditionalDensity:
         else:
             x, y, values = self._rows_to_show(data, request, given, left)
             given = {**given, **values}
-        return plots.draw(
+        figure: Figure = _plots().draw(
             request.kind,
             self.network,
             x,
@@ -337,6 +363,13 @@ class ConditionalDensity:
             seed=request.seed,
             given=given,
         )
+        return figure
+
+    def write_figure(
+        self, stream: BinaryIO, file_format: str, data: TableLike, request: PlotRequest
+    ) -> None:
+        """Write what `plot` draws as png, svg or pdf; the same picture gives the same bytes."""
+        _plots().save(self.figure(data, request), stream, file_format)
 
     def _rows_to_show(
         self, data: TableLike, request: "PlotRequest", given: Mapping[str, Any], left: list[str]
@@ -592,6 +625,13 @@ def _warn_of_extrapolation(outside: int, rows: int) -> None:
 
 def _warn(text: str) -> None:
     warnings.warn(MdnWarning(text), stacklevel=3)
+
+
+def _plots() -> Any:
+    # Importing matplotlib takes half a second.
+    from mdncli import plots
+
+    return plots
 
 
 def read(file: Any, dialect: Dialect, *, skip: bool) -> Table:

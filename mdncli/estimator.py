@@ -1,20 +1,11 @@
-"""The scikit-learn class: the same learning and the same answers, in that library's conventions."""
+"""The scikit-learn class: `mdncli.fit` and its model in that library's conventions."""
 
+import inspect
+from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-from mdncli.columns.kinds import Roles
-from mdncli.columns.schema import FEWEST_ROWS, learnable
-from mdncli.columns.transforms import bounds_of
-from mdncli.density.distribution import Distribution
-from mdncli.density.model import ConditionalDensity
-from mdncli.errors import MdnError
-from mdncli.learning.fit import learned
-from mdncli.learning.splits import Examples, mean_one
-from mdncli.settings import Activation, Covariance, Device, Mixtures, Noise, Preset, Settings
-from mdncli.types import Array
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin
@@ -25,20 +16,41 @@ except ImportError as error:
         "MixtureDensityRegressor needs scikit-learn: pip install 'mdncli[sklearn]'."
     ) from error
 
+from mdncli.api import fit, target_names
+from mdncli.columns.dataset import FEWEST_ROWS
+from mdncli.density.distribution import Distribution
+from mdncli.errors import MdnError
+from mdncli.settings import Settings
+from mdncli.types import Array
 
-# The seeds that scikit-learn's own random states give.
+# scikit-learn's random states give seeds below this.
 _SEEDS = 2**31 - 1
+# The parameters beside those of `Settings`, with their defaults; None leaves a setting to the
+# preset.
+_OTHERS: dict[str, Any] = {
+    "preset": "default",
+    "min_sigma": None,
+    "lower": None,
+    "upper": None,
+    "random_state": 0,
+}
+_SETTINGS = [each.name for each in fields(Settings) if each.name != "seed"]
+_DEFAULTS: dict[str, Any] = {**dict.fromkeys(_SETTINGS), "baseline": False, **_OTHERS}
 
 
 class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A mixture density network (Bishop 1994) that predicts the whole of p(y | x).
 
-    Every parameter but `preset`, those of targets and `random_state` is one of the options of
-    `mdn fit` and of `mdncli.settings.Settings`, by the same name; None leaves it to the preset.
-    `min_sigma`, `lower` and `upper` are a number for all targets, or a dictionary by their names.
+    Its parameters are those of `Settings` by the same names; None leaves a setting to the preset.
+    Beside them:
+
+        preset: `fast`, `default` or `best`.
+        min_sigma, lower, upper: a number for all targets, or a dictionary by their names; see
+            `mdncli.fit`.
+        random_state: the seed.
 
     Attributes:
-        model_: the `ConditionalDensity` that was learned.
+        model_: the `ConditionalDensity` that was fitted.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     >>> import numpy as np
@@ -49,60 +61,13 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
     (3, 2)
     """
 
-    def __init__(
-        self,
-        mixtures: Mixtures | None = None,
-        *,
-        preset: Preset = "default",
-        members: int | None = None,
-        hidden: tuple[int, ...] | None = None,
-        activation: Activation | None = None,
-        frequencies: int | None = None,
-        covariance: Covariance | None = None,
-        valid: float | None = None,
-        steps: int | None = None,
-        epochs: int | None = None,
-        patience: int | None = None,
-        batch_size: int | None = None,
-        lr: float | None = None,
-        weight_decay: float | None = None,
-        dropout: float | None = None,
-        noise_x: Noise | None = None,
-        noise_y: Noise | None = None,
-        time_limit: float | None = None,
-        threads: int | None = None,
-        device: Device | None = None,
-        baseline: bool = False,
-        min_sigma: float | dict[str, float] | None = None,
-        lower: float | dict[str, float] | None = None,
-        upper: float | dict[str, float] | None = None,
-        random_state: Any = 0,
-    ) -> None:
-        self.mixtures = mixtures
-        self.preset = preset
-        self.members = members
-        self.hidden = hidden
-        self.activation = activation
-        self.frequencies = frequencies
-        self.covariance = covariance
-        self.valid = valid
-        self.steps = steps
-        self.epochs = epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.noise_x = noise_x
-        self.noise_y = noise_y
-        self.time_limit = time_limit
-        self.threads = threads
-        self.device = device
-        self.baseline = baseline
-        self.min_sigma = min_sigma
-        self.lower = lower
-        self.upper = upper
-        self.random_state = random_state
+    def __init__(self, mixtures: Any = None, **parameters: Any) -> None:
+        given = {"mixtures": mixtures, **parameters}
+        for name in given:
+            if name not in _DEFAULTS:
+                raise TypeError(f"MixtureDensityRegressor has no parameter {name!r}")
+        for name, default in _DEFAULTS.items():
+            setattr(self, name, given.get(name, default))
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
         """Learn p(y | x).
@@ -115,52 +80,46 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         Raises:
             ValueError: the rows cannot be learned from, or a parameter is out of its range.
         """
-        names = _target_names(y)
+        given_y = y
         x, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         self._one_target = y.ndim == 1
-        y = y.reshape(len(y), -1)
-        weights = None
-        if sample_weight is not None:
-            weights = _weights(sample_weight, len(y))
-            x, y, weights = x[weights > 0.0], y[weights > 0.0], weights[weights > 0.0]
-        if len(y) < FEWEST_ROWS:
-            raise ValueError(f"n_samples={len(y)} is too few: at least {FEWEST_ROWS} are needed.")
+        weights = None if sample_weight is None else _weights(sample_weight, len(y))
+        rows = len(y) if weights is None else int((weights > 0.0).sum())
+        if rows < FEWEST_ROWS:
+            raise ValueError(f"n_samples={rows} is too few: at least {FEWEST_ROWS} are needed.")
         features = [str(name) for name in getattr(self, "feature_names_in_", [])]
         features = features or [f"x{i + 1}" for i in range(x.shape[1])]
-        roles = Roles(features, names or _new_names(y.shape[1], features))
+        targets = y.reshape(len(y), -1)
+        table = dict(zip(features, x.T, strict=True))
+        table |= dict(zip(target_names(given_y, features), targets.T, strict=True))
         try:
-            self.model_ = self._learned(x, y, weights, roles)
+            self.model_ = fit(
+                table,
+                target=list(table)[len(features) :],
+                numeric=list(table)[: len(features)],
+                weight=weights,
+                **self._parameters(),
+            )
         except MdnError as error:
             raise ValueError(str(error)) from error
+        self._kept = [features.index(name) for name in self.model_.schema.feature_names]
         return self
 
-    def _learned(
-        self, x: Array, y: Array, weights: Array | None, roles: Roles
-    ) -> ConditionalDensity:
+    def _parameters(self) -> dict[str, Any]:
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(_SEEDS)
         given = self.get_params(deep=False)
-        for name in ("preset", "min_sigma", "lower", "upper", "random_state"):
-            del given[name]
-        given["hidden"] = None if self.hidden is None else tuple(self.hidden)
-        settings = Settings.of(self.preset, **given, seed=int(seed))
-        floors, lower, upper = (
-            _by_target(each, roles.targets) for each in (self.min_sigma, self.lower, self.upper)
-        )
-        bounds = bounds_of(lower, upper)
-        schema, kept = learnable("the data", x, y, roles, min_sigma=floors, bounds=bounds)
-        self._kept = kept
-        if weights is not None:
-            weights = mean_one(weights)
-        return learned(Examples(x[:, kept], y, weights=weights), schema, settings)
+        del given["random_state"]
+        return {**given, "baseline": self.baseline or None, "seed": int(seed)}
 
     def condition(self, X: Any) -> Distribution:  # noqa: N803
         """Return the distribution of y at each row of X, (N, F), with all that it answers."""
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
-        return self.model_.condition(x[:, self._kept])
+        distribution: Distribution = self.model_.condition(x[:, self._kept])
+        return distribution
 
     def predict(self, X: Any) -> Array:  # noqa: N803
         """Return E[y | x], shape (N,) or (N, T)."""
@@ -171,11 +130,11 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         return self._shaped(self.condition(X).variance())
 
     def predict_quantiles(self, X: Any, alpha: ArrayLike) -> Array:  # noqa: N803
-        """Return quantiles, shape (N, Q) or (N, T, Q), for Q probabilities; one is Q = 1."""
+        """Return quantiles, shape (N, Q) or (N, T, Q), for Q probabilities; for one, Q is 1."""
         return self._shaped(self.condition(X).quantile(np.atleast_1d(alpha)))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:  # noqa: N803
-        """Return the central interval's low and high end, shape (N, 2) or (N, T, 2)."""
+        """Return the low and high end of the central interval, shape (N, 2) or (N, T, 2)."""
         return self._shaped(self.condition(X).interval(coverage))
 
     def sample(self, X: Any, n: int = 1, *, seed: int = 0) -> Array:  # noqa: N803
@@ -183,11 +142,11 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         return self._shaped(self.condition(X).sample(n, seed=seed))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Return the mean log-likelihood, log p(y | x), in nats a row: higher is better."""
-        given = self.condition(X)
-        values = check_array(y, dtype=np.float64, ensure_2d=False).reshape(len(given), -1)
-        weights = None if sample_weight is None else _weights(sample_weight, len(given))
-        return float(np.average(given.log_prob(values), weights=weights))
+        """Return the mean log-likelihood, log p(y | x), in nats per row: higher is better."""
+        distribution = self.condition(X)
+        values = check_array(y, dtype=np.float64, ensure_2d=False).reshape(len(distribution), -1)
+        weights = None if sample_weight is None else _weights(sample_weight, len(distribution))
+        return float(np.average(distribution.log_prob(values), weights=weights))
 
     def _shaped(self, answer: Array) -> Array:
         """Return an answer with the axis of targets that y of shape (N, 1) had."""
@@ -202,11 +161,18 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         return tags
 
 
-def _by_target(value: float | dict[str, float] | None, targets: list[str]) -> dict[str, float]:
-    """Return a parameter that is a number for all targets, or one for each, by name."""
-    if value is None:
-        return {}
-    return value if isinstance(value, dict) else dict.fromkeys(targets, float(value))
+def _signature() -> inspect.Signature:
+    """Return the parameters of the class, as scikit-learn and `help` look for them."""
+    kinds = inspect.Parameter
+    own = [kinds("self", kinds.POSITIONAL_OR_KEYWORD)]
+    own.append(kinds("mixtures", kinds.POSITIONAL_OR_KEYWORD, default=None))
+    rest = [name for name in _DEFAULTS if name != "mixtures"]
+    return inspect.Signature(
+        [*own, *(kinds(name, kinds.KEYWORD_ONLY, default=_DEFAULTS[name]) for name in rest)]
+    )
+
+
+MixtureDensityRegressor.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _weights(sample_weight: Any, rows: int) -> Array:
@@ -220,22 +186,6 @@ def _weights(sample_weight: Any, rows: int) -> Array:
     )
     if weights.shape != (rows,) or (weights < 0.0).any() or not (weights > 0.0).any():
         raise ValueError(
-            f"sample_weight must be {rows} numbers, none negative and not all of them zero."
+            f"sample_weight must be {rows} numbers, none of them negative and not all of them zero."
         )
     return np.asarray(weights)
-
-
-def _new_names(targets: int, taken: list[str]) -> list[str]:
-    """Return y, or y1, y2, …: names that no feature has."""
-    stem = "y"
-    while any(name.startswith(stem) for name in taken):
-        stem += "_"
-    return [stem] if targets == 1 else [f"{stem}{i + 1}" for i in range(targets)]
-
-
-def _target_names(y: Any) -> list[str]:
-    """Return the names that y carries, as a DataFrame or a named Series does."""
-    if hasattr(y, "columns"):
-        return [str(name) for name in y.columns]
-    name = getattr(y, "name", None)
-    return [] if name is None or callable(name) else [str(name)]

@@ -124,7 +124,7 @@ def _without_nan(value: Any) -> Any:
 def write_answer(*parts: TextTable | str) -> None:
     """Write tables and lines to standard output, as text."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = _rich_console(None if terminal else _WIDTH_OF_PIPE)
+    console = rich_console(None if terminal else _WIDTH_OF_PIPE)
     with console.capture() as captured:
         _print(console, parts)
     # Rich fills every line of a table with blanks.
@@ -135,7 +135,7 @@ def write_answer(*parts: TextTable | str) -> None:
 
 def say(*parts: TextTable | str, style: str | None = None) -> None:
     """Write tables and lines to standard error, with unprintable characters escaped."""
-    _print(_rich_console(stderr=True), parts, style)
+    _print(rich_console(stderr=True), parts, style)
 
 
 def warn(text: str) -> None:
@@ -221,19 +221,14 @@ def _print(console: Any, parts: Iterable[TextTable | str], style: str | None = N
             console.print(printable(part), style=style)
 
 
-def _rich_console(width: int | None = None, *, stderr: bool = False) -> Any:
+def rich_console(width: int | None = None, *, stderr: bool = False) -> Any:
     """Return a console that takes text as it is, without markup."""
-    # The import takes 30 ms, and many commands say nothing.
-    from rich.console import Console
-
     options: dict[str, Any] = dict.fromkeys(("markup", "highlight", "emoji"), False)
-    return Console(stderr=stderr, width=width, soft_wrap=True, **options)
+    return _rich().console.Console(stderr=stderr, width=width, soft_wrap=True, **options)
 
 
 def _rich_table(table: TextTable) -> Any:
-    from rich.table import Table
-
-    drawn = Table(box=None, pad_edge=False, show_header=bool(table.columns))
+    drawn = _rich().table.Table(box=None, pad_edge=False, show_header=bool(table.columns))
     count = len(table.columns) or max((len(row) for row in table.rows), default=0)
     for position in range(count):
         title = table.columns[position] if table.columns else ""
@@ -246,3 +241,10 @@ def _rich_table(table: TextTable) -> Any:
     for row in table.rows:
         drawn.add_row(*(printable(cell) for cell in row))
     return drawn
+
+
+def _rich() -> Any:
+    # The import takes 30 ms, and many commands say nothing.
+    import rich.table
+
+    return rich

@@ -86,7 +86,7 @@ def evaluate(
     if per_row and as_json and to_standard:
         raise ParameterError("--per-row and --json both use standard output. Add -o FILE.")
 
-    from mdncli.api import load
+    from mdncli.conditional_density import load
 
     density = load(source(model))
     evaluation, rows = density.evaluate_rows(source(data), **parameters)

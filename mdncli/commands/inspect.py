@@ -13,14 +13,13 @@ from mdncli.commands.console import (
     write_answer,
     write_json,
 )
-from mdncli.commands.options import command_line, dialect_words, with_parameters_of
+from mdncli.commands.options import dialect_words, with_parameters_of
 from mdncli.tables.dialect import Dialect
 from mdncli.text import counted, listed, quoted
 
 if TYPE_CHECKING:
     from mdncli.api import TableReport
     from mdncli.columns.description import TableDescription
-    from mdncli.conditional_density import ConditionalDensity
 
 
 @with_parameters_of(Dialect)
@@ -41,78 +40,18 @@ def inspect(
 
     Example: mdn inspect data.csv
     """
-    from mdncli import api
+    from mdncli.commands import report
 
-    found = api.inspect(source(file), **parameters)
-    if isinstance(found, api.ConditionalDensity):
+    found = report.inspect_file(source(file), **parameters)
+    if isinstance(found, report.ConditionalDensity):
         if as_json:
-            write_json(_model_as_json(found))
+            write_json(report.model_as_json(found))
         else:
-            _show_model(found)
+            report.show_model(found)
     elif as_json:
         write_json(_table_as_json(found))
     else:
         _show_table(found, file)
-
-
-def _model_as_json(model: "ConditionalDensity") -> dict[str, Any]:
-    plain = {"kind": "model", **model.describe()}
-    origin = model.network.origin
-    plain["origin"] = {"command": command_line(origin.request, origin.dialect), **plain["origin"]}
-    return plain
-
-
-def _show_model(model: "ConditionalDensity") -> None:
-    from mdncli.commands.report import WHY_STOPPED, best_epochs, component_report, scores
-
-    network, schema = model.network, model.schema
-    architecture, record, origin = network.architecture, network.record, network.origin
-    widths = ",".join(map(str, architecture.hidden))
-    given = [f"{k}={v}" for k, v in network.settings.items() if v not in (None, False)]
-    versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
-    rows = [
-        ("members, components", f"{len(network.networks)} of {architecture.mixtures}"),
-        ("hidden layers", f"{widths}, {architecture.activation}"),
-        ("frequencies", str(architecture.frequencies)),
-        ("covariance", architecture.covariance),
-        ("settings", ", ".join(given)),
-        ("rows", f"{record.rows}, {record.rows_valid} of them held out"),
-        *scores(network),
-        (
-            "training",
-            f"{WHY_STOPPED[record.stopped]}; {best_epochs(network)}; faults: {record.faults}",
-        ),
-        ("made by", command_line(origin.request, origin.dialect) or "unknown"),
-        ("training table", f"SHA-256 {origin.table_sha256 or 'unknown'}"),
-        ("versions", versions or "unknown"),
-    ]
-    if schema.weight:
-        rows.append(("weighted by", quoted(schema.weight)))
-    rows += [
-        (f"levels of {quoted(feature.name)}", feature.range)
-        for feature in schema.features
-        if feature.kind == "category"
-    ]
-    write_answer(_model_columns(model), TextTable(rows), *component_report(record.components))
-
-
-def _model_columns(model: "ConditionalDensity") -> TextTable:
-    schema = model.schema
-    titles = ["column", "role", "kind", "lowest", "median", "highest", "step", "minimum σ"]
-    rows = []
-    for feature in schema.features:
-        kind = f"{feature.kind}{', may be empty' if feature.allows_missing else ''}"
-        rows.append([quoted(feature.name), "feature", kind, *feature.three_points()])
-    for target in schema.targets:
-        step = "continuous" if target.step is None else f"{target.step:g}"
-        smallest = f"{target.min_sigma:.3g}"
-        if not target.transform.is_identity:
-            smallest += f" of {target.transform.name_of_u(target.name)}"
-        numbers = (target.lowest, target.median, target.highest)
-        row = [quoted(target.name), "target", "number", *(f"{number:g}" for number in numbers)]
-        ends = ["" if end is None else f"{end:g}" for end in (target.lower, target.upper)]
-        rows.append([*row, step, smallest, *(ends if schema.bounded else ())])
-    return TextTable(rows, [*titles, *(("above", "below") if schema.bounded else ())], left=3)
 
 
 def _table_as_json(report: "TableReport") -> dict[str, Any]:

@@ -87,15 +87,16 @@ def plot(
     check_paths(output, {"MODEL": model, "DATA": data, "--rows": rows})
     _check(kind, data, rows)
 
-    from mdncli.api import PlotRequest, load, save_figure
+    from mdncli.conditional_density import PlotRequest, load
 
     request = PlotRequest.of(
         kind=kind, along=along, target=target, given=given, seed=seed, **parameters
     )
     shown = rows if kind in _SINGLE_ROWS else data
-    figure = load(source(model)).figure(None if shown is None else source(shown), request)
+    density = load(source(model))
     with writing(output) as stream:
-        save_figure(figure, stream, file_format)
+        table = None if shown is None else source(shown)
+        density.write_figure(stream, file_format, table, request)
     say_written(output, quiet=quiet)
 
 

@@ -136,7 +136,7 @@ def predict(
     """
     check_paths(output, {"MODEL": model, "ROWS": rows})
 
-    from mdncli.api import PredictRequest, load
+    from mdncli.conditional_density import PredictRequest, load
 
     request = PredictRequest.of(
         mean=mean,

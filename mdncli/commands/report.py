@@ -1,4 +1,4 @@
-"""What `mdn fit` shows: the columns, the progress of learning, the result, and its warnings."""
+"""What people see of a fit and of its model: columns, progress, scores, components, warnings."""
 
 import math
 import signal
@@ -10,19 +10,28 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mdncli import api
+from mdncli.api import fit
+from mdncli.api import inspect as inspect_file
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema
-from mdncli.commands.console import STANDARD, TextTable, say, source, warn, writing
+from mdncli.commands.console import (
+    STANDARD,
+    TextTable,
+    rich_console,
+    say,
+    source,
+    warn,
+    write_answer,
+    writing,
+)
+from mdncli.commands.options import command_line
 from mdncli.conditional_density import ConditionalDensity
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.record import MemberReport
 from mdncli.text import listed, quoted
 
-WHY_STOPPED = {
+_WHY_STOPPED = {
     "epochs": "all epochs done",
     "patience": "validation NLL no longer falls",
     "time": "the time limit",
@@ -33,6 +42,8 @@ WHY_STOPPED = {
 _ALONE = 0.999
 _MUCH_AT_MIN_SIGMA = 0.5
 _MOST_COMPONENTS_SHOWN = 12
+
+__all__ = ["ConditionalDensity", "fit_and_report", "inspect_file", "model_as_json", "show_model"]
 
 ShowEpoch = Callable[[Any], None]
 
@@ -62,7 +73,7 @@ def fit_and_report(
             seconds[epoch.fold] = epoch.seconds
             show(epoch)
 
-        model = api.fit(source(data), progress=progress, prepared=prepared, stop=stop, **parameters)
+        model = fit(source(data), progress=progress, prepared=prepared, stop=stop, **parameters)
     times["train"] = sum(seconds.values())
     with writing(output) as stream:
         model.write(stream)
@@ -169,18 +180,20 @@ def _show_some(epoch: Any) -> None:
 
 @contextmanager
 def _live() -> Iterator[ShowEpoch]:
+    from rich import progress as rich_progress
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.TextColumn(
             "NLL {task.fields[train]:.4f} train {task.fields[valid]:.4f} valid "
             "(marginal reference {task.fields[reference]:.4f})"
         ),
-        TimeRemainingColumn(),
+        rich_progress.TimeRemainingColumn(),
     )
     tasks: dict[str, Any] = {}
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    with Progress(*columns, console=console, transient=True) as progress:
+    console = rich_console(stderr=True)
+    with rich_progress.Progress(*columns, console=console, transient=True) as progress:
 
         def show(epoch: Any) -> None:
             figures: dict[str, Any] = {
@@ -220,32 +233,32 @@ def _show_result(model: ConditionalDensity, seconds: dict[str, float], output: s
         ("target", listed(schema.target_names)),
         ("features", listed(schema.feature_names)),
         ("members, components", f"{len(network.networks)} of {network.architecture.mixtures}"),
-        *scores(network),
-        ("stopped", f"{WHY_STOPPED[record.stopped]}; {best_epochs(network)}"),
+        *_scores(network),
+        ("stopped", f"{_WHY_STOPPED[record.stopped]}; {_best_epochs(network)}"),
         ("time", time),
         ("model", "standard output" if output == STANDARD else output),
     ]
-    say(TextTable(rows), *component_report(record.components))
+    say(TextTable(rows), *_component_report(record.components))
     if min(record.nll_train, record.nll_valid) < 0.0:
         say(
             "A negative NLL is not an error: the density exceeds 1 where y is known to within less."
         )
 
 
-def scores(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
+def _scores(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
     """Return the NLLs of a fit, with those of its folds and references, as rows of a table."""
     record = network.record
-    rows = [(f"tried K = {tried}", nats(nll)) for tried, nll in record.tried.items()]
+    rows = [(f"tried K = {tried}", _nats(nll)) for tried, nll in record.tried.items()]
     rows += [
         *_folds(record.cv),
-        ("NLL, training", nats(record.nll_train)),
-        ("NLL, validation", nats(record.nll_valid)),
+        ("NLL, training", _nats(record.nll_train)),
+        ("NLL, validation", _nats(record.nll_valid)),
     ]
     reference = record.reference["nll_valid"], record.reference["nll_train"]
     if not all(map(math.isnan, reference)):
-        rows.append(("NLL, marginal reference", nats(*reference)))
+        rows.append(("NLL, marginal reference", _nats(*reference)))
     if network.baseline and not math.isnan(network.baseline.nll):
-        rows.append(("NLL, least squares", nats(network.baseline.nll)))
+        rows.append(("NLL, least squares", _nats(network.baseline.nll)))
     return rows
 
 
@@ -264,20 +277,20 @@ def _folds(folds: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     return rows
 
 
-def nats(value: float, instead: float = math.nan) -> str:
+def _nats(value: float, instead: float = math.nan) -> str:
     """Return an NLL in words, or the other one if the first is not a number."""
     value = instead if math.isnan(value) else value
     return "no rows held out" if math.isnan(value) else f"{value:.4f} nats per row"
 
 
-def best_epochs(network: MixtureDensityNetwork) -> str:
+def _best_epochs(network: MixtureDensityNetwork) -> str:
     """Return which epochs the members keep, in words."""
     best = sorted(set(network.record.best_epochs))
     kept = f"{best[0]}" if len(best) == 1 else f"{best[0]} to {best[-1]}"
     return f"best epoch {kept} of {network.record.epochs}"
 
 
-def component_report(members: Sequence[MemberReport]) -> list[TextTable | str]:
+def _component_report(members: Sequence[MemberReport]) -> list[TextTable | str]:
     """Return how the components are used: a row for each component, or for each of the members."""
     if not members:
         return []
@@ -349,3 +362,66 @@ def _warn_of_resolution(network: MixtureDensityNetwork) -> None:
             f"the NLL of {lowest:.4f} is lower than the steps of the target support, "
             f"{resolution:.4f}. Use a larger --min-sigma, or none."
         )
+
+
+# Of a model file.
+
+
+def model_as_json(model: ConditionalDensity) -> dict[str, Any]:
+    """Return what a model is, with the command line that fits it."""
+    plain = {"kind": "model", **model.describe()}
+    origin = model.network.origin
+    plain["origin"] = {"command": command_line(origin.request, origin.dialect), **plain["origin"]}
+    return plain
+
+
+def show_model(model: ConditionalDensity) -> None:
+    """Write what a model is to standard output."""
+    network, schema = model.network, model.schema
+    architecture, record, origin = network.architecture, network.record, network.origin
+    widths = ",".join(map(str, architecture.hidden))
+    given = [f"{k}={v}" for k, v in network.settings.items() if v not in (None, False)]
+    versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+    rows = [
+        ("members, components", f"{len(network.networks)} of {architecture.mixtures}"),
+        ("hidden layers", f"{widths}, {architecture.activation}"),
+        ("frequencies", str(architecture.frequencies)),
+        ("covariance", architecture.covariance),
+        ("settings", ", ".join(given)),
+        ("rows", f"{record.rows}, {record.rows_valid} of them held out"),
+        *_scores(network),
+        (
+            "training",
+            f"{_WHY_STOPPED[record.stopped]}; {_best_epochs(network)}; faults: {record.faults}",
+        ),
+        ("made by", command_line(origin.request, origin.dialect) or "unknown"),
+        ("training table", f"SHA-256 {origin.table_sha256 or 'unknown'}"),
+        ("versions", versions or "unknown"),
+    ]
+    if schema.weight:
+        rows.append(("weighted by", quoted(schema.weight)))
+    rows += [
+        (f"levels of {quoted(feature.name)}", feature.range)
+        for feature in schema.features
+        if feature.kind == "category"
+    ]
+    write_answer(_model_columns(model), TextTable(rows), *_component_report(record.components))
+
+
+def _model_columns(model: ConditionalDensity) -> TextTable:
+    schema = model.schema
+    titles = ["column", "role", "kind", "lowest", "median", "highest", "step", "minimum σ"]
+    rows = []
+    for feature in schema.features:
+        kind = f"{feature.kind}{', may be empty' if feature.allows_missing else ''}"
+        rows.append([quoted(feature.name), "feature", kind, *feature.three_points()])
+    for target in schema.targets:
+        step = "continuous" if target.step is None else f"{target.step:g}"
+        smallest = f"{target.min_sigma:.3g}"
+        if not target.transform.is_identity:
+            smallest += f" of {target.transform.name_of_u(target.name)}"
+        numbers = (target.lowest, target.median, target.highest)
+        row = [quoted(target.name), "target", "number", *(f"{number:g}" for number in numbers)]
+        ends = ["" if end is None else f"{end:g}" for end in (target.lower, target.upper)]
+        rows.append([*row, step, smallest, *(ends if schema.bounded else ())])
+    return TextTable(rows, [*titles, *(("above", "below") if schema.bounded else ())], left=3)

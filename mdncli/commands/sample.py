@@ -58,7 +58,7 @@ def sample(
     if rows is not None and at:
         raise ParameterError("--rows and --at exclude each other.")
 
-    from mdncli.api import SampleRequest, load
+    from mdncli.conditional_density import SampleRequest, load
 
     request = SampleRequest.of(
         n=n,

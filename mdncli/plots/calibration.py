@@ -242,8 +242,8 @@ def draw_residuals(calibration: Calibration) -> Figure:
     return figure
 
 
-def _present(calibration: Judged, feature: int) -> tuple[Array, Array]:
-    """Return a feature's values and the PIT, of the rows with a value; of a category, of all rows."""
+def _present(calibration: Calibration, feature: int) -> tuple[Array, Array]:
+    """Return a feature's values and the PIT of the rows with a value; for a category, of all."""
     shown, values = calibration.model.schema.features[feature], calibration.x[:, feature]
     if isinstance(shown, CategoryFeature):
         return np.where(np.isnan(values), shown.plain_width - 1, values), calibration.pit

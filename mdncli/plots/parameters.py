@@ -74,7 +74,7 @@ def draw_components(shown: Slice) -> Figure:
 
 
 def draw_modes(shown: Slice) -> Figure:
-    """Return one panel: the means of all components, and of the most probable one, over the data."""
+    """Return one panel: all means, and that of the most probable component, over the data."""
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
     scatter(axes, *shown.data, colour=DATA, label="data")
