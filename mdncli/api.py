@@ -32,8 +32,7 @@ from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips
 from mdncli.settings import FitOptions, Settings, split_parameters
-from mdncli.tables.dialect import Dialect
-from mdncli.tables.parquet import is_parquet
+from mdncli.tables.dialect import Dialect, is_parquet
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
 from mdncli.text import listed, quoted

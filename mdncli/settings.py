@@ -93,6 +93,7 @@ class Declaration:
         parse: reads its value from a text, where that is more than a number or a word.
         type: of its value on the command line.
         whole: whether its value must be a whole number.
+        names_columns: whether its value names columns of the table.
     """
 
     help: str
@@ -105,6 +106,7 @@ class Declaration:
     parse: Callable[[str], Any] | None = None
     type: Any = str
     whole: bool = False
+    names_columns: bool = False
 
 
 _COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
@@ -122,11 +124,13 @@ def declaration_of(each: "Field[Any]") -> Declaration:
 
 
 def _columns(text: str, short: str = "", metavar: str = "COL,…") -> Any:
-    return _declared((), text, _COLUMNS, repeats=True, metavar=metavar, short=short)
+    return _declared(
+        (), text, _COLUMNS, repeats=True, metavar=metavar, short=short, names_columns=True
+    )
 
 
 def _by_target(text: str, metavar: str) -> Any:
-    return _declared(None, text, _COLUMNS, repeats=True, metavar=metavar)
+    return _declared(None, text, _COLUMNS, repeats=True, metavar=metavar, names_columns=True)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ class FitOptions:
         "A column that says how much each row counts, in learning and in scores: zero or more.",
         _COLUMNS,
         metavar="COL",
+        names_columns=True,
     )
     group: Any = _declared(
         None,
@@ -155,6 +160,7 @@ class FitOptions:
         "all held out.",
         _COLUMNS,
         metavar="COL",
+        names_columns=True,
     )
     valid_file: Any = _declared(
         None,

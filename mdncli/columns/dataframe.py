@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError
-from mdncli.tables.arrow import TextColumns, text_column
+from mdncli.tables.cells import TextColumns, text_column
 from mdncli.tables.table import Table
 from mdncli.text import counted, listed, quoted
 

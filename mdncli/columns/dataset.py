@@ -199,8 +199,8 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
         layout: how the columns were read.
 
     Raises:
-        DataError: there are fewer than 10 rows, a target is constant, or no feature varies.
-        ParameterError: a smallest sigma is too small.
+        DataError: there are fewer than 10 rows, a target is constant, its smallest sigma is too
+            small, or no feature varies.
     """
     require_rows(source, len(dataset))
     targets = measure_targets(

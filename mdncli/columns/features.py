@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mdncli.tables import arrow
+from mdncli.tables import cells
 from mdncli.text import listed
 from mdncli.types import Array, Mask
 
@@ -211,7 +211,7 @@ class DateFeature(NumberFeature):
         """Return days since 1970, (N,), as a column of dates to be written."""
         there = np.where(np.isnan(values), 0.0, values)
         texts = zip(date_texts(there, self.format), np.isnan(values), strict=True)
-        return arrow.text_column(["" if missing else text for text, missing in texts])
+        return cells.text_column(["" if missing else text for text, missing in texts])
 
     def _phases(self) -> list[Any]:
         span = self.highest - self.lowest
@@ -297,7 +297,7 @@ class CategoryFeature:
     def column(self, values: Array) -> Any:
         """Return the level of each value, (N,), as a column to be written."""
         names = [*self.levels, OTHER, ""]
-        return arrow.text_column(
+        return cells.text_column(
             [names[-1 if math.isnan(value) else int(value)] for value in values]
         )
 
@@ -386,7 +386,7 @@ def date_texts(days: Array, form: str) -> list[str]:
 
 
 def _days(moments: Any) -> Array:
-    return arrow.to_floats(pc.cast(moments, pa.int64())) / _MICROSECONDS_A_DAY
+    return cells.to_floats(pc.cast(moments, pa.int64())) / _MICROSECONDS_A_DAY
 
 
 def _iso(column: pa.ChunkedArray) -> Any:

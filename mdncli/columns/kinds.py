@@ -26,7 +26,7 @@ from mdncli.columns.roles import Roles, column_names, date_formats
 from mdncli.columns.transforms import Transform
 from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
 from mdncli.settings import FitOptions
-from mdncli.tables.arrow import is_missing, positions, value_counts
+from mdncli.tables.cells import is_missing, positions, value_counts
 from mdncli.tables.table import Fault, Table
 from mdncli.text import quoted
 from mdncli.types import Array, Mask

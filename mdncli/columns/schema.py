@@ -16,7 +16,7 @@ from mdncli.columns.features import (
     feature_to_plain,
 )
 from mdncli.columns.transforms import IDENTITY, Transform, transform_between
-from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.errors import DataError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
@@ -248,8 +248,8 @@ def measure_targets(
         min_sigma: by name, for the targets that get a smallest sigma of the user's choice.
 
     Raises:
-        DataError: a target is constant.
-        ParameterError: a smallest sigma is less than a millionth of the standard deviation.
+        DataError: a target is constant, or its smallest sigma is less than a millionth of its
+            standard deviation.
     """
     measured = []
     for position, name in enumerate(names):
@@ -263,7 +263,7 @@ def measure_targets(
         target = Target.measure_target(name, values, transforms.get(name, IDENTITY), asked)
         least = _LEAST_MIN_SIGMA * target.scale
         if asked is not None and target.min_sigma < least:
-            raise ParameterError(
+            raise DataError(
                 f"{parameter('min_sigma')} of {quoted(name)} is {asked:g}: it must be at least "
                 f"{least * asked / target.min_sigma:.3g}, a millionth of its standard deviation."
             )

@@ -1,6 +1,7 @@
 """The app, where every error becomes one line and an exit status."""
 
 import contextlib
+import inspect
 import os
 import sys
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from mdncli.commands.console import ReaderGone, abandon_standard_output, fail, s
 from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.generate import generate
-from mdncli.commands.inspect import inspect
+from mdncli.commands.inspect import inspect as inspect_file
 from mdncli.commands.plot import plot
 from mdncli.commands.predict import predict
 from mdncli.commands.sample import sample
@@ -45,6 +46,12 @@ class _PlainGroup(TyperGroup):
         super().__init__(**{**attributes, "rich_markup_mode": None})
 
 
+def _paragraphs(text: str) -> str:
+    """Return a docstring with every paragraph on one line, for the help to wrap."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 app = typer.Typer(
     cls=_PlainGroup,
     name="mdn",
@@ -53,13 +60,12 @@ app = typer.Typer(
         "Example: mdn generate sinusoid --inverse > data.csv && mdn fit data.csv "
         "&& mdn plot model.pt data.csv"
     ),
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (generate, fit, sample, predict, evaluate, inspect, plot):
-    app.command()(command)
+for command in (generate, fit, sample, predict, evaluate, inspect_file, plot):
+    app.command(help=_paragraphs(command.__doc__ or ""))(command)
 
 
 def _print_version(requested: bool) -> None:

@@ -34,8 +34,11 @@ def generate(
     """Write the table of a built-in problem as CSV, with the target in the last column.
 
     sinusoid: y = 7 sin(0.75x) + 0.5x + N(0, 1).
+
     bishop: y = x + 0.3 sin(2πx) + U(-0.1, 0.1), as in PRML, figure 5.19.
+
     spiral: two turns of a noisy spiral in the square from 0 to 5.
+
     robot-arm: joint angles theta1, theta2 of two links and the position x1, x2 of the hand (Bishop
     1994); --inverse puts the angles last: two targets, two solutions.
 

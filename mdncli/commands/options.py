@@ -4,8 +4,12 @@
 a parameter is declared once.
 """
 
+import csv
 import functools
+import gzip
 import inspect
+import lzma
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -33,23 +37,83 @@ Seed = Annotated[
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
 ]
+
+
+def option(
+    text: str,
+    *names: str,
+    panel: str | None = None,
+    metavar: str | None = None,
+    columns: bool = False,
+) -> Any:
+    """Return an option whose help does not repeat its default.
+
+    Args:
+        text: the help.
+        names: such as `--target`, `-t`; by default the name of the parameter.
+        panel: the heading under which the help shows it.
+        metavar: what stands for the value in the help.
+        columns: whether the shell completes names of columns.
+    """
+    return typer.Option(
+        *names,
+        help=text,
+        metavar=metavar,
+        rich_help_panel=panel,
+        show_default=False,
+        autocompletion=complete_columns if columns else None,
+    )
+
+
+def complete_columns(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the columns of the table on the command line that continue what was typed.
+
+    After a comma the next name is completed.
+    """
+    typed, comma, _ = incomplete.rpartition(",")
+    before = f"{typed}{comma}"
+    names = [f"{before}{name}" for name in _header(ctx)]
+    found = [name for name in names if name.startswith(incomplete)]
+    # Bash inserts a completion as it is; the other shells quote it.
+    bash = "bash" in os.environ.get("_MDN_COMPLETE", "")
+    return [shlex.quote(name) for name in found] if bash else found
+
+
+def _header(ctx: typer.Context) -> list[str]:
+    """Return the names of the columns of the table on the command line; none if it has no header.
+
+    Reading the header alone, without the library, keeps completion fast.
+    """
+    given = ctx.params
+    # While an option lacks its value, arguments are still among the words that are left.
+    words = [given.get("rows"), given.get("data"), *reversed(ctx.args)]
+    path = next((word for word in words if word and os.path.isfile(word)), None)
+    if path is None or path.endswith(_MODEL) or given.get("header"):
+        return []
+    opened = _OPENED.get(os.path.splitext(path)[1].lower(), open)
+    usual = "\t" if ".tsv" in path.lower() else ","
+    try:
+        with opened(path, "rt", encoding=given.get("encoding") or "utf-8-sig", newline="") as text:
+            delimiter = _character(given.get("delimiter") or usual)
+            return next(csv.reader(text, delimiter=delimiter), [])
+    except (OSError, ValueError, LookupError, csv.Error, EOFError):
+        return []
+
+
+_MODEL = ".pt"
+# Files by their suffixes, as far as the standard library opens them.
+_OPENED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
+
 Given = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
+        "With several targets: ask about the others, given that a is 1 and b has the row's own "
+        "value. May be repeated.",
         "--given",
         metavar="a=1,b",
-        help="With several targets: ask about the others, given that a is 1 and b has the row's "
-        "own value. May be repeated.",
-        show_default=False,
+        columns=True,
     ),
 ]
-
-
-def option(text: str, *names: str, panel: str | None = None, metavar: str | None = None) -> Any:
-    """Return an option whose help does not repeat its default."""
-    return typer.Option(
-        *names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False
-    )
 
 
 def with_parameters_of(
@@ -115,7 +179,13 @@ def _option(each: "Field[Any]") -> inspect.Parameter:
     elif declaration.repeats:
         kind = list[str] | None
     text = f"{as_flags(declaration.help)}{_default_and_range(each, declaration)}"
-    made = option(text, *names, panel=declaration.panel, metavar=declaration.metavar)
+    made = option(
+        text,
+        *names,
+        panel=declaration.panel,
+        metavar=declaration.metavar,
+        columns=declaration.names_columns,
+    )
     return inspect.Parameter(
         each.name,
         inspect.Parameter.KEYWORD_ONLY,

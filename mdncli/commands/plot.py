@@ -32,15 +32,16 @@ def plot(
     ] = "overview",
     along: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Feature on the horizontal axis; the others stay at their medians. By default the one "
+            "with the largest effect on the mean. Some kinds have no such axis.",
             metavar="COL",
-            help="Feature on the horizontal axis; the others stay at their medians. By default the "
-            "one with the largest effect on the mean. Some kinds have no such axis.",
+            columns=True,
         ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(metavar="COL", help="Which of several targets; by default the first."),
+        option("Which of several targets; by default the first.", metavar="COL", columns=True),
     ] = None,
     rows: Annotated[
         str | None,
@@ -57,6 +58,7 @@ def plot(
             "for each row's own value. All rows of DATA are shown, whatever their value of a. May "
             "be repeated.",
             metavar="a=1",
+            columns=True,
         ),
     ] = None,
     seed: Seed = 0,

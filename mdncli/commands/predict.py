@@ -92,11 +92,17 @@ def predict(
             "Evaluate --density and --cdf at this value instead; u=1,v=2 for several targets.",
             panel=_AT,
             metavar="V",
+            columns=True,
         ),
     ] = None,
     exceed: Annotated[
         list[str] | None,
-        option("P(y > V): y_exceed; u=1,v=2 for several targets.", panel=_AT, metavar="V"),
+        option(
+            "P(y > V): y_exceed; u=1,v=2 for several targets.",
+            panel=_AT,
+            metavar="V",
+            columns=True,
+        ),
     ] = None,
     marginal: Annotated[
         bool,

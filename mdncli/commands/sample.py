@@ -5,7 +5,15 @@ from typing import Annotated, Any
 import typer
 
 from mdncli.commands.console import check_paths, say_written, source, writing
-from mdncli.commands.options import Given, Model, Output, Quiet, Seed, with_parameters_of
+from mdncli.commands.options import (
+    Given,
+    Model,
+    Output,
+    Quiet,
+    Seed,
+    option,
+    with_parameters_of,
+)
 from mdncli.errors import ParameterError
 from mdncli.tables.dialect import Dialect
 
@@ -28,8 +36,8 @@ def sample(
     ] = None,
     at: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="a=1,b=2", help="Draw at this value of every feature. May be repeated."
+        option(
+            "Draw at this value of every feature. May be repeated.", metavar="a=1,b=2", columns=True
         ),
     ] = None,
     given: Given = None,

@@ -21,7 +21,7 @@ import pyarrow.csv as pa_csv
 
 from mdncli.errors import DataError, parameter
 from mdncli.files import FileContent
-from mdncli.tables.arrow import text_array
+from mdncli.tables.cells import text_array
 from mdncli.tables.decoding import BYTE_ORDER_MARK, require_utf8
 from mdncli.tables.dialect import Dialect
 from mdncli.text import and_more, quoted

@@ -127,6 +127,11 @@ def is_tsv(path: str) -> bool:
     return uncompressed_name(path).endswith(".tsv")
 
 
+def is_parquet(path: str) -> bool:
+    """Return whether the name of a file says that it is a Parquet file."""
+    return uncompressed_name(path).endswith(".parquet")
+
+
 def uncompressed_name(path: str) -> str:
     """Return the name of a file in lower case, without the suffix of a compression."""
     lowered = path.lower()

@@ -13,15 +13,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, parameter
 from mdncli.files import FileContent
-from mdncli.tables.cells import Cells, cells_of_numbers, cells_of_text, reason_not_number
-from mdncli.tables.csv_reader import CsvText, Locate, Place, read_csv
-from mdncli.tables.decoding import decompressed, utf8_text
-from mdncli.tables.dialect import Dialect
-from mdncli.tables.parquet import is_parquet, read_parquet
+from mdncli.tables.cells import (
+    Cells,
+    TextColumns,
+    cells_of_numbers,
+    cells_of_text,
+    parquet_module,
+    reason_not_number,
+)
+from mdncli.tables.csv_reader import CsvText, Locate, Place, read_csv, require_names
+from mdncli.tables.decoding import decompressed, require_acceptable_size, utf8_text
+from mdncli.tables.dialect import Dialect, is_parquet
 from mdncli.text import and_more, listed, nearest, quoted
 from mdncli.types import Array, Positions
 
@@ -228,7 +235,7 @@ def read_table(
     dialect = dialect or Dialect()
     content = decompressed(file)
     if is_parquet(file.name):
-        columns, originals = read_parquet(content)
+        columns, originals = _read_parquet(content)
         return Table(file.name, columns, originals, dialect, file=file)
     csv = read_csv(CsvText(utf8_text(content, dialect), dialect), skip_bad_rows=skip_bad_rows)
     return Table(
@@ -240,3 +247,37 @@ def read_table(
         first_skipped=csv.first_skipped,
         file=file,
     )
+
+
+def _read_parquet(
+    file: FileContent,
+) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
+    """Return the columns of a Parquet file, first as text and then with their own types.
+
+    Raises:
+        DataError: the file is not a complete Parquet file, has no columns, has two columns of one
+            name, or grows too large.
+    """
+    parquet = parquet_module()
+    try:
+        reader = parquet.ParquetFile(pa.BufferReader(file.content))
+        metadata = reader.metadata
+        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+        require_acceptable_size(sum(group.total_byte_size for group in groups), file.name)
+        table = reader.read()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{file.name}: the name ends in .parquet, but this is not a complete Parquet file."
+        ) from error
+    if not table.num_columns:
+        raise DataError(f"{file.name}: the file has no columns.")
+    require_names(table.column_names, file.name)
+    columns = zip(table.column_names, table.columns, strict=True)
+    originals = {name: _without_dictionary(column) for name, column in columns}
+    return TextColumns(originals), originals
+
+
+def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_dictionary(column.type):
+        return column
+    return pc.cast(column, column.type.value_type)

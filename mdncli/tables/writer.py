@@ -6,7 +6,7 @@ In text, a number is written as the shortest decimal that reads back exactly.
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from mdncli.errors import DataError
-from mdncli.tables.arrow import as_text, has_text
+from mdncli.tables.cells import as_text, has_text, parquet_module
 from mdncli.tables.decoding import compressing
-from mdncli.tables.dialect import is_tsv
-from mdncli.tables.parquet import is_parquet, write_parquet
+from mdncli.tables.dialect import is_parquet, is_tsv
 from mdncli.text import quoted
 from mdncli.types import Positions
 
@@ -43,9 +42,18 @@ def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = 
     with compressing(stream, path) as sink:
         if is_parquet(path):
             tables = (_arrow_table(columns) for columns in chunks)
-            write_parquet(sink, tables)
+            _write_parquet(sink, tables)
         else:
             write_csv(sink, chunks, separator="\t" if is_tsv(path) else ",")
+
+
+def _write_parquet(stream: BinaryIO, tables: Iterator[pa.Table]) -> None:
+    """Write tables with the same columns one below another; there is at least one."""
+    first = next(tables)
+    with parquet_module().ParquetWriter(stream, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
 
 
 def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = ",") -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from commands.asking import numbers, told
+from commands.helpers import numbers, table_of
 
 from mdncli import load
 from running import Run
@@ -26,7 +26,7 @@ def test_the_joint_mode_reaches_the_hand_and_least_squares_does_not(
     fit = ("fit", "arm.csv", "-t", "theta1,theta2", "--covariance", "full")
     done = run(*fit, "--baseline", "-q")
     assert done.returncode == 0, done.stderr
-    columns = told(run("predict", "model.pt", "fresh.csv", "--mode"))
+    columns = table_of(run("predict", "model.pt", "fresh.csv", "--mode"))
     x = numbers(columns, "x1", "x2")
     assert len(x) == 1000
     mode = numbers(columns, "theta1_mode", "theta2_mode")
@@ -36,8 +36,8 @@ def test_the_joint_mode_reaches_the_hand_and_least_squares_does_not(
 
 
 def test_generate_writes_both_directions(run: Run) -> None:
-    forward = told(run("generate", "robot-arm", "--n", "20"))
-    inverse = told(run("generate", "robot-arm", "--n", "20", "--inverse"))
+    forward = table_of(run("generate", "robot-arm", "--n", "20"))
+    inverse = table_of(run("generate", "robot-arm", "--n", "20", "--inverse"))
     assert list(forward) == ["theta1", "theta2", "x1", "x2"]
     assert list(inverse) == ["x1", "x2", "theta1", "theta2"]
     assert all(forward[name] == inverse[name] for name in forward)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import numbers, refused, told
+from commands.helpers import error_of, numbers, table_of
 
 from mdncli import load
 from running import Run, mdn
@@ -49,7 +49,7 @@ def test_a_bound_lowers_the_nll_of_a_skewed_target_and_leaves_no_mass_beyond(fol
     nll = {}
     for model in ("free.pt", "above.pt"):
         nll[model] = scores(mdn("evaluate", model, "test.csv", "--json", cwd=folder))["nll"]
-        below = told(mdn("predict", model, "test.csv", "--cdf", "--at-target", "0", cwd=folder))
+        below = table_of(mdn("predict", model, "test.csv", "--cdf", "--at-target", "0", cwd=folder))
         if model == "above.pt":
             np.testing.assert_array_equal(numbers(below, "y_cdf"), 0.0)
         else:
@@ -59,7 +59,7 @@ def test_a_bound_lowers_the_nll_of_a_skewed_target_and_leaves_no_mass_beyond(fol
 
 def test_answers_are_in_the_units_of_the_file(folder: Path) -> None:
     asked = ("--mean", "--std", "--median", "--mode", "--hdr", "0.9", "--interval", "0.9", "--cdf")
-    told_all = told(mdn("predict", "two.pt", "test-two.csv", *asked, "--density", cwd=folder))
+    told_all = table_of(mdn("predict", "two.pt", "test-two.csv", *asked, "--density", cwd=folder))
     answer = load(folder / "two.pt").condition(X[:, None])
     values = numbers(told_all, "y", "p")
     np.testing.assert_allclose(numbers(told_all, "y_mean", "p_mean"), answer.mean(), rtol=1e-9)
@@ -81,10 +81,10 @@ def test_answers_are_in_the_units_of_the_file(folder: Path) -> None:
 
 def test_draws_lie_between_the_bounds(folder: Path) -> None:
     wild = ("--sigma-temperature", "9", "--temperature", "3", "--rows", "test-two.csv", "--n", "5")
-    drawn = told(mdn("sample", "two.pt", *wild, cwd=folder))
+    drawn = table_of(mdn("sample", "two.pt", *wild, cwd=folder))
     assert (numbers(drawn, "y") > 0.0).all()
     assert ((numbers(drawn, "p") > 0.0) & (numbers(drawn, "p") < 10.0)).all()
-    plain = told(mdn("sample", "two.pt", "--rows", "test-two.csv", "--n", "9", cwd=folder))
+    plain = table_of(mdn("sample", "two.pt", "--rows", "test-two.csv", "--n", "9", cwd=folder))
     answer = load(folder / "two.pt").condition(X.repeat(9)[:, None])
     assert np.abs((numbers(plain, "y") < answer.median()[:, 0]).mean() - 0.5) < 0.02
     assert np.abs((numbers(plain, "p") - answer.mean()[:, 1]).mean()) < 0.1
@@ -103,14 +103,14 @@ def test_a_value_beyond_has_density_zero_no_nll_and_finite_other_scores(folder: 
     scores(
         mdn("evaluate", "above.pt", "beyond.csv", "--json", "--fail-over", "nll=99", cwd=folder), 1
     )
-    rows = told(mdn("evaluate", "above.pt", "beyond.csv", "--per-row", cwd=folder))
+    rows = table_of(mdn("evaluate", "above.pt", "beyond.csv", "--per-row", cwd=folder))
     assert rows["nll"][0] != ""
     assert rows["nll"][1:] == ["", ""]
     assert rows["y_pit"][1:] == ["0", "0"]
     assert (numbers(rows, "y_crps") > 0.0).all()
-    density = told(mdn("predict", "above.pt", "beyond.csv", "--density", "--cdf", cwd=folder))
+    density = table_of(mdn("predict", "above.pt", "beyond.csv", "--density", "--cdf", cwd=folder))
     assert density["y_density"][1:] == density["y_cdf"][1:] == ["0", "0"]
-    logs = told(mdn("predict", "above.pt", "beyond.csv", "--density", "--log", cwd=folder))
+    logs = table_of(mdn("predict", "above.pt", "beyond.csv", "--density", "--log", cwd=folder))
     assert logs["y_log_density"][1:] == ["", ""]
     assert float(logs["y_log_density"][0]) == pytest.approx(np.log(float(density["y_density"][0])))
 
@@ -132,7 +132,7 @@ def test_help_says_what_the_parameters_describe(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "said"),
+    ("options", "status", "message"),
     [
         (("--lower", "1", "--upper", "1"), 2, "the lower bound must be less than the upper one"),
         (("--lower", "none"), 2, "--lower: 'none' is not a finite number"),
@@ -140,17 +140,17 @@ def test_help_says_what_the_parameters_describe(folder: Path) -> None:
         (("--upper", "1.5"), 65, "is not below --upper 1.5"),
     ],
 )
-def test_refusals(folder: Path, options: tuple[str, ...], status: int, said: str) -> None:
+def test_refusals(folder: Path, options: tuple[str, ...], status: int, message: str) -> None:
     done = mdn("fit", "data.csv", "-q", "-o", "none.pt", *options, cwd=folder)
-    assert said in refused(done, status)
+    assert message in error_of(done, status)
     assert not (folder / "none.pt").exists()
 
 
 def test_own_rows_held_out_are_refused_by_row_too(folder: Path) -> None:
     (folder / "own.csv").write_text("x,y\n0.5,1.25\n1.0,-1.5\n")
     options = ("--lower", "0", "--valid-file", "own.csv", "-q", "-o", "none.pt")
-    said = refused(mdn("fit", "data.csv", *options, cwd=folder), 65)
-    assert "own.csv, row 2, line 3, column 'y': -1.5 is not above --lower 0" in said
+    message = error_of(mdn("fit", "data.csv", *options, cwd=folder), 65)
+    assert "own.csv, row 2, line 3, column 'y': -1.5 is not above --lower 0" in message
 
 
 @pytest.mark.parametrize("kind", ["overview", "components", "density", "intervals", "row"])

@@ -39,19 +39,19 @@ def fitted(run: Run, folder: Path) -> Path:
     if not model.exists():
         done = run("fit", folder / "t.csv", "--weight", "w", "--steps", "250", "-o", model)
         assert done.returncode == 0, done.stderr
-        (folder / "said").write_bytes(done.stderr)
+        (folder / "message").write_bytes(done.stderr)
     return model
 
 
 def test_every_kind_is_found_and_told(fitted: Path, folder: Path) -> None:
-    said = (folder / "said").read_text()
-    assert "'id' is left out: it has another text in every row" in said
+    message = (folder / "message").read_text()
+    assert "'id' is left out: it has another text in every row" in message
     for words in (
         ["'size'", "number"],
         ["'colour'", "category", "'red'", "'blue'"],
         ["'day'", "date", "2024-01"],
     ):
-        assert any(all(word in line for word in words) for line in said.splitlines()), words
+        assert any(all(word in line for word in words) for line in message.splitlines()), words
 
 
 def test_categories_and_gaps_are_learned(run: Run, fitted: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import refused
+from commands.helpers import error_of
 
 from mdncli import load
 from running import Run, mdn
@@ -21,7 +21,7 @@ def folder(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = mdn("fit", fitted / "data.csv", *OPTIONS, "--cv", "3", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "result.json").write_bytes(done.stdout)
-    (folder / "said.txt").write_bytes(done.stderr)
+    (folder / "message.txt").write_bytes(done.stderr)
     return folder
 
 
@@ -44,7 +44,7 @@ def test_json_has_the_scores_of_every_fold(result: dict) -> None:
     assert len({*figures, result["nll_train"], result["nll_valid"]}) == 5
 
 
-def told(text: str) -> dict[str, str]:
+def table_of(text: str) -> dict[str, str]:
     """Return what a small table says of the folds."""
     rows = [line.split(maxsplit=2) for line in text.splitlines() if "NLL" in line]
     return {" ".join(row[:2]): row[2].strip() for row in rows if len(row) == 3}
@@ -53,13 +53,13 @@ def told(text: str) -> dict[str, str]:
 def test_folds_are_told_as_they_are_learned_and_at_the_end(
     here: Run, folder: Path, result: dict
 ) -> None:
-    said = (folder / "said.txt").read_text()
+    message = (folder / "message.txt").read_text()
     for number in (1, 2, 3):
-        assert f"fold {number} epoch 20/20" in said
-    assert "\nepoch 20/20" in said
+        assert f"fold {number} epoch 20/20" in message
+    assert "\nepoch 20/20" in message
     nlls = [fold["nll"] for fold in result["cv"]]
     by_inspect = here("inspect", folder / "model.pt").stdout.decode()
-    for rows in (told(said), told(by_inspect)):
+    for rows in (table_of(message), table_of(by_inspect)):
         for number, fold in enumerate(result["cv"], start=1):
             covered = fold["coverage"]["0.9"]
             for figure in (f"NLL {fold['nll']:.4f}", f"CRPS {fold['crps']:.4g}", f"{covered:.1%}"):
@@ -103,14 +103,14 @@ def nlls(done: subprocess.CompletedProcess[bytes]) -> list[float]:
 
 
 def test_groups_are_not_split(here: Run, grouped: Path) -> None:
-    ask = ("fit", grouped, "--cv", "3", "--steps", "150", "-q", "--json")
-    split, whole = nlls(here(*ask, "--ignore", "who")), nlls(here(*ask, "--group", "who"))
+    command = ("fit", grouped, "--cv", "3", "--steps", "150", "-q", "--json")
+    split, whole = nlls(here(*command, "--ignore", "who")), nlls(here(*command, "--group", "who"))
     assert min(whole) > max(split) + 0.5
 
 
 def test_several_targets_and_k_auto_are_cross_validated_too(here: Run, wide: Path) -> None:
-    ask = ("-t", "u,v", "-k", "auto", "--epochs", "2", "--cv", "2", "-q", "--json")
-    done = here("fit", wide / "data.csv", *ask)
+    command = ("-t", "u,v", "-k", "auto", "--epochs", "2", "--cv", "2", "-q", "--json")
+    done = here("fit", wide / "data.csv", *command)
     assert len(nlls(done)) == 2
     assert {*json.loads(done.stdout)["cv"][1]["crps"]} == {"u", "v"}
 
@@ -131,7 +131,7 @@ def test_refusals(
     here: Run, grouped: Path, tmp_path: Path, options: tuple, status: int, words: str
 ) -> None:
     (tmp_path / "model.pt").write_bytes(b"as it was")
-    assert words in refused(here("fit", "data.csv", *options), status)
+    assert words in error_of(here("fit", "data.csv", *options), status)
     assert (tmp_path / "model.pt").read_bytes() == b"as it was"
 
 

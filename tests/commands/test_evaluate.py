@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import Cells, Mixture, cells, numbers, refused, told
+from commands.helpers import Cells, Mixture, cells, error_of, numbers, table_of
 from scipy.special import logsumexp
 from scipy.stats import kstest, norm
 
@@ -85,8 +85,8 @@ def test_scores_are_those_of_an_independent_computation(
     here: Run, fitted: Path, fresh: Path, judged: dict
 ) -> None:
     model = fitted / "model.pt"
-    ask = ("--parameters", "--interval", ",".join(LEVELS))
-    columns = told(here("predict", model, fresh, *ask))
+    command = ("--parameters", "--interval", ",".join(LEVELS))
+    columns = table_of(here("predict", model, fresh, *command))
     mixture, y = Mixture(columns), numbers(columns, "y")
     reached = mixture.cdf(y)
     assert judged["nll"] == pytest.approx(-mixture.log_density(y).mean(), rel=1e-9)
@@ -128,7 +128,7 @@ def test_python_gives_the_same_scores(fitted: Path, fresh: Path, judged: dict) -
 
 def test_several_targets_give_objects_by_name(here: Run, wide: Path) -> None:
     result = scores(here("evaluate", wide / "model.pt", wide / "data.csv", "--json"))
-    columns = told(here("predict", wide / "model.pt", wide / "data.csv", "--parameters"))
+    columns = table_of(here("predict", wide / "model.pt", wide / "data.csv", "--parameters"))
     log_joint = np.log(numbers(columns, *(f"pi{k}" for k in range(1, 13))))
     for target in "uv":
         mixture, y = Mixture(columns, target), numbers(columns, target)
@@ -147,19 +147,19 @@ def test_several_targets_give_objects_by_name(here: Run, wide: Path) -> None:
 
 
 def test_the_table_shows_the_same_figures(here: Run, wide: Path) -> None:
-    ask = ("evaluate", wide / "model.pt", wide / "data.csv")
-    result = scores(here(*ask, "--json"))
-    said = here(*ask).stdout.decode()
-    assert said.splitlines()[0].split() == ["'u'", "'v'"]
+    command = ("evaluate", wide / "model.pt", wide / "data.csv")
+    result = scores(here(*command, "--json"))
+    message = here(*command).stdout.decode()
+    assert message.splitlines()[0].split() == ["'u'", "'v'"]
     for name in ("crps", "rmse"):
         for target in "uv":
-            assert f"{result[name][target]:.4g}" in said
+            assert f"{result[name][target]:.4g}" in message
     for level, percent in zip(LEVELS, ("50%", "80%", "90%", "95%"), strict=True):
-        [line] = [line for line in said.splitlines() if f"{percent} intervals" in line]
+        [line] = [line for line in message.splitlines() if f"{percent} intervals" in line]
         shown = [f"{result['coverage'][level][target]:.1%}" for target in "uv"]
         assert line.split()[-2:] == shown
     for value in (result["nll"], *result["skill"].values()):
-        assert f"{value:.4f}" in said
+        assert f"{value:.4f}" in message
 
 
 # A target recorded in steps.
@@ -176,12 +176,12 @@ def test_a_target_in_steps_has_its_pit_drawn_within_them(
     result = scores(here("evaluate", model, rows, "--json"))
     assert result["resolution"] == pytest.approx(np.log(0.5))
     # The rows are the model's own, so its densities are right: the plain PIT says they are not.
-    columns = told(here("predict", model, rows, "--parameters"))
+    columns = table_of(here("predict", model, rows, "--parameters"))
     mixture, y = Mixture(columns), numbers(columns, "y")
     assert kstest(mixture.cdf(y), "uniform").pvalue < 1e-6
     assert result["pit_ks_p"] > 1e-3
     assert f"{result['pit_ks']:.4f}" in done.stdout.decode()
-    pit = numbers(told(here("evaluate", model, rows, "--per-row")), "y_pit")
+    pit = numbers(table_of(here("evaluate", model, rows, "--per-row")), "y_pit")
     assert kstest(pit, "uniform").statistic == pytest.approx(result["pit_ks"])
     low, high = mixture.cdf(y - 0.25), mixture.cdf(y + 0.25)
     assert ((pit >= low - 1e-12) & (pit <= high + 1e-12)).all()
@@ -226,16 +226,16 @@ def test_per_row_scores_are_what_the_means_are_of(
 def test_per_row_writes_data_alone_and_the_table_when_it_has_a_file(
     here: Run, wide: Path, tmp_path: Path
 ) -> None:
-    ask = ("evaluate", wide / "model.pt", wide / "data.csv", "--per-row")
-    columns: Cells = told(here(*ask))
+    command = ("evaluate", wide / "model.pt", wide / "data.csv", "--per-row")
+    columns: Cells = table_of(here(*command))
     scored = [f"{target}_{name}" for target in "uv" for name in ("crps", "error", "pit")]
     assert list(columns) == ["a", "b", "c", "u", "v", "nll", *scored]
     assert len(columns["nll"]) == 400
-    with_file = here(*ask, "-o", "rows.csv")
+    with_file = here(*command, "-o", "rows.csv")
     assert cells((tmp_path / "rows.csv").read_bytes()) == columns
     assert b"CRPS" in with_file.stdout
     assert b"wrote rows.csv" in with_file.stderr
-    quiet = here(*ask, "-o", "rows.csv", "-q")
+    quiet = here(*command, "-o", "rows.csv", "-q")
     assert quiet.stdout == b""
     assert b"wrote" not in quiet.stderr
 
@@ -246,16 +246,16 @@ BAD = b"id,x,y\n007,1.5,2\n,,3\nc,2,none\nd,0.10,-1\n"
 def test_a_bad_row_is_named_or_skipped(run: Run, here: Run, fitted: Path, tmp_path: Path) -> None:
     model = fitted / "model.pt"
     (tmp_path / "bad.csv").write_bytes(BAD)
-    said = refused(run("evaluate", model, "bad.csv"), 65)
-    assert "bad.csv, row 2, line 3, column 'x': the cell is empty" in said
-    assert "--on-bad-rows skip" in said
-    ask = ("evaluate", model, "bad.csv", "--on-bad-rows", "skip")
-    done = here(*ask, "--json")
+    message = error_of(run("evaluate", model, "bad.csv"), 65)
+    assert "bad.csv, row 2, line 3, column 'x': the cell is empty" in message
+    assert "--on-bad-rows skip" in message
+    command = ("evaluate", model, "bad.csv", "--on-bad-rows", "skip")
+    done = here(*command, "--json")
     (tmp_path / "good.csv").write_bytes(b"id,x,y\n007,1.5,2\nd,0.10,-1\n")
     assert scores(done) == scores(here("evaluate", model, "good.csv", "--json"))
     assert b"warning: 2 of 4 rows have a cell that cannot be used" in done.stderr
     assert b"bad.csv, row 2, line 3, column 'x': the cell is empty" in done.stderr
-    rows = told(here(*ask, "--per-row"))
+    rows = table_of(here(*command, "--per-row"))
     assert {name: rows[name] for name in ("id", "x", "y")} == cells(BAD)
     for name in ("nll", "y_crps", "y_error", "y_pit"):
         assert [cell == "" for cell in rows[name]] == [False, True, True, False]
@@ -286,13 +286,13 @@ def test_the_training_table_is_known_by_its_content(
 def test_fail_over_ends_with_1_and_everything_written(
     run: Run, here: Run, fitted: Path, fresh: Path, judged: dict, tmp_path: Path
 ) -> None:
-    ask = ("evaluate", fitted / "model.pt", fresh, "--json", "--per-row", "-o", "rows.csv")
+    command = ("evaluate", fitted / "model.pt", fresh, "--json", "--per-row", "-o", "rows.csv")
     gates = [f"--fail-over={name}={judged[name]!r}" for name in ("nll", "crps", "rmse", "pit_ks")]
-    assert scores(here(*ask, *gates)) == judged
+    assert scores(here(*command, *gates)) == judged
     rows = (tmp_path / "rows.csv").read_bytes()
     (tmp_path / "rows.csv").unlink()
     gates[2] = f"--fail-over=rmse={judged['rmse'] - 1e-6!r}"
-    done = run(*ask, *gates)
+    done = run(*command, *gates)
     assert scores(done, status=1) == judged
     assert (tmp_path / "rows.csv").read_bytes() == rows
     assert b"warning: rmse is" in done.stderr
@@ -301,12 +301,12 @@ def test_fail_over_ends_with_1_and_everything_written(
 
 @pytest.mark.parametrize("name", ["nll", "crps", "rmse", "pit_ks"])
 def test_every_score_can_be_a_gate(here: Run, wide: Path, name: str) -> None:
-    ask = ("evaluate", wide / "model.pt", wide / "data.csv", "--json")
-    result = scores(here(*ask))
+    command = ("evaluate", wide / "model.pt", wide / "data.csv", "--json")
+    result = scores(here(*command))
     values = [result[name]] if name == "nll" else [*result[name].values()]
     # Of several targets the worst one counts.
     for limit, status in ((max(values), 0), (max(values) - 1e-9, 1)):
-        done = here(*ask, "--fail-over", f"{name}={limit!r}")
+        done = here(*command, "--fail-over", f"{name}={limit!r}")
         assert scores(done, status) == result
         assert (f"warning: {name} is".encode() in done.stderr) == (status == 1)
 
@@ -330,7 +330,7 @@ def test_every_score_can_be_a_gate(here: Run, wide: Path, name: str) -> None:
 def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, options: tuple, words: str) -> None:
     (tmp_path / "rows.csv").write_bytes(b"x,y,nll\n1,2,3\n")
     done = here("evaluate", fitted / "model.pt", "rows.csv", *options)
-    assert words in refused(done, 2)
+    assert words in error_of(done, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
@@ -347,14 +347,14 @@ def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, options: tuple, wo
 def test_tables_without_what_is_needed(
     here: Run, fitted: Path, rows: bytes, options: tuple, words: list
 ) -> None:
-    said = refused(here("evaluate", fitted / "model.pt", "-", *options, stdin=rows), 65)
-    assert all(word in said for word in ("standard input", *words)), said
+    message = error_of(here("evaluate", fitted / "model.pt", "-", *options, stdin=rows), 65)
+    assert all(word in message for word in ("standard input", *words)), message
     # Which only `predict` has.
-    assert "--at-target" not in said
+    assert "--at-target" not in message
 
 
 def test_what_is_not_there(run: Run, here: Run, fitted: Path) -> None:
-    refused(run("evaluate", "nowhere.pt", fitted / "data.csv"), 66)
-    refused(here("evaluate", fitted / "model.pt", "nowhere.csv"), 66)
-    refused(here("evaluate", fitted / "data.csv", fitted / "data.csv"), 65)
-    assert "Only one of" in refused(here("evaluate", "-", "-"), 2)
+    error_of(run("evaluate", "nowhere.pt", fitted / "data.csv"), 66)
+    error_of(here("evaluate", fitted / "model.pt", "nowhere.csv"), 66)
+    error_of(here("evaluate", fitted / "data.csv", fitted / "data.csv"), 65)
+    assert "Only one of" in error_of(here("evaluate", "-", "-"), 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdncli.modelfile import reader as checkpoint
+from mdncli import load
 from running import Run
 
 RNG = np.random.default_rng(0)
@@ -32,10 +32,10 @@ def plain(tmp_path: Path) -> Path:
 
 
 def test_members_are_one_mixture_for_everything_downstream(run: Run, plain: Path) -> None:
-    result, said = fitted(run, plain, "--members", "3", "-k", "2", "--epochs", "30")
+    result, message = fitted(run, plain, "--members", "3", "-k", "2", "--epochs", "30")
     assert (result["members"], result["mixtures"]) == (3, 2)
     assert len(result["components"]) == 3
-    assert "120 of them held out" in said
+    assert "120 of them held out" in message
     samples = run("sample", "model.pt", "--n", "500", "--component").stdout.decode().splitlines()
     assert {line.split(",")[0] for line in samples[1:]} <= set("123456")
     assert run("plot", "model.pt", plain).returncode == 0
@@ -44,7 +44,7 @@ def test_members_are_one_mixture_for_everything_downstream(run: Run, plain: Path
 
 def test_several_members_beat_each_of_them_on_fresh_rows(run: Run, plain: Path) -> None:
     fitted(run, plain, "--members", "5")
-    density = checkpoint.load((plain.parent / "model.pt").read_bytes(), "model.pt")
+    density = load(plain.parent / "model.pt").network
     x = np.linspace(-2.9, 2.9, 4000)[:, None]
     y = np.sin(x) + 0.2 * np.random.default_rng(5).normal(size=x.shape)
     alone = [-mixture.log_prob(y).mean() for mixture in density.condition_members(x)]
@@ -77,9 +77,9 @@ def test_the_same_seed_gives_the_same_ensemble(run: Run, plain: Path, options: t
 def test_k_auto_prefers_few_components_and_says_what_it_tried(run: Run, tmp_path: Path) -> None:
     x = RNG.uniform(-1.0, 1.0, 600)
     one = write(tmp_path / "one.csv", "x,y", x, 2.0 * x + 0.3 * RNG.normal(size=600))
-    result, said = fitted(run, one, "-k", "auto")
+    result, message = fitted(run, one, "-k", "auto")
     assert result["mixtures"] <= 2
-    assert "tried K = 1" in said
+    assert "tried K = 1" in message
     assert set(result["tried"]) >= {"1", "2"}
     sign = RNG.choice([-1.0, 1.0], 600)
     two = write(tmp_path / "two.csv", "x,y", x, sign * (2.0 + x) + 0.1 * RNG.normal(size=600))
@@ -95,22 +95,24 @@ def test_a_target_in_steps_has_a_floor_and_no_density_above_one_over_the_step(
     x = RNG.uniform(-1.0, 1.0, 400)
     y = np.round(3.0 * x + 0.5 * RNG.normal(size=400))
     data = write(tmp_path / "steps.csv", "x,y", x, y)
-    result, said = fitted(run, data)
-    assert "'y' was recorded in steps of 1" in said
+    result, message = fitted(run, data)
+    assert "'y' was recorded in steps of 1" in message
     assert result["resolution"] == 0.0
-    density = checkpoint.load((tmp_path / "model.pt").read_bytes(), "model.pt")
+    density = load(tmp_path / "model.pt").network
     points = np.linspace(-1.0, 1.0, 50)[:, None]
     for value in np.linspace(-4.0, 4.0, 81):
         assert (density.nll(points, np.full((50, 1), value)) >= -1e-9).all()
-    result, said = fitted(run, data, "--min-sigma", "0.001", "--epochs", "400", "--patience", "400")
+    result, message = fitted(
+        run, data, "--min-sigma", "0.001", "--epochs", "400", "--patience", "400"
+    )
     assert result["nll_train"] < 0.0
-    assert "claims more than was recorded" in said
+    assert "claims more than was recorded" in message
 
 
 def test_min_sigma_of_several_targets_goes_by_name(run: Run, wide: Path, tmp_path: Path) -> None:
     data = wide / "data.csv"
     fitted(run, data, "-t", "u,v", "--min-sigma", "u=0.5,v=0.25", "--epochs", "2")
-    schema = checkpoint.load((tmp_path / "model.pt").read_bytes(), "model.pt").schema
+    schema = load(tmp_path / "model.pt").network.schema
     assert [target.min_sigma for target in schema.targets] == [0.5, 0.25]
     for value, status, word in (
         ("0.1", 2, "NAME=NUMBER"),
@@ -126,17 +128,17 @@ def test_min_sigma_of_several_targets_goes_by_name(run: Run, wide: Path, tmp_pat
 def test_a_pile_at_one_value_is_named(run: Run, tmp_path: Path) -> None:
     x = RNG.normal(size=300)
     y = np.where(RNG.random(300) < 0.2, 0.0, np.exp(x + RNG.normal(size=300)))
-    _, said = fitted(run, write(tmp_path / "pile.csv", "x,y", x, y), "--epochs", "2")
-    assert "of the rows have 'y' at 0 exactly" in said
+    _, message = fitted(run, write(tmp_path / "pile.csv", "x,y", x, y), "--epochs", "2")
+    assert "of the rows have 'y' at 0 exactly" in message
 
 
 def test_a_feature_that_is_nearly_the_target_is_named(run: Run, tmp_path: Path) -> None:
     y = RNG.normal(size=500)
     leak = y + 1e-6 * RNG.normal(size=500)
     data = write(tmp_path / "leak.csv", "a,leak,y", RNG.normal(size=500), leak, y)
-    result, said = fitted(run, data)
-    assert "'leak' is nearly the target 'y' itself" in said
-    assert "'a' is nearly" not in said
+    result, message = fitted(run, data)
+    assert "'leak' is nearly the target 'y' itself" in message
+    assert "'a' is nearly" not in message
     assert result["nll_valid"] < -2.0
 
 
@@ -193,21 +195,21 @@ def test_own_rows_are_what_is_held_out(run: Run, plain: Path) -> None:
     x = np.linspace(-2.0, 2.0, 50)
     own = write(plain.parent / "own.csv", "y,extra,x", np.sin(x), np.zeros(50), x)
     for members in ("1", "3"):
-        result, said = fitted(run, plain, "--valid-file", own, "--members", members)
+        result, message = fitted(run, plain, "--valid-file", own, "--members", members)
         assert result["rows"] == 250
-        density = checkpoint.load((plain.parent / "model.pt").read_bytes(), "model.pt")
+        density = load(plain.parent / "model.pt").network
         nll = density.mean_nll(x[:, None], np.sin(x)[:, None])
         assert result["nll_valid"] == pytest.approx(nll, abs=1e-5)
-    _, said = fitted(run, plain, "--valid-file", own, "--valid", "0.3", "--epochs", "2")
-    assert "warning: --valid is for the rows" in said
+    _, message = fitted(run, plain, "--valid-file", own, "--valid", "0.3", "--epochs", "2")
+    assert "warning: --valid is for the rows" in message
 
 
 def test_a_time_limit_ends_with_the_best_so_far(run: Run, plain: Path) -> None:
     options = ("--epochs", "1000000", "--patience", "1000000", "--time-limit", "1")
-    result, said = fitted(run, plain, *options)
+    result, message = fitted(run, plain, *options)
     assert result["stopped"] == "time"
     assert 0.9 < result["seconds"]["train"] < 4.0
-    assert "the time limit" in said
+    assert "the time limit" in message
     assert run("sample", "model.pt", "--n", "5").returncode == 0
 
 
@@ -244,11 +246,11 @@ def test_regularizers_change_what_is_learned(run: Run, plain: Path, options: tup
 
 
 def test_progress_shows_the_yardsticks(run: Run, plain: Path) -> None:
-    result, said = fitted(run, plain, "--baseline", "--epochs", "20")
-    assert f"({result['nll_unconditional']:.4f} without x)" in said
-    assert "NLL, least squares" in said
+    result, message = fitted(run, plain, "--baseline", "--epochs", "20")
+    assert f"({result['nll_unconditional']:.4f} without x)" in message
+    assert "NLL, least squares" in message
     assert result["nll_baseline"] < result["nll_unconditional"]
-    assert said.count("A negative NLL") <= 1
+    assert message.count("A negative NLL") <= 1
 
 
 def test_rows_that_are_repeated_bring_sigma_to_its_floor_with_a_warning(
@@ -257,17 +259,17 @@ def test_rows_that_are_repeated_bring_sigma_to_its_floor_with_a_warning(
     x, y = np.random.default_rng(3).normal(size=(2, 12)).repeat(20, axis=1)
     data = write(tmp_path / "repeated.csv", "x,y", x, y)
     options = ("-k", "1", "--steps", "3000", "--min-sigma", "0.1", "--dropout", "0", "--valid", "0")
-    result, said = fitted(run, data, *options)
+    result, message = fitted(run, data, *options)
     [member] = result["components"]
     assert set(member) == {"weight", "leads", "at_floor", "effective", "duplicates"}
     assert np.dot(member["weight"], member["at_floor"]) > 0.5
-    assert "warning: σ is at its floor over most of the weight" in said
+    assert "warning: σ is at its floor over most of the weight" in message
 
 
 def test_components_that_do_nothing_are_told(run: Run, plain: Path) -> None:
-    result, said = fitted(run, plain, "-k", "3", "--epochs", "30")
+    result, message = fitted(run, plain, "-k", "3", "--epochs", "30")
     [member] = result["components"]
-    assert f"effective components: {member['effective']:.1f} of 3" in said
+    assert f"effective components: {member['effective']:.1f} of 3" in message
     assert sum(member["weight"]) == pytest.approx(1.0)
     assert sum(member["leads"]) == pytest.approx(1.0)
 
@@ -277,7 +279,7 @@ def test_a_shared_sigma_that_one_target_keeps_wide_is_warned_of(run: Run, tmp_pa
     columns = x, x + 0.1 * RNG.normal(size=100), (x > 0.0).astype(int)
     data = write(tmp_path / "mixed.csv", "x,a,b", *columns)
     options = ("-t", "a,b", "--epochs", "2")
-    _, said = fitted(run, data, *options, "--covariance", "isotropic")
-    assert "since 'b' was recorded so coarsely" in said
-    _, said = fitted(run, data, *options)
-    assert "isotropic" not in said
+    _, message = fitted(run, data, *options, "--covariance", "isotropic")
+    assert "since 'b' was recorded so coarsely" in message
+    _, message = fitted(run, data, *options)
+    assert "isotropic" not in message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import refused
+from commands.helpers import error_of
 
 from mdncli import load, read_table
 from running import Run, mdn
@@ -64,7 +64,7 @@ def test_json_of_a_model_is_what_it_was_made_of(run: Run, wide: Path) -> None:
 def test_the_table_of_a_model_says_it_to_a_person(run: Run, wide: Path) -> None:
     done = run("inspect", wide / "model.pt")
     assert done.stderr == b""
-    said = done.stdout.decode()
+    message = done.stdout.decode()
     result = load(wide / "model.pt").describe()
     rows = {words[0]: words[1:] for words in lines(done) if words}
     for column in (*result["features"], *result["targets"]):
@@ -82,7 +82,7 @@ def test_the_table_of_a_model_says_it_to_a_person(run: Run, wide: Path) -> None:
         *(origin["command"], origin["table_sha256"], f"numpy {np.__version__}"),
         f"effective components: {record['components'][0]['effective']:.1f} of 12",
     ):
-        assert text in said
+        assert text in message
 
 
 def test_a_model_comes_through_a_pipe_and_loads_no_torch(run: Run, fitted: Path) -> None:
@@ -234,8 +234,8 @@ def test_what_a_file_looks_like_is_told_and_reads_it(
     (tmp_path / name).write_bytes(content)
     told = plain(here("inspect", name, "--json"))
     assert told["reading"] == words
-    said = here("inspect", name).stdout.decode()
-    assert (f"would read it so: mdn fit {shlex.join([name, *words])}\n" in said) == bool(words)
+    message = here("inspect", name).stdout.decode()
+    assert (f"would read it so: mdn fit {shlex.join([name, *words])}\n" in message) == bool(words)
     # With those options in effect it is described, and nothing else is suggested.
     by_hand = plain(here("inspect", name, "--json", *words))
     assert (len(by_hand["columns"]), by_hand["problem"], by_hand["reading"]) == (2, None, words)
@@ -256,11 +256,11 @@ def test_a_header_alone_is_a_table_of_no_rows(here: Run) -> None:
 
 def test_text_from_a_file_cannot_disturb_the_terminal(here: Run) -> None:
     table = "x\x1b[31m,y,[bold]z\u202e\nred\x1b[0m,1,\u202e\n".encode()
-    said = here("inspect", "-", stdin=table).stdout.decode()
-    assert "\x1b" not in said
-    assert "\u202e" not in said
-    assert r"x\x1b[31m" in said
-    assert "[bold]z" in said
+    message = here("inspect", "-", stdin=table).stdout.decode()
+    assert "\x1b" not in message
+    assert "\u202e" not in message
+    assert r"x\x1b[31m" in message
+    assert "[bold]z" in message
 
 
 def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
@@ -288,11 +288,13 @@ def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
     ],
 )
 def test_what_is_neither(here: Run, content: bytes, words: str) -> None:
-    assert words in refused(here("inspect", "-", stdin=content), 65)
+    assert words in error_of(here("inspect", "-", stdin=content), 65)
 
 
 def test_a_model_cut_short_and_a_file_that_is_not_there(fitted: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.pt").write_bytes((fitted / "model.pt").read_bytes()[:9000])
-    assert "cut.pt: this is not a model file" in refused(mdn("inspect", "cut.pt", cwd=tmp_path), 65)
-    refused(mdn("inspect", "nowhere.pt", cwd=tmp_path), 66)
-    refused(mdn("inspect", tmp_path, cwd=tmp_path), 74)
+    assert "cut.pt: this is not a model file" in error_of(
+        mdn("inspect", "cut.pt", cwd=tmp_path), 65
+    )
+    error_of(mdn("inspect", "nowhere.pt", cwd=tmp_path), 66)
+    error_of(mdn("inspect", tmp_path, cwd=tmp_path), 74)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdncli.modelfile import reader as checkpoint
+from mdncli import load
 from mdncli.tables.table import Table, read_table
 from running import Run, mdn
 
@@ -47,9 +47,9 @@ def test_the_whole_way_through_files(run: Run, tmp_path: Path) -> None:
     fitted = run("fit", "data.csv", "--mixtures", "5")
     assert fitted.returncode == 0, fitted.stderr
     assert fitted.stdout == b""
-    said = fitted.stderr.decode()
+    message = fitted.stderr.decode()
     for word in ("target: 'y'", "features: 'x'", "epoch", "NLL", "1000", "model.pt"):
-        assert word in said
+        assert word in message
     sampled = run("sample", "model.pt", "--n", "1000")
     samples = table(sampled.stdout)
     assert samples.names == ["x", "y"]
@@ -109,7 +109,7 @@ def test_json_says_null_where_there_is_no_number(run: Run, fitted: Path) -> None
 def test_reported_nll_is_that_of_the_written_model(run: Run, fitted: Path, tmp_path: Path) -> None:
     data = fitted / "data.csv"
     done = run("fit", data, "-q", "--json", "--epochs", "9", "--valid", "0", "-o", "m.pt")
-    density = checkpoint.load((tmp_path / "m.pt").read_bytes(), "m.pt")
+    density = load(tmp_path / "m.pt").network
     rows = table(data.read_bytes())
     nll = density.mean_nll(rows.numbers(["x"]), rows.numbers(["y"]))
     assert json.loads(done.stdout)["nll_train"] == pytest.approx(nll, abs=1e-5)
@@ -168,7 +168,7 @@ def test_names_with_commas_quotes_and_brackets(run: Run, tmp_path: Path) -> None
 
 def test_samples_at_a_point_follow_the_density(fitted: Path, run: Run) -> None:
     model = fitted / "model.pt"
-    density = checkpoint.load(model.read_bytes(), "model.pt").mixture(np.array([[2.5]]))
+    density = load(model).network.mixture(np.array([[2.5]]))
     done = run("sample", model, "--at", "x=2.5", "--n", "20000", "--component")
     rows = table(done.stdout).numbers(["component", "x", "y"])
     assert rows.shape == (20000, 3)
@@ -215,8 +215,8 @@ def test_an_interrupt_keeps_the_best_model_so_far(fitted: Path, tmp_path: Path) 
     while b"epoch 1/" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    output, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    output, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
     assert json.loads(output)["stopped"] == "interrupted"
     plain = torch.load(tmp_path / "m.pt", weights_only=True)
     assert plain["record"]["stopped"] == "interrupted"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import Cells, Mixture, cells, numbers, refused, told
+from commands.helpers import Cells, Mixture, cells, error_of, numbers, table_of
 from scipy.special import logsumexp
 from scipy.stats import norm
 
@@ -27,7 +27,7 @@ EVERYTHING = (
 @pytest.fixture(scope="module")
 def everything(fitted: Path) -> Cells:
     """Every question at once about every row of the model's own table."""
-    return told(mdn("predict", "model.pt", "data.csv", *EVERYTHING, cwd=fitted))
+    return table_of(mdn("predict", "model.pt", "data.csv", *EVERYTHING, cwd=fitted))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def both(wide: Path) -> Cells:
     options = [*EVERYTHING]
     options[options.index("-0.5")] = "u=15,v=0.5"
     rows = b"".join((wide / "data.csv").read_bytes().splitlines(keepends=True)[:101])
-    return told(mdn("predict", "model.pt", "-", *options, cwd=wide, stdin=rows))
+    return table_of(mdn("predict", "model.pt", "-", *options, cwd=wide, stdin=rows))
 
 
 @pytest.fixture(scope="module")
@@ -214,17 +214,17 @@ def test_marginal_and_logarithms_of_two_targets(here: Run, wide: Path) -> None:
     model, data = wide / "model.pt", wide / "data.csv"
     y = load(model).condition(read_table(data))
     values = read_table(data)[["u", "v"]]
-    ask = ("predict", model, data, "--only", "--density", "--log")
-    joint = told(here(*ask))
+    command = ("predict", model, data, "--only", "--density", "--log")
+    joint = table_of(here(*command))
     assert list(joint) == ["log_density"]
     np.testing.assert_allclose(numbers(joint, "log_density"), y.log_prob(values), rtol=1e-12)
-    each = told(here(*ask, "--marginal", "--cdf", "--at-target", "v=0.25"))
+    each = table_of(here(*command, "--marginal", "--cdf", "--at-target", "v=0.25"))
     assert set(each) == {"v_log_density", "v_log_cdf"}
     at = np.full((len(y), 2), 0.25)
     wanted = y.log_prob(at, marginal=True)[:, 1], np.log(y.cdf(at)[:, 1])
     np.testing.assert_allclose(numbers(each, "v_log_density"), wanted[0], rtol=1e-12)
     np.testing.assert_allclose(numbers(each, "v_log_cdf"), wanted[1], rtol=1e-9)
-    own = told(here(*ask, "--marginal"))
+    own = table_of(here(*command, "--marginal"))
     assert set(own) == {"u_log_density", "v_log_density"}
     wanted = y.log_prob(values, marginal=True)
     np.testing.assert_allclose(numbers(own, "u_log_density", "v_log_density"), wanted, rtol=1e-12)
@@ -235,10 +235,10 @@ def test_without_a_question_it_is_the_mean_and_a_90_interval(
     run: Run, here: Run, fitted: Path, everything: Cells
 ) -> None:
     model, data = fitted / "model.pt", fitted / "data.csv"
-    columns = told(run("predict", model, data))
+    columns = table_of(run("predict", model, data))
     assert list(columns) == ["x", "y", "y_mean", "y_lo90", "y_hi90"]
     assert columns == {name: everything[name] for name in columns}
-    assert list(told(here("predict", model, data, "--only", "--flag-extrapolation"))) == [
+    assert list(table_of(here("predict", model, data, "--only", "--flag-extrapolation"))) == [
         *("y_mean", "y_lo90", "y_hi90", "extrapolates")
     ]
 
@@ -246,14 +246,14 @@ def test_without_a_question_it_is_the_mean_and_a_90_interval(
 def test_far_tails_neither_cancel_nor_vanish(here: Run, fitted: Path, everything: Cells) -> None:
     mixture = Mixture(everything)
     far = 40.0
-    ask = ("predict", fitted / "model.pt", fitted / "data.csv", "--only", "--exceed", far)
-    plain = numbers(told(here(*ask)), "y_exceed")
+    command = ("predict", fitted / "model.pt", fitted / "data.csv", "--only", "--exceed", far)
+    plain = numbers(table_of(here(*command)), "y_exceed")
     tails = (mixture.pi * norm.sf(far, mixture.mu, mixture.sigma)).sum(axis=1)
     assert plain.max() < 1e-17
     seen = tails > 1e-300
     assert seen.sum() > 10
     np.testing.assert_allclose(plain[seen], tails[seen], rtol=1e-9)
-    logs = told(here(*ask, "--log", "--density", "--cdf", "--at-target", "1e6"))
+    logs = table_of(here(*command, "--log", "--density", "--cdf", "--at-target", "1e6"))
     tails = logsumexp(norm.logsf(far, mixture.mu, mixture.sigma), b=mixture.pi, axis=1)
     np.testing.assert_allclose(numbers(logs, "y_log_exceed"), tails, rtol=1e-9)
     at = np.full(len(tails), 1e6)
@@ -266,8 +266,8 @@ def test_far_tails_neither_cancel_nor_vanish(here: Run, fitted: Path, everything
 def test_at_target_asks_the_same_of_every_row(run: Run, fitted: Path, everything: Cells) -> None:
     mixture = Mixture(everything)
     rows = "x\n" + "\n".join(everything["x"]) + "\n"
-    ask = ("predict", fitted / "model.pt", "-", "--density", "--cdf", "--at-target", "y=-1.5")
-    columns = told(run(*ask, stdin=rows.encode()))
+    command = ("predict", fitted / "model.pt", "-", "--density", "--cdf", "--at-target", "y=-1.5")
+    columns = table_of(run(*command, stdin=rows.encode()))
     assert list(columns) == ["x", "y_density", "y_cdf"]
     at = np.full(len(mixture.pi), -1.5)
     np.testing.assert_allclose(
@@ -278,7 +278,7 @@ def test_at_target_asks_the_same_of_every_row(run: Run, fitted: Path, everything
 
 def test_more_intervals_than_columns_are_joined_with_a_warning(run: Run, combs: Path) -> None:
     done = run("predict", combs, "-", "--hdr", "0.9", stdin=b"x\n0\n1\n2\n")
-    columns = told(done)
+    columns = table_of(done)
     assert list(columns) == ["x", *(f"y_hdr90_{e}{i}" for i in range(1, 9) for e in ("lo", "hi"))]
     assert b"warning: in 3 of 3 rows the region has more intervals" in done.stderr
     given = load(combs).condition([[0.0], [1.0], [2.0]])
@@ -304,7 +304,7 @@ def test_cells_are_carried_through_as_the_very_text(run: Run, fitted: Path) -> N
         b'08,,1e0,"two\nlines",\n'
         b"\xe2\x82\xac,0.10,+2.50,x y,abc\n"
     )
-    columns = told(run("predict", fitted / "model.pt", "-", "--mean", stdin=table))
+    columns = table_of(run("predict", fitted / "model.pt", "-", "--mean", stdin=table))
     given = cells(table)
     assert {name: columns[name] for name in given} == given
     assert list(columns) == [*given, "y_mean"]
@@ -317,7 +317,9 @@ def test_rows_keep_their_order_and_their_answers(
 ) -> None:
     order = np.random.default_rng(0).permutation(len(everything["x"]))[:333]
     rows = "\n".join(["x", *(everything["x"][i] for i in order)])
-    columns = told(here("predict", fitted / "model.pt", "-", *EVERYTHING[:6], stdin=rows.encode()))
+    columns = table_of(
+        here("predict", fitted / "model.pt", "-", *EVERYTHING[:6], stdin=rows.encode())
+    )
     assert columns["x"] == [everything["x"][i] for i in order]
     for name in ("y_mean", "y_std", "y_median", "y_mode", "y_component_mean", "pi1"):
         np.testing.assert_allclose(
@@ -331,8 +333,8 @@ def test_a_table_of_several_pieces(run: Run, fitted: Path, tmp_path: Path) -> No
     x[[5, count - 2]], x[count - 1] = "", "1000"
     # An empty line would be no row.
     (tmp_path / "long.csv").write_text("\n".join(["x", *(each or '""' for each in x)]) + "\n")
-    ask = ("predict", fitted / "model.pt", "long.csv", "--mean", "--flag-extrapolation")
-    done = run(*ask, "--on-bad-rows", "skip", "-o", "answers.csv")
+    command = ("predict", fitted / "model.pt", "long.csv", "--mean", "--flag-extrapolation")
+    done = run(*command, "--on-bad-rows", "skip", "-o", "answers.csv")
     assert done.returncode == 0, done.stderr
     assert f"warning: 2 of {count} rows have a cell that cannot be used".encode() in done.stderr
     assert f"warning: 1 of {count} rows have a feature outside".encode() in done.stderr
@@ -360,15 +362,17 @@ def test_targets_are_needed_only_by_questions_about_their_values(
     here: Run, wide: Path, tmp_path: Path
 ) -> None:
     rows = b"c,b,a\n3.0,50,0\n"
-    ask = ("predict", wide / "model.pt", "-", "--only")
+    command = ("predict", wide / "model.pt", "-", "--only")
     free = ("--mean", "--std", "--median", "--mode", "--component-mean", "--parameters")
-    told(here(*ask, *free, "--quantiles", "0.5", "--hdr", "0.5", "--exceed", "u=1", stdin=rows))
-    told(here(*ask, "--density", "--at-target", "u=15,v=0", stdin=rows))
+    table_of(
+        here(*command, *free, "--quantiles", "0.5", "--hdr", "0.5", "--exceed", "u=1", stdin=rows)
+    )
+    table_of(here(*command, "--density", "--at-target", "u=15,v=0", stdin=rows))
     (tmp_path / "rows.csv").write_bytes(b"a,b,c,u\n0,50,3,15\n")
     for question in ("--density", "--cdf"):
-        said = refused(here("predict", wide / "model.pt", "rows.csv", question), 65)
-        assert "no column 'v'" in said
-        assert "--at-target" in said
+        message = error_of(here("predict", wide / "model.pt", "rows.csv", question), 65)
+        assert "no column 'v'" in message
+        assert "--at-target" in message
 
 
 def test_rows_outside_the_training_range_are_flagged(
@@ -389,11 +393,11 @@ def test_rows_outside_the_training_range_are_flagged(
     lines = ["a,b,c", *(",".join(map(repr, row.tolist())) for row in rows)]
     (tmp_path / "r.csv").write_text("\n".join(lines))
     done = here("predict", wide / "model.pt", "r.csv", "--mean", "--flag-extrapolation")
-    assert told(done)["extrapolates"] == [str(flag) for flag in flags]
+    assert table_of(done)["extrapolates"] == [str(flag) for flag in flags]
     warning = f"warning: {sum(flags)} of {len(flags)} rows have a feature outside".encode()
     assert done.stderr.startswith(warning)
     without = here("predict", wide / "model.pt", "r.csv", "-q")
-    assert "extrapolates" not in told(without)
+    assert "extrapolates" not in table_of(without)
     assert without.stderr == done.stderr
     assert set(both["extrapolates"]) == {"0"}
 
@@ -405,19 +409,19 @@ def test_a_bad_row_is_named_and_nothing_is_written(here: Run, fitted: Path, tmp_
     (tmp_path / "rows.csv").write_bytes(BAD)
     (tmp_path / "old.csv").write_bytes(b"as it was")
     for more in ((), ("-o", "old.csv"), ("--on-bad-rows", "fail")):
-        said = refused(here("predict", fitted / "model.pt", "rows.csv", *more), 65)
-        assert said.startswith("error: rows.csv, row 2, line 3, column 'x': the cell is empty")
-        assert "; row 7, line 8, column 'x': 'NaN' stands for a missing value. No cell" in said
-        assert "--on-bad-rows skip" in said
+        message = error_of(here("predict", fitted / "model.pt", "rows.csv", *more), 65)
+        assert message.startswith("error: rows.csv, row 2, line 3, column 'x': the cell is empty")
+        assert "; row 7, line 8, column 'x': 'NaN' stands for a missing value. No cell" in message
+        assert "--on-bad-rows skip" in message
     assert (tmp_path / "old.csv").read_bytes() == b"as it was"
 
 
 def test_skipped_rows_stay_with_empty_answers_and_are_counted(
     run: Run, here: Run, fitted: Path
 ) -> None:
-    ask = ("predict", fitted / "model.pt", "-", "--on-bad-rows", "skip", "--flag-extrapolation")
-    done = run(*ask, *EVERYTHING[:-1], stdin=BAD)
-    columns = told(done)
+    command = ("predict", fitted / "model.pt", "-", "--on-bad-rows", "skip", "--flag-extrapolation")
+    done = run(*command, *EVERYTHING[:-1], stdin=BAD)
+    columns = table_of(done)
     assert {name: columns[name] for name in ("id", "x", "y")} == cells(BAD)
     answers = [name for name in columns if name not in ("id", "x", "y")]
     empty = [all(columns[name][row] == "" for name in answers) for row in range(7)]
@@ -426,7 +430,7 @@ def test_skipped_rows_stay_with_empty_answers_and_are_counted(
     assert b"row 2, line 3, column 'x': the cell is empty" in done.stderr
     assert b"warning: 1 of 7 rows have a feature outside" in done.stderr
     assert [columns["extrapolates"][row] for row in (0, 3)] == ["0", "1"]
-    good = told(here(*ask, *EVERYTHING[:-1], stdin=b"id,x,y\n1,0.5,1\n4,99,4\n"))
+    good = table_of(here(*command, *EVERYTHING[:-1], stdin=b"id,x,y\n1,0.5,1\n4,99,4\n"))
     for name in answers:
         rows = numbers(columns, name)[[0, 3]]
         np.testing.assert_allclose(rows, numbers(good, name), rtol=1e-12, err_msg=name)
@@ -436,16 +440,16 @@ def test_a_bad_target_matters_only_where_it_is_asked_for(
     here: Run, fitted: Path, tmp_path: Path
 ) -> None:
     rows = b"x,y\n1,\n2,3\n3,none\n"
-    ask = ("predict", fitted / "model.pt", "-", "--mean", "--only")
-    free = told(here(*ask, stdin=rows))
+    command = ("predict", fitted / "model.pt", "-", "--mean", "--only")
+    free = table_of(here(*command, stdin=rows))
     assert "" not in free["y_mean"]
     # A lone empty answer is no empty line, which readers would pass over.
-    lone = here(*ask[:3], "--cdf", "--only", "--on-bad-rows", "skip", stdin=rows)
-    assert [cell == "" for cell in told(lone)["y_cdf"]] == [True, False, True]
+    lone = here(*command[:3], "--cdf", "--only", "--on-bad-rows", "skip", stdin=rows)
+    assert [cell == "" for cell in table_of(lone)["y_cdf"]] == [True, False, True]
     assert b"\n\n" not in lone.stdout
     (tmp_path / "rows.csv").write_bytes(rows)
-    said = refused(here("predict", fitted / "model.pt", "rows.csv", "--mean", "--cdf"), 65)
-    assert "rows.csv, row 1, line 2, column 'y': the cell is empty" in said
+    message = error_of(here("predict", fitted / "model.pt", "rows.csv", "--mean", "--cdf"), 65)
+    assert "rows.csv, row 1, line 2, column 'y': the cell is empty" in message
 
 
 # Refusals.
@@ -475,29 +479,29 @@ def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, options: tuple, wo
     (tmp_path / "rows.csv").write_bytes(b"x,y,y_std\n1,2,3\n")
     (tmp_path / "model.pt").write_bytes((fitted / "model.pt").read_bytes())
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    assert words in refused(here("predict", "model.pt", "rows.csv", *options), 2)
+    assert words in error_of(here("predict", "model.pt", "rows.csv", *options), 2)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_what_several_targets_need_by_name(here: Run, wide: Path) -> None:
-    ask = ("predict", wide / "model.pt", wide / "data.csv", "--only")
+    command = ("predict", wide / "model.pt", wide / "data.csv", "--only")
     for options, status, word in (
         (("--exceed", "15"), 2, "NAME=NUMBER"),
         (("--density", "--at-target", "u=15"), 2, "'v' is missing"),
         (("--exceed", "w=1"), 65, "no target 'w'"),
     ):
-        assert word in refused(here(*ask, *options), status)
+        assert word in error_of(here(*command, *options), status)
 
 
 def test_a_clash_is_none_with_only(here: Run, fitted: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b"x,y,y_mean,extrapolates\n1,2,3,4\n")
     (tmp_path / "old.csv").write_bytes(b"as it was")
-    ask = ("predict", fitted / "model.pt", "rows.csv", "--mean", "--flag-extrapolation")
-    said = refused(here(*ask, "-o", "old.csv"), 2)
-    assert "'y_mean', 'extrapolates'" in said
-    assert "--only" in said
+    command = ("predict", fitted / "model.pt", "rows.csv", "--mean", "--flag-extrapolation")
+    message = error_of(here(*command, "-o", "old.csv"), 2)
+    assert "'y_mean', 'extrapolates'" in message
+    assert "--only" in message
     assert (tmp_path / "old.csv").read_bytes() == b"as it was"
-    assert list(told(here(*ask, "--only"))) == ["y_mean", "extrapolates"]
+    assert list(table_of(here(*command, "--only"))) == ["y_mean", "extrapolates"]
 
 
 @pytest.mark.parametrize(
@@ -519,8 +523,8 @@ def test_what_is_refused(
     (tmp_path / "renamed.csv").write_bytes(b"X,y\n1,2\n")
     (tmp_path / "ragged.csv").write_bytes(b"x,y\n1,2\n1,2,3\n")
     (tmp_path / "empty.csv").write_bytes(b"")
-    said = refused(here("predict", model, rows), status)
-    assert all(word in said for word in words), said
+    message = error_of(here("predict", model, rows), status)
+    assert all(word in message for word in words), message
 
 
 # Streams.
@@ -530,28 +534,28 @@ def test_models_and_rows_come_through_pipes(
     run: Run, here: Run, fitted: Path, everything: Cells
 ) -> None:
     model, data = fitted / "model.pt", fitted / "data.csv"
-    ask = ("--mean", "--hdr", "0.9")
-    by_model = here("predict", "-", data, *ask, stdin=model.read_bytes())
-    by_rows = run("predict", model, "-", *ask, "-o", "-", stdin=data.read_bytes())
+    command = ("--mean", "--hdr", "0.9")
+    by_model = here("predict", "-", data, *command, stdin=model.read_bytes())
+    by_rows = run("predict", model, "-", *command, "-o", "-", stdin=data.read_bytes())
     assert by_model.stdout == by_rows.stdout
     assert by_model.stderr == by_rows.stderr == b""
-    columns = told(by_rows)
+    columns = table_of(by_rows)
     assert columns == {name: everything[name] for name in columns}
 
 
 def test_a_file_holds_the_same_bytes_every_time(run: Run, fitted: Path, tmp_path: Path) -> None:
-    ask = ("predict", fitted / "model.pt", fitted / "data.csv", "--mode", "--median")
-    done = run(*ask, "-o", "answers.csv")
+    command = ("predict", fitted / "model.pt", fitted / "data.csv", "--mode", "--median")
+    done = run(*command, "-o", "answers.csv")
     assert (done.returncode, done.stdout) == (0, b"")
     assert done.stderr == b"wrote answers.csv\n"
-    assert run(*ask).stdout == (tmp_path / "answers.csv").read_bytes()
+    assert run(*command).stdout == (tmp_path / "answers.csv").read_bytes()
 
 
 def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
     # 100,000 rows of parameters do not fit into a pipe, so the writer meets the closed end.
     script = (
         f'(echo x; seq 100000) | "{sys.executable}" -m mdncli predict model.pt - --parameters'
-        " --on-bad-rows skip 2> said | head -2; echo ${PIPESTATUS[1]}; cat said; rm said"
+        " --on-bad-rows skip 2> message | head -2; echo ${PIPESTATUS[1]}; cat message; rm message"
     )
     done = subprocess.run(
         ["bash", "-c", script], cwd=fitted, capture_output=True, text=True, check=True
@@ -568,14 +572,14 @@ def test_a_failed_output_leaves_the_file_before(fitted: Path, tmp_path: Path) ->
     done = subprocess.run(
         ["bash", "-c", script, *arguments], cwd=tmp_path, capture_output=True, check=False
     )
-    assert refused(done, 74).startswith("error: out.csv: cannot be written")
+    assert error_of(done, 74).startswith("error: out.csv: cannot be written")
     assert os.listdir(tmp_path) == ["out.csv"]
     assert (tmp_path / "out.csv").read_bytes() == b"as it was"
 
 
 def test_help_shows_every_question(run: Run) -> None:
-    said = run("predict", "--help").stdout.decode()
+    message = run("predict", "--help").stdout.decode()
     for option in (*EVERYTHING, "--log", "--marginal", "--at-target", "--only", "--on-bad-rows"):
-        assert not option.startswith("--") or option in said
-    assert "Example: mdn predict" in said
-    assert "search" in said
+        assert not option.startswith("--") or option in message
+    assert "Example: mdn predict" in message
+    assert "search" in message

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from asking import cells, refused, told
+from commands.helpers import cells, error_of, table_of
 
 from mdncli import read_table
 from running import Run, mdn
@@ -35,11 +35,11 @@ def foreign(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_takes_the_same_options(foreign: Path, here: Run, tmp_path: Path) -> None:
     model, data = foreign / "model.pt", foreign / "data.csv"
-    predicted = told(here("predict", model, data, *ABROAD, "--mean"))
+    predicted = table_of(here("predict", model, data, *ABROAD, "--mean"))
     assert predicted["größe"][0].count(",") == 1
     scores = here("evaluate", model, data, *ABROAD, "--json", "-q")
     assert json.loads(scores.stdout)["rows"] == 1000
-    drawn = told(here("sample", model, "--rows", data, *ABROAD))
+    drawn = table_of(here("sample", model, "--rows", data, *ABROAD))
     assert drawn["größe"] == predicted["größe"]
     done = here("plot", model, data, *ABROAD, "--kind", "modes", "-o", "p.png")
     assert done.returncode == 0, done.stderr
@@ -64,10 +64,10 @@ def test_a_refusal_names_the_options_of_the_fit(foreign: Path, here: Run) -> Non
         ("sample", model, "--rows", data),
         ("plot", model, data),
     ):
-        assert was in refused(here(*command), 65)
-    said = refused(here("predict", model, data, *ABROAD[:2], *ABROAD[4:]), 65)
-    assert said.endswith("The model was fitted with --decimal ,.\n")
-    assert "looks like a decimal comma" in said
+        assert was in error_of(here(*command), 65)
+    message = error_of(here("predict", model, data, *ABROAD[:2], *ABROAD[4:]), 65)
+    assert message.endswith("The model was fitted with --decimal ,.\n")
+    assert "looks like a decimal comma" in message
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_refusal_names_the_options_of_the_fit(foreign: Path, here: Run) -> Non
     ],
 )
 def test_options_that_cannot_be_are_refused(here: Run, flags: tuple, words: str) -> None:
-    assert words in refused(here("inspect", "-", *flags, stdin=b"x,y\n1,2\n"), 2)
+    assert words in error_of(here("inspect", "-", *flags, stdin=b"x,y\n1,2\n"), 2)
 
 
 def test_no_header_names_the_columns(here: Run, fitted: Path) -> None:
@@ -107,14 +107,14 @@ def rows_of(fitted: Path, *more: bytes) -> bytes:
 
 def test_fit_leaves_out_bad_rows_and_counts_them(here: Run, fitted: Path) -> None:
     data = rows_of(fitted, b"1", b"abc,2", b"1,inf", b"1,2,3")
-    refused(here("fit", "-", stdin=data), 65)
+    error_of(here("fit", "-", stdin=data), 65)
     done = here("fit", "-", "--on-bad-rows", "skip", "--epochs", "1", "--json", stdin=data)
     assert json.loads(done.stdout)["rows"] == 1000
-    said = done.stderr.decode()
-    assert "warning: 2 of 1004 rows have another number of fields and are left out" in said
-    assert "The first: standard input, row 1001, line 1002: 1 field where" in said
-    assert "warning: 2 of 1004 rows have a cell that cannot be used" in said
-    assert "The first: standard input, row 1002, line 1003, column 'x': 'abc'" in said
+    message = done.stderr.decode()
+    assert "warning: 2 of 1004 rows have another number of fields and are left out" in message
+    assert "The first: standard input, row 1001, line 1002: 1 field where" in message
+    assert "warning: 2 of 1004 rows have a cell that cannot be used" in message
+    assert "The first: standard input, row 1002, line 1003, column 'x': 'abc'" in message
 
 
 def test_fit_stops_when_more_than_a_tenth_is_bad(here: Run, fitted: Path) -> None:
@@ -134,11 +134,11 @@ def test_rows_in_are_rows_out_or_reported(here: Run, fitted: Path) -> None:
     data = b"x,y\n1,2\n3\nabc,4\n5,6\n7,8,9\n"
     model, skip = fitted / "model.pt", ("--on-bad-rows", "skip")
     done = here("predict", model, "-", *skip, "--mean", stdin=data)
-    assert told(done)["x"] == ["1", "abc", "5"]
-    assert [cell == "" for cell in told(done)["y_mean"]] == [False, True, False]
+    assert table_of(done)["x"] == ["1", "abc", "5"]
+    assert [cell == "" for cell in table_of(done)["y_mean"]] == [False, True, False]
     assert b"2 of 5 rows have another number of fields" in done.stderr
     done = here("sample", model, "--rows", "-", *skip, stdin=data)
-    assert told(done)["x"] == ["1", "5"]
+    assert table_of(done)["x"] == ["1", "5"]
     assert b"1 of 5 rows have a cell that cannot be used" in done.stderr
     done = here("evaluate", model, "-", *skip, "--json", stdin=data)
     assert json.loads(done.stdout)["rows"] == 2
@@ -155,11 +155,11 @@ def test_outputs_are_what_their_names_say(
     here: Run, fitted: Path, tmp_path: Path, suffix: str
 ) -> None:
     rows = b'id,x,note\n007,0.10,"a, b"\n0x1,1.5,\n'
-    ask = ("predict", fitted / "model.pt", "-", "--median")
-    plain = told(here(*ask, stdin=rows))
+    command = ("predict", fitted / "model.pt", "-", "--median")
+    plain = table_of(here(*command, stdin=rows))
     name = f"out.{suffix}"
     for _ in range(2):
-        done = here(*ask, "-o", name, stdin=rows)
+        done = here(*command, "-o", name, stdin=rows)
         assert done.returncode == 0, done.stderr
         (tmp_path / f"before.{suffix}").write_bytes((tmp_path / name).read_bytes())
     assert (tmp_path / name).read_bytes() == (tmp_path / f"before.{suffix}").read_bytes()
@@ -194,19 +194,19 @@ def test_parquet_in_is_parquet_out_with_its_types(here: Run, fitted: Path, tmp_p
         }
     )
     pq.write_table(table, tmp_path / "rows.parquet")
-    ask = ("predict", fitted / "model.pt", "rows.parquet", "--mean")
-    assert here(*ask, "-o", "out.parquet").returncode == 0
+    command = ("predict", fitted / "model.pt", "rows.parquet", "--mean")
+    assert here(*command, "-o", "out.parquet").returncode == 0
     out = pq.read_table(tmp_path / "out.parquet")
     assert out.select(table.column_names).equals(pq.read_table(tmp_path / "rows.parquet"))
-    assert "'deep' holds list" in refused(here(*ask), 65)
+    assert "'deep' holds list" in error_of(here(*command), 65)
     pq.write_table(table.drop_columns(["deep"]), tmp_path / "rows.parquet")
-    columns = told(here(*ask))
+    columns = table_of(here(*command))
     assert columns["when"] == ["1970-01-01T00:00:00.000", ""]
     assert columns["n"] == [str(2**60 + 1), ""]
     pq.write_table(table.rename_columns(["when", "deep", "n", "x"]), tmp_path / "rows.parquet")
-    assert "column 'x': it holds list" in refused(here(*ask), 65)
+    assert "column 'x': it holds list" in error_of(here(*command), 65)
 
 
 def test_a_name_is_a_path_and_nothing_else(here: Run, fitted: Path) -> None:
     for name in ("http://127.0.0.1:9/x.csv", "s3://bucket/x.csv", "file:///etc/hostname", "a|b"):
-        assert "there is no such file" in refused(here("predict", fitted / "model.pt", name), 66)
+        assert "there is no such file" in error_of(here("predict", fitted / "model.pt", name), 66)

@@ -13,15 +13,15 @@ from running import Run
 GOOD = b"x,y\n" + b"".join(b"%d,%d\n" % (i, (i * 7) % 13) for i in range(30))
 
 
-def refused(done, status: int, *words: str) -> str:
-    """Check a refusal and return what it said."""
-    said = done.stderr.decode()
-    assert done.returncode == status, said
-    assert "Traceback" not in said
+def error_of(done, status: int, *words: str) -> str:
+    """Check a refusal and return what it message."""
+    message = done.stderr.decode()
+    assert done.returncode == status, message
+    assert "Traceback" not in message
     assert done.stdout == b""
     for word in words:
-        assert word in said
-    return said
+        assert word in message
+    return message
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def refused(done, status: int, *words: str) -> str:
 def test_tables_that_fit_refuses(run: Run, tmp_path: Path, content: bytes, words: list) -> None:
     (tmp_path / "data.csv").write_bytes(content)
     (tmp_path / "model.pt").write_bytes(b"as it was")
-    said = refused(run("fit", "data.csv"), 65, "error: data.csv", *words)
-    assert said.count("\n") == 1
+    message = error_of(run("fit", "data.csv"), 65, "error: data.csv", *words)
+    assert message.count("\n") == 1
     assert (tmp_path / "model.pt").read_bytes() == b"as it was"
     assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
 
 
 def test_standard_input_is_named_in_refusals(run: Run) -> None:
-    refused(run("fit", "-", stdin=b"x,y\n1,b\n"), 65, "standard input, row 1, line 2, column 'y'")
+    error_of(run("fit", "-", stdin=b"x,y\n1,b\n"), 65, "standard input, row 1, line 2, column 'y'")
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_standard_input_is_named_in_refusals(run: Run) -> None:
 def test_wrong_usage(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
     for name in ("data.csv", "model.pt"):
         (tmp_path / name).write_bytes((fitted / name).read_bytes())
-    said = refused(run(*arguments), 2)
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    message = error_of(run(*arguments), 2)
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
     assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
 
 
 def test_several_features_need_a_place_to_sample_at(run: Run, wide: Path) -> None:
-    refused(run("sample", wide / "model.pt"), 2, "--rows", "--at 'a=…,b=…,c=…'")
-    refused(run("sample", wide / "model.pt", "--at", "a=1"), 2, "'b', 'c'")
+    error_of(run("sample", wide / "model.pt"), 2, "--rows", "--at 'a=…,b=…,c=…'")
+    error_of(run("sample", wide / "model.pt", "--at", "a=1"), 2, "'b', 'c'")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_is_not_there(
     (tmp_path / "other.csv").write_bytes(b"xx,y\n1,2\n")
     (tmp_path / "cut.pt").write_bytes((fitted / "model.pt").read_bytes()[:9000])
     before = sorted(os.listdir(tmp_path))
-    refused(run(*arguments), 65, *words)
+    error_of(run(*arguments), 65, *words)
     assert sorted(os.listdir(tmp_path)) == before
 
 
@@ -144,7 +144,7 @@ def test_a_comparison_without_a_baseline_says_how_to_get_one(run: Run, tmp_path:
     (tmp_path / "data.csv").write_bytes(GOOD)
     assert run("fit", "data.csv", "--epochs", "2").returncode == 0
     done = run("plot", "model.pt", "data.csv", "--kind", "comparison")
-    refused(done, 65, "mdn fit data.csv --baseline")
+    error_of(done, 65, "mdn fit data.csv --baseline")
 
 
 @pytest.mark.parametrize(
@@ -159,28 +159,28 @@ def test_a_comparison_without_a_baseline_says_how_to_get_one(run: Run, tmp_path:
 )
 def test_a_missing_file(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
     (tmp_path / "model.pt").write_bytes((fitted / "model.pt").read_bytes())
-    refused(run(*arguments), 66, "nowhere", "there is no such file")
+    error_of(run(*arguments), 66, "nowhere", "there is no such file")
 
 
 def test_a_folder_is_no_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    refused(run("fit", "folder"), 74, "folder: cannot be read")
+    error_of(run("fit", "folder"), 74, "folder: cannot be read")
     (tmp_path / "data.csv").write_bytes(GOOD)
-    refused(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written")
+    error_of(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written")
     for name in ("no/such/folder.csv", "new-folder/", ""):
-        refused(run("generate", "spiral", "-o", name), 74, "cannot be written")
+        error_of(run("generate", "spiral", "-o", name), 74, "cannot be written")
 
 
 def test_fit_looks_whether_it_can_write_before_it_learns(run: Run, tmp_path: Path) -> None:
-    said = refused(run("fit", "nowhere.csv", "-o", "no/such/model.pt"), 74, "no such folder")
-    assert "epoch" not in said
+    message = error_of(run("fit", "nowhere.csv", "-o", "no/such/model.pt"), 74, "no such folder")
+    assert "epoch" not in message
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
 def test_a_full_disk(run: Run, tmp_path: Path, fitted: Path) -> None:
-    refused(run("generate", "spiral", "-o", "/dev/full"), 74, "no space left")
+    error_of(run("generate", "spiral", "-o", "/dev/full"), 74, "no space left")
     (tmp_path / "data.csv").write_bytes(GOOD)
-    refused(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "/dev/full"), 74, "no space left")
+    error_of(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "/dev/full"), 74, "no space left")
 
 
 def limited(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_leaves_the_file_before(tmp_path: Path, fitted: Pat
         ("plot", model, "-o", "out.png"),
         ("sample", model, "-o", "out.csv"),
     ):
-        refused(limited(tmp_path, *command), 74, "cannot be written")
+        error_of(limited(tmp_path, *command), 74, "cannot be written")
     assert sorted(os.listdir(tmp_path)) == ["out.csv", "out.png", "out.pt"]
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"as it was"}
 
@@ -239,11 +239,11 @@ def test_an_unwritable_folder(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    refused(run("generate", "spiral", "-o", folder / "data.csv"), 74, "permission denied")
+    error_of(run("generate", "spiral", "-o", folder / "data.csv"), 74, "permission denied")
 
 
 def test_text_from_a_file_cannot_disturb_the_terminal(run: Run) -> None:
     hostile = "x,y\n1,\x1b[31m\u202e[bold]red\n".encode()
-    said = refused(run("fit", "-", stdin=hostile), 65, r"\x1b[31m\u202e[bold]red")
-    assert "\x1b" not in said
-    assert "\u202e" not in said
+    message = error_of(run("fit", "-", stdin=hostile), 65, r"\x1b[31m\u202e[bold]red")
+    assert "\x1b" not in message
+    assert "\u202e" not in message

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands.asking import numbers, refused, told
+from commands.helpers import error_of, numbers, table_of
 from scipy import stats
 
 from mdncli import load
@@ -38,7 +38,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(folder: Path, *options: str, rows: str = "few.csv"):
-    return told(mdn("predict", "model.pt", rows, *options, "--only", cwd=folder))
+    return table_of(mdn("predict", "model.pt", rows, *options, "--only", cwd=folder))
 
 
 def test_a_conditional_density_is_the_joint_over_the_marginal(three: Path) -> None:
@@ -82,7 +82,7 @@ def test_python_conditions_as_the_command_does(three: Path) -> None:
 
 
 def test_the_correlation_is_that_of_many_draws(three: Path) -> None:
-    drawn = told(mdn("sample", "model.pt", "--at", "x=0.5", "--n", "40000", cwd=three))
+    drawn = table_of(mdn("sample", "model.pt", "--at", "x=0.5", "--n", "40000", cwd=three))
     (three / "at.csv").write_text("x\n0.5\n")
     columns = asked(three, "--correlation", rows="at.csv")
     pairs = [("a", "b,="), ("a", "c"), ("b,=", "c")]
@@ -109,13 +109,15 @@ def test_samples_given_a_target_follow_its_conditional_density(three: Path) -> N
     options = ("--rows", "data.csv", "--given", "b,=", "--n", "4", "--seed", "2")
     drawn = mdn("sample", "model.pt", *options, "-o", "drawn.csv", cwd=three)
     assert drawn.returncode == 0, drawn.stderr
-    columns = told(mdn("predict", "model.pt", "drawn.csv", "--given", "b,=", "--cdf", cwd=three))
+    columns = table_of(
+        mdn("predict", "model.pt", "drawn.csv", "--given", "b,=", "--cdf", cwd=three)
+    )
     assert list(columns)[:4] == ["x", "a", "b,=", "c"]
-    kept = told(mdn("predict", "model.pt", "data.csv", "--mean", cwd=three))["b,="]
+    kept = table_of(mdn("predict", "model.pt", "data.csv", "--mean", cwd=three))["b,="]
     assert columns["b,="] == list(np.repeat(kept, 4))
     for target in ("a", "c"):
         assert stats.kstest(numbers(columns, f"{target}_cdf"), "uniform").pvalue > 1e-3
-    apart = told(mdn("predict", "model.pt", "drawn.csv", "--cdf", "--only", cwd=three))
+    apart = table_of(mdn("predict", "model.pt", "drawn.csv", "--cdf", "--only", cwd=three))
     # The values given are not drawn from the model, so that without them the draws look off.
     assert list(apart) == ["a_cdf", "b,=_cdf", "c_cdf"]
 
@@ -123,13 +125,13 @@ def test_samples_given_a_target_follow_its_conditional_density(three: Path) -> N
 def test_a_bad_row_has_no_answer_and_disturbs_no_other(three: Path) -> None:
     (three / "bad.csv").write_text("x,a\n0,1\n0.5,\n1,2\n")
     options = ("predict", "model.pt", "bad.csv", "--given", "a", "--mean", "--only")
-    assert "row 2, line 3, column 'a': the cell is empty" in refused(mdn(*options, cwd=three), 65)
-    columns = told(mdn(*options, "--on-bad-rows", "skip", cwd=three))
+    assert "row 2, line 3, column 'a': the cell is empty" in error_of(mdn(*options, cwd=three), 65)
+    columns = table_of(mdn(*options, "--on-bad-rows", "skip", cwd=three))
     np.testing.assert_array_equal(np.isnan(numbers(columns, "c_mean")), [False, True, False])
 
 
 @pytest.mark.parametrize(
-    ("command", "status", "said"),
+    ("command", "status", "message"),
     [
         (("predict", "few.csv", "--given", "A=1"), 65, "Did you mean 'a'?"),
         (("predict", "few.csv", "--given", "a=1,a"), 2, "names 'a' twice"),
@@ -146,13 +148,13 @@ def test_a_bad_row_has_no_answer_and_disturbs_no_other(three: Path) -> None:
         (("plot", "--kind", "pairs", "--given", "a=1,c=2"), 65, "two targets or more"),
     ],
 )
-def test_refusals(three: Path, command: tuple[str, ...], status: int, said: str) -> None:
+def test_refusals(three: Path, command: tuple[str, ...], status: int, message: str) -> None:
     (three / "x.csv").write_text("x\n1\n")
     words = list(command)
     words.insert(1, "model.pt")
     if words[0] == "plot":
         words += ["-o", "refused.png"]
-    assert said in refused(mdn(*words, cwd=three), status)
+    assert message in error_of(mdn(*words, cwd=three), status)
     assert not (three / "refused.png").exists()
 
 
@@ -184,7 +186,7 @@ def test_nearly_collinear_targets_are_learned(run: Run, tmp_path: Path, rho: flo
         model = load(tmp_path / f"{covariance}.pt")
         nll[covariance] = float(model.nll(rows[:, :1], rows[:, 1:]).mean())
     assert nll["full"] < nll["diagonal"] - 1.0
-    columns = told(run("predict", "full.pt", "data.csv", "--correlation", "--only"))
+    columns = table_of(run("predict", "full.pt", "data.csv", "--correlation", "--only"))
     assert np.median(numbers(columns, "u_v_correlation")) > 0.95
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from fits import fitted, two_branches
 
-from mdncli.learning.component_search import CANDIDATES
+from mdncli.learning.fit import CANDIDATES
 from mdncli.settings import Settings
 
 

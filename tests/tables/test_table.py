@@ -13,7 +13,7 @@ from odd_files import BAD_CELLS, BROKEN_FILES, TABLES
 
 from mdncli.errors import DataError, with_parameters
 from mdncli.files import FileContent
-from mdncli.tables.arrow import TextColumns, text_column
+from mdncli.tables.cells import TextColumns, text_column
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import Fault, Table, read_table
 

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
-import scipy.stats
 
-from mdncli.columns.features import Column, NumberFeature
 from mdncli.columns.kinds import Roles, choose_roles
 from mdncli.columns.schema import Schema, learnable
 from mdncli.errors import DataError
@@ -51,39 +49,11 @@ def test_fewer_than_ten_rows_are_refused(rows: int) -> None:
         learnable("data.csv", values, values, Roles(["a"], ["d"]))
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_a_column_is_measured_at_any_scale(scale: float) -> None:
-    values = np.array([1.0, 2.0, 3.0, 4.0]) * scale
-    column = Column.measure("a", values)
-    assert column.mean == pytest.approx(2.5 * scale)
-    assert column.scale == pytest.approx(
-        values.std() if scale == 1.0 else 1.118033988749895 * scale
-    )
-    assert (column.lowest, column.highest) == (scale, 4.0 * scale)
-    assert column.median == pytest.approx(2.5 * scale)
-    assert not column.constant
-
-
 def test_a_schema_goes_through_plain_values() -> None:
     x, y = np.arange(20.0)[:, None] ** 3, np.arange(20.0)[:, None]
     schema, _ = learnable("data.csv", x, np.hstack([y, y]), Roles(["a"], ["b", "c"]))
     assert Schema.from_plain(schema.to_plain()) == schema
     assert schema.standardize_targets(np.hstack([y, y])).std() == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("rows", [30, 3000])
-def test_a_skewed_feature_is_spread_evenly_and_goes_on_beyond_its_range(rows: int) -> None:
-    values = np.exp(2.0 * np.random.default_rng(0).normal(size=rows))
-    feature = NumberFeature.of("a", values)
-    standard = feature.waving_inputs(values)[:, 0]
-    assert abs(standard.mean()) < 0.05
-    order = np.argsort(values)
-    assert (np.diff(standard[order]) > 0.0).all()
-    scores = np.interp(values, feature.knots, feature.scores)
-    normal = scipy.stats.norm.ppf((scipy.stats.rankdata(values) - 0.5) / rows)
-    np.testing.assert_allclose(scores, normal, atol=0.1)
-    beyond = feature.waving_inputs(np.array([2.0, 3.0]) * values.max())[:, 0]
-    assert beyond[1] - beyond[0] == pytest.approx(0.5 * values.max() / values.std())
 
 
 def test_sigma_is_floored_by_the_step_or_as_given() -> None:

@@ -1,17 +1,15 @@
-"""What a table is said to hold, and which options would make it learnable."""
-
-import shlex
+"""The description of a table, and the parameters with which `fit` can learn from it."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdncli.columns.dataset import encoded, encoded_numbers
+from mdncli.columns.dataset import RowRules, measure_schema, training_dataset
 from mdncli.columns.description import describe_table
-from mdncli.columns.kinds import Asked, choose_roles, feature_columns, refuse_as_target
-from mdncli.columns.schema import learnable
-from mdncli.commands.options import named_columns
+from mdncli.columns.kinds import Layout, feature_readers
+from mdncli.columns.roles import choose_roles
+from mdncli.settings import FitOptions
 from mdncli.tables.table import Table, read_table
 
 
@@ -77,35 +75,38 @@ NAME = st.text("ab ,'$\\é-=", min_size=1, max_size=6).filter(str.strip)
 
 
 @given(st.lists(st.tuples(NAME, CELLS), min_size=2, max_size=6, unique_by=lambda each: each[0]))
-def test_the_options_make_a_table_learnable(columns: list[tuple[str, list[str]]]) -> None:
+def test_the_parameters_make_a_table_learnable(columns: list[tuple[str, list[str]]]) -> None:
     names = [name for name, _ in columns]
     made = table(*(texts for _, texts in columns), names=names)
-    options = describe_table(made).options
-    targets = [name for name, texts in columns if texts[0].isdigit() and len({*texts}) > 2]
-    if options is None:
+    parameters = describe_table(made).parameters
+    if parameters is None:
         return
-    given_: dict[str, list[str]] = {"-t": [], "--ignore": []}
-    for option in options:
-        flag, column = shlex.split(option)
-        given_[flag].append(column)
-    roles = choose_roles(
-        made,
-        targets=named_columns(given_["-t"], names),
-        ignore=named_columns(given_["--ignore"], names),
-    )
-    refuse_as_target(made, roles.targets[0], Asked())
-    found, _ = feature_columns(made, roles.features, Asked(), skip=False)
-    x, (y, lacking) = encoded(made, found), encoded_numbers(made, roles.targets)
-    assert not [*x.faults, *y.faults]
-    schema, _ = learnable("t.csv", x.values[~lacking], y.values[~lacking], roles, columns=found)
-    # Nothing is left out, and no target chosen, without need.
-    assert given_["--ignore"] == [name for name, texts in columns if "inf" in texts]
-    assert (given_["-t"] == []) == (names[-1] == schema.target_names[0])
+    assert set(parameters) <= {"target", "ignore"}
+    options = FitOptions(**parameters)
+    roles = choose_roles(made, options)
+    layout = Layout(feature_readers(made, roles, options), roles.targets)
+    dataset = training_dataset(made, layout, RowRules())
+    schema, _ = measure_schema("t.csv", dataset, layout)
+    # Nothing is left out, and no target is chosen, unless it is necessary.
+    assert parameters.get("ignore", []) == [name for name, texts in columns if "inf" in texts]
+    assert ("target" not in parameters) == (names[-1] == schema.target_names[0])
+    targets = [name for name, texts in columns if texts[0].isdigit() and len({*texts}) > 2]
     assert schema.target_names[0] in [*targets, *(n for n, texts in columns if "0.5" in texts)]
 
 
+def test_no_parameters_are_given_where_there_is_nothing_to_learn() -> None:
+    assert describe_table(table(["a", "b"], ["c", "d"])).parameters is None
+    assert describe_table(table(["1", "2"])).parameters is None
+    assert describe_table(table(["1", "2"], ["3", "3"])).parameters is None
+    assert describe_table(table(["1", "2"], ["3", "4"])).parameters == {}
+
+
 def test_plain_values_have_every_attribute() -> None:
-    plain = describe_table(table(["1", "2"], ["3", "5"], ["a", "b"])).to_plain()
+    description = describe_table(table(["1", "2"], ["3", "5"], ["a", "b"]))
+    plain = description.to_plain()
     assert plain["rows"] == 2
     assert [column["name"] for column in plain["columns"]] == ["c0", "c1", "c2"]
-    assert plain["options"] == ["-t c1"]
+    assert set(plain["columns"][0]) == {
+        *("name", "kind", "missing", "distinct", "lowest", "median", "highest", "step", "examples")
+    }
+    assert description.parameters == {"target": ["c1"]}

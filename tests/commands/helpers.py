@@ -19,19 +19,19 @@ def cells(content: bytes) -> Cells:
     return {name: list(column) for name, column in zip(header, columns, strict=True)}
 
 
-def told(done: subprocess.CompletedProcess[bytes]) -> Cells:
+def table_of(done: subprocess.CompletedProcess[bytes]) -> Cells:
     """Return the table that a command that went well wrote."""
     assert done.returncode == 0, done.stderr
     return cells(done.stdout)
 
 
-def refused(done: subprocess.CompletedProcess[bytes], status: int) -> str:
-    """Return the one line that a command said which refused with this status."""
-    said = done.stderr.decode()
-    assert (done.returncode, done.stdout) == (status, b""), said
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    return said
+def error_of(done: subprocess.CompletedProcess[bytes], status: int) -> str:
+    """Return the one line that a command message which refused with this status."""
+    message = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (status, b""), message
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    return message
 
 
 def numbers(columns: Cells, *names: str) -> np.ndarray:

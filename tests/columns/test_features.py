@@ -1,0 +1,152 @@
+"""Each kind of feature: how its values become the inputs of the networks."""
+
+import datetime
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mdncli.columns.features import (
+    CategoryFeature,
+    Column,
+    DateFeature,
+    NumberFeature,
+    feature_from_plain,
+    feature_to_plain,
+    frequent_levels,
+)
+from mdncli.columns.schema import Schema
+
+
+def category(values: list[float], levels: list[str]) -> CategoryFeature:
+    return CategoryFeature.measure_feature("c", levels, np.array(values))
+
+
+def test_a_missing_number_stands_at_the_median_and_is_flagged() -> None:
+    values = np.array([1.0, 5.0, np.nan, 9.0])
+    feature = NumberFeature.measure_feature("a", values)
+    assert feature.allows_missing
+    assert feature.plain_inputs(values)[:, 0].tolist() == [0.0, 0.0, 1.0, 0.0]
+    periodic = feature.periodic_inputs(values)
+    assert periodic[2] == periodic[1]
+    whole = NumberFeature.measure_feature("a", values[[0, 1, 3]])
+    assert not whole.allows_missing
+    assert whole.plain_inputs(values).shape == (4, 0)
+    np.testing.assert_array_equal(whole.periodic_inputs(values), periodic)
+
+
+def test_a_constant_with_missing_cells_has_finite_inputs() -> None:
+    feature = NumberFeature.measure_feature("a", np.array([1.0, np.nan, 1.0]))
+    assert np.isfinite(feature.periodic_inputs(np.array([1.0, np.nan, 7.0]))).all()
+
+
+def test_a_category_is_one_hot() -> None:
+    values = [0.0] * 60 + [1.0] * 50 + [2.0] * 2 + [np.nan]
+    feature = category(values, ["a", "b", "c"])
+    assert feature.rare == [2]
+    shown = feature.plain_inputs(np.array([0.0, 1.0, 2.0, 3.0, np.nan]))
+    # Rare and unknown levels share the input of other texts. The last input is that of an empty cell.
+    np.testing.assert_array_equal(shown, np.eye(5)[[0, 1, 3, 3, 4]])
+    assert feature.periodic_inputs(np.zeros(3)).shape == (3, 0)
+    assert sorted(set(feature.points(7))) == [0.0, 1.0]
+    assert feature.column(np.array([1.0, 3.0, np.nan])).to_pylist() == ["b", "(other)", ""]
+
+
+def test_a_level_needs_some_rows() -> None:
+    assert frequent_levels({"a": 5, "b": 9, "c": 4}, 200) == ["b", "a"]
+    assert frequent_levels({"a": 5, "b": 9, "c": 4}, 60) == ["b", "a", "c"]
+    assert frequent_levels({"a": 1, "b": 2}, 3) == ["b"]
+    assert frequent_levels({"a": 4, "b": 4}, 200) == []
+    assert len(frequent_levels({str(i): 10 for i in range(500)}, 5000)) == 200
+
+
+def days(*texts: str) -> np.ndarray:
+    epoch = datetime.date(1970, 1, 1)
+    return np.array([(datetime.date.fromisoformat(text) - epoch).days for text in texts], float)
+
+
+def test_a_date_has_periodic_inputs_if_its_span_is_long_enough() -> None:
+    short = DateFeature.measure_feature(
+        "d", days("2026-01-01", "2026-01-05", "2026-01-09"), format=""
+    )
+    assert short.plain_width == 0
+    weeks = DateFeature.measure_feature(
+        "d", days("2026-01-01", "2026-01-05", "2026-03-09"), format=""
+    )
+    assert weeks.plain_width == 2
+    mondays = weeks.plain_inputs(days("2026-11-16", "2026-11-23", "2026-11-19"))
+    np.testing.assert_allclose(mondays[0], mondays[1], atol=1e-9)
+    assert abs(mondays[0] - mondays[2]).max() > 0.5
+    years = DateFeature.measure_feature(
+        "d", days("2020-01-01", "2021-01-05", "2026-01-09"), format=""
+    )
+    assert years.plain_width == 4
+    springs = years.plain_inputs(days("2021-04-01", "2025-04-01", "2021-10-01"))[:, :2]
+    np.testing.assert_allclose(springs[0], springs[1], atol=0.05)
+    np.testing.assert_allclose(springs[0], -springs[2], atol=0.05)
+
+
+@pytest.mark.parametrize("form", ["", "%d.%m.%Y"])
+def test_days_are_written_as_they_were_read(form: str) -> None:
+    feature = DateFeature.measure_feature("d", days("2020-01-31", "2024-02-29"), format=form)
+    written = feature.column(np.append(days("2020-01-31", "2024-02-29"), np.nan)).to_pylist()
+    expected = ["2020-01-31", "2024-02-29"] if not form else ["31.01.2020", "29.02.2024"]
+    assert written == [*expected, ""]
+
+
+def test_periodic_inputs_come_first() -> None:
+    rng = np.random.default_rng(0)
+    number = np.where(rng.random(60) < 0.2, np.nan, rng.normal(size=60))
+    place = rng.integers(0, 3, 60).astype(float)
+    schema = Schema(
+        (
+            CategoryFeature.measure_feature("c", ["a", "b", "c"], place),
+            NumberFeature.measure_feature("a", number),
+            NumberFeature.measure_feature("b", rng.normal(size=60)),
+        ),
+        (),
+    )
+    inputs = schema.inputs(np.column_stack([place, number, number]))
+    assert (schema.periodic_width, schema.plain_width) == (2, 5)
+    assert inputs.shape == (60, 7)
+    np.testing.assert_array_equal(inputs[:, 2:5], np.eye(3)[place.astype(int)])
+    np.testing.assert_array_equal(inputs[:, 6], np.isnan(number))
+    assert schema.category_inputs() == [(2, 5, 6)]
+
+
+def test_every_kind_of_feature_goes_through_plain_values() -> None:
+    values = np.array([0.0, 1.0, np.nan, 400.0])
+    for feature in (
+        NumberFeature.measure_feature("a", values),
+        DateFeature.measure_feature("d", values, format="%Y"),
+        category([0.0, 1.0, np.nan], ["x", "y"]),
+    ):
+        assert feature_from_plain(feature_to_plain(feature)) == feature
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_a_column_is_measured_at_any_scale(scale: float) -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0]) * scale
+    column = Column.measure("a", values)
+    assert column.mean == pytest.approx(2.5 * scale)
+    assert column.scale == pytest.approx(
+        values.std() if scale == 1.0 else 1.118033988749895 * scale
+    )
+    assert (column.lowest, column.highest) == (scale, 4.0 * scale)
+    assert column.median == pytest.approx(2.5 * scale)
+    assert not column.constant
+
+
+@pytest.mark.parametrize("rows", [30, 3000])
+def test_a_skewed_feature_is_spread_evenly_and_is_linear_beyond_its_range(rows: int) -> None:
+    values = np.exp(2.0 * np.random.default_rng(0).normal(size=rows))
+    feature = NumberFeature.measure_feature("a", values)
+    standard = feature.periodic_inputs(values)[:, 0]
+    assert abs(standard.mean()) < 0.05
+    order = np.argsort(values)
+    assert (np.diff(standard[order]) > 0.0).all()
+    scores = np.interp(values, feature.knots, feature.scores)
+    normal = scipy.stats.norm.ppf((scipy.stats.rankdata(values) - 0.5) / rows)
+    np.testing.assert_allclose(scores, normal, atol=0.1)
+    beyond = feature.periodic_inputs(np.array([2.0, 3.0]) * values.max())[:, 0]
+    assert beyond[1] - beyond[0] == pytest.approx(0.5 * values.max() / values.std())
