@@ -4,7 +4,6 @@ A table is the path of a file, a data frame, a mapping from names to columns, or
 """
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -26,15 +25,16 @@ from mdncli.columns.kinds import Layout, feature_readers
 from mdncli.columns.roles import NamedValues, choose_roles, column_names, date_formats
 from mdncli.columns.schema import Schema
 from mdncli.columns.transforms import transforms_by_name
-from mdncli.conditional_density import ConditionalDensity, Result, TableLike, load, read
+from mdncli.conditional_density import ConditionalDensity, Result, TableLike, load
 from mdncli.density.record import Origin
-from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
+from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips
 from mdncli.settings import FitOptions, Settings, split_parameters
 from mdncli.tables.dialect import Dialect, is_parquet
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
+from mdncli.tables.table import read_table as read_table_file
 from mdncli.text import listed, quoted
 
 __all__ = [
@@ -151,7 +151,7 @@ def read_table(
     ['x', 'y']
     """
     [given] = split_parameters(dialect, Dialect)
-    table = read(file, Dialect(**given), skip=skips(on_bad_rows))
+    table = read_table_file(file, Dialect(**given), skip_bad_rows=skips(on_bad_rows))
     return dataframe.frame_of([dataframe.numbers_where_possible(table)])
 
 
@@ -193,10 +193,10 @@ def inspect(
     asked, skip = Dialect(**given), skips(on_bad_rows)
     description, problem, refusal = None, "", None
     try:
-        table = read(content, asked, skip=skip)
+        table = read_table_file(content, asked, skip_bad_rows=skip)
         description = describe_table(table)
         if table.skipped:
-            _warn(
+            warn(
                 f"{table.skipped} of {table.rows_in_file} rows have a different number of fields "
                 f"than the header and are left out. The first: {table.first_skipped}."
             )
@@ -215,7 +215,7 @@ def inspect(
 
 def _can_read(file: FileContent, dialect: Dialect, *, skip: bool) -> bool:
     try:
-        read(file, dialect, skip=skip)
+        read_table_file(file, dialect, skip_bad_rows=skip)
     except DataError:
         return False
     return True
@@ -242,7 +242,7 @@ def _training_table(data: TableLike, y: Any, dialect: Dialect, *, skip: bool) ->
     if isinstance(data, Table):
         return data
     if isinstance(data, str | os.PathLike | FileContent):
-        return read(data, dialect, skip=skip)
+        return read_table_file(data, dialect, skip_bad_rows=skip)
     table = dataframe.table_of(data)
     if y is None:
         return table
@@ -305,7 +305,7 @@ def _fit_remedy(layout: Layout) -> str:
 def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
     """Return the user's own rows to hold out, their columns as the schema has them."""
     if isinstance(file, str | os.PathLike | FileContent):
-        table = read(file, dialect, skip=False)
+        table = read_table_file(file, dialect, skip_bad_rows=False)
     else:
         table = dataframe.table_of(file)
     transforms = zip(schema.target_names, schema.transforms, strict=True)
@@ -374,7 +374,7 @@ def _changed(settings: Settings) -> dict[str, Any]:
 def _warn_of_constant_features(layout: Layout, schema: Schema) -> None:
     constant = [r.name for r in layout.features if r.name not in schema.feature_names]
     if constant:
-        _warn(f"{listed(constant)} is left out, because it is constant.")
+        warn(f"{listed(constant)} is left out, because it is constant.")
 
 
 def _warn_of_unused_share(
@@ -383,13 +383,9 @@ def _warn_of_unused_share(
     if "valid" not in given:
         return
     if options.valid_file is not None:
-        _warn(f"{parameter('valid')} has no effect: {parameter('valid_file')} gives the rows.")
+        warn(f"{parameter('valid')} has no effect: {parameter('valid_file')} gives the rows.")
     elif settings.members > 1:
-        _warn(
+        warn(
             f"{parameter('valid')} has no effect: it is for a single network. Each of several "
             "holds out an equal part."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(MdnWarning(text), stacklevel=3)

@@ -5,17 +5,15 @@ Tables that come out are computed piece by piece, so that long ones do not fill 
 """
 
 import contextlib
-import math
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from mdncli.columns import dataframe
-from mdncli.columns.dataset import Dataset, RowRules, model_dataset
+from mdncli.columns.dataset import RowRules, model_dataset
 from mdncli.columns.roles import NamedValues
 from mdncli.columns.schema import Schema
 from mdncli.density.answers import Questions
@@ -23,15 +21,21 @@ from mdncli.density.conditioning import remaining_targets
 from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.mixture import generator_of_draws
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.parallel import prefetched
-from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
+from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file, replacing
 from mdncli.modelfile.reader import read_model
+from mdncli.predictions import (
+    Predictor,
+    Result,
+    require_new_names,
+    scored_rows,
+    warn_of_extrapolation,
+)
 from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
 from mdncli.settings import split_parameters
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import Table, read_table
-from mdncli.tables.writer import take_rows, write_table
+from mdncli.tables.writer import take_rows
 from mdncli.text import listed, quoted
 from mdncli.types import Array
 
@@ -49,15 +53,11 @@ __all__ = [
     "SampleRequest",
     "TableLike",
     "load",
-    "read",
 ]
 
 TableLike = Any
-# A piece of a long table has at most so many rows, and so many components of mixtures.
-_ROWS_AT_ONCE, _FEWEST_ROWS_AT_ONCE = 1 << 17, 1 << 10
-_COMPONENTS_AT_ONCE = 1 << 22
 _DEFAULT_DRAWS = 1000
-_COMPONENT, _EXTRAPOLATES = "component", "extrapolates"
+_COMPONENT = "component"
 
 
 def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
@@ -74,26 +74,6 @@ def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
     (2, 2)
     """
     return ConditionalDensity(read_model(read_file(file)))
-
-
-@dataclass(frozen=True)
-class Result:
-    """A table that is computed piece by piece, so that a long one does not fill the memory.
-
-    Attributes:
-        pieces: tables with the same columns, to be read once; NumPy arrays or Arrow's columns by
-            their names.
-    """
-
-    pieces: Iterable[Mapping[str, Any]]
-
-    def frame(self) -> "pd.DataFrame":
-        """Return the whole table as a data frame."""
-        return dataframe.frame_of(self.pieces)
-
-    def write(self, stream: BinaryIO, name: str | None = None) -> None:
-        """Write the table in the form that the suffix of a file's name stands for; CSV for None."""
-        write_table(stream, prefetched(iter(self.pieces)), name)
 
 
 @dataclass(frozen=True)
@@ -162,7 +142,7 @@ class ConditionalDensity:
         if request.only:
             return answers
         frame = rows if dataframe.is_data_frame(rows) else self._frame(rows, request)
-        _require_new_names(list(answers), [str(name) for name in frame.columns])
+        require_new_names(list(answers), [str(name) for name in frame.columns])
         return frame.assign(**{name: answers[name].to_numpy() for name in answers})
 
     def _frame(self, rows: TableLike, request: "PredictRequest") -> "pd.DataFrame":
@@ -191,7 +171,7 @@ class ConditionalDensity:
             table = self._table(rows, request.dialect, skip=request.skip)
             _require_targets(table, own, own_targets)
             dataset = model_dataset(table, self.schema, rules)
-        predictor = _Predictor(self.network, dataset, table, questions, known, left, request)
+        predictor = Predictor(self.network, dataset, table, questions, known, left, request)
         return Result(predictor.pieces())
 
     def sample(
@@ -318,10 +298,10 @@ class ConditionalDensity:
         if not len(dataset):
             raise DataError(f"{table.source}: there are no rows to evaluate.")
         if table.content_sha256 and table.content_sha256 == self.network.origin.table_sha256:
-            _warn(f"{table.source} is the training table: scores on other rows will be worse.")
-        _warn_of_extrapolation(int(schema.extrapolates(dataset.x).sum()), len(dataset))
+            warn(f"{table.source} is the training table: scores on other rows will be worse.")
+        warn_of_extrapolation(int(schema.extrapolates(dataset.x).sum()), len(dataset))
         evaluation = evaluate(self.network, dataset.x, dataset.y, dataset.weights)
-        return evaluation, Result(_score_pieces(evaluation, table, dataset))
+        return evaluation, Result(scored_rows(evaluation, table, dataset))
 
     def plot(self, kind: str = "overview", data: TableLike = None, **more: Any) -> "Figure":
         """Return a picture of the model as a matplotlib figure.
@@ -401,7 +381,7 @@ class ConditionalDensity:
         for own_values in values.values():
             whole &= np.isfinite(own_values)
         if not whole.all():
-            _warn(f"{int((~whole).sum())} of {len(whole)} rows lack a given target: left out.")
+            warn(f"{int((~whole).sum())} of {len(whole)} rows lack a given target: left out.")
         return dataset.x[whole], dataset.y[whole], {n: v[whole] for n, v in values.items()}
 
     def describe(self) -> dict[str, Any]:
@@ -432,95 +412,8 @@ class ConditionalDensity:
         if dataframe.is_data_frame(rows) or isinstance(rows, Mapping):
             return dataframe.table_of(rows)
         if isinstance(rows, str | os.PathLike | FileContent):
-            return read(rows, dialect, skip=skip)
+            return read_table(rows, dialect, skip_bad_rows=skip)
         return dataframe.table_of(rows, names)
-
-
-@dataclass(frozen=True)
-class _Predictor:
-    """Answers questions about the rows of a table, piece by piece."""
-
-    network: MixtureDensityNetwork
-    dataset: Dataset
-    table: Table
-    questions: Questions
-    given: Mapping[str, Any]
-    left: list[str]
-    request: PredictRequest
-
-    def pieces(self) -> Iterator[dict[str, Any]]:
-        """Yield the answers for one piece of the table after another, then warn about them."""
-        at_once = max(_FEWEST_ROWS_AT_ONCE, _COMPONENTS_AT_ONCE // self.network.components)
-        at_once = min(_ROWS_AT_ONCE, at_once)
-        extrapolating = joined = 0
-        for start in range(0, max(1, self.table.rows), at_once):
-            piece = slice(start, min(start + at_once, self.table.rows))
-            answers, outside, more = self._answer(piece)
-            extrapolating, joined = extrapolating + outside, joined + more
-            carried: dict[str, Any] = {}
-            if not self.request.only:
-                length = piece.stop - piece.start
-                originals = self.table.originals.items()
-                carried = {name: column.slice(piece.start, length) for name, column in originals}
-                _require_new_names(list(answers), list(carried))
-            yield {**carried, **answers}
-        _warn_of_extrapolation(extrapolating, self.table.rows)
-        if joined:
-            _warn(
-                f"In {joined} of {self.table.rows} rows the region has more intervals than there "
-                "are columns. The closest intervals were joined, so the region holds at least the "
-                "probability that was asked for."
-            )
-
-    def _answer(self, piece: slice) -> tuple[dict[str, Array], int, int]:
-        """Return the answers for the rows of a piece, and how many extrapolate or were joined."""
-        schema, positions = self.network.schema, self.dataset.positions
-        within, places = piece, None
-        if positions is not None:
-            within = slice(*np.searchsorted(positions, [piece.start, piece.stop]).tolist())
-            places = positions[within] - piece.start
-        x, y = self.dataset.x[within], self.dataset.y[within]
-        names = schema.target_names
-        given = {
-            name: y[:, names.index(name)] if value is None else value
-            for name, value in self.given.items()
-        }
-        distribution = self.network.distribution(x)
-        if given:
-            distribution = distribution.given(given)
-        own = y[:, [names.index(name) for name in self.left]]
-        columns, joined = self.questions.answer(distribution, own)
-        outside = schema.extrapolates(x)
-        if self.request.flag_extrapolation:
-            _require_new_names([_EXTRAPOLATES], list(columns))
-            columns[_EXTRAPOLATES] = outside.astype(np.int64)
-        if places is not None:
-            columns = {
-                n: _scattered(v, places, piece.stop - piece.start) for n, v in columns.items()
-            }
-        return columns, int(outside.sum()), joined
-
-
-def _scattered(values: Array, places: Any, length: int) -> Array:
-    """Return values at these places among so many rows, NaN elsewhere."""
-    whole = np.full(length, math.nan)
-    whole[places] = values
-    return whole
-
-
-def _score_pieces(
-    evaluation: Evaluation, table: Table, dataset: Dataset
-) -> Iterator[dict[str, Any]]:
-    places = slice(None) if dataset.positions is None else dataset.positions
-    # An infinite NLL cannot be written as a number.
-    nll = np.where(np.isfinite(evaluation.by_row.nll), evaluation.by_row.nll, math.nan)
-    scores = {"nll": _scattered(nll, places, table.rows)}
-    for position, target in enumerate(evaluation.targets):
-        for name in ("crps", "error", "pit"):
-            values = getattr(evaluation.by_row, name)[:, position]
-            scores[f"{target}_{name}"] = _scattered(values, places, table.rows)
-    _require_new_names(list(scores), table.names)
-    yield {**table.originals, **scores}
 
 
 def _resolved(questions: Questions, targets: list[str]) -> Questions:
@@ -606,37 +499,11 @@ def _require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) -
         raise DataError(f"{error.message}{more}") from error
 
 
-def _require_new_names(names: Sequence[str], taken: Sequence[str]) -> None:
-    both = [name for name in names if name in taken]
-    if both:
-        raise ParameterError(
-            f"The table has {listed(both)} already. Rename the column, or write the answers alone: "
-            f"{parameter('only', 'True')}."
-        )
-
-
-def _warn_of_extrapolation(outside: int, rows: int) -> None:
-    if outside:
-        _warn(
-            f"{outside} of {rows} rows have a feature outside its training range by more than a "
-            "tenth of that range. The model has seen no such rows."
-        )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(MdnWarning(text), stacklevel=3)
-
-
 def _plots() -> Any:
     # Importing matplotlib takes half a second.
     from mdncli import plots
 
     return plots
-
-
-def read(file: Any, dialect: Dialect, *, skip: bool) -> Table:
-    """Return the table in a file, by its path or its content."""
-    return read_table(read_file(file), dialect, skip_bad_rows=skip)
 
 
 def _reading(parameters: dict[str, Any]) -> tuple[Dialect, bool]:

@@ -6,6 +6,8 @@ chooses how to write it. `str(error)` writes them as Python does.
 """
 
 import re
+import sys
+import warnings
 from collections.abc import Callable
 
 # Neither character occurs in other text: quoted text has its control characters escaped.
@@ -92,3 +94,11 @@ class MdnWarning(UserWarning):
 
     def __str__(self) -> str:
         return with_parameters(self.message, in_python)
+
+
+def warn(message: str) -> None:
+    """Warn with `MdnWarning`, as if from the line outside this package that called it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("mdncli."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(MdnWarning(message), stacklevel=level)

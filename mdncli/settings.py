@@ -484,7 +484,7 @@ def _check(settings: "Settings | FitOptions") -> None:
     """
     for each in fields(settings):
         declaration, value = declaration_of(each), getattr(settings, each.name)
-        if value is None or value == "auto":
+        if value is None or (isinstance(value, str) and value == "auto"):
             continue
         if declaration.choices is not None and value not in get_args(declaration.choices):
             words = ", ".join(get_args(declaration.choices))

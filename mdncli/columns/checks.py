@@ -4,13 +4,11 @@ The checks look for leakage (a feature that is nearly the target), for a value t
 for a minimum sigma that one target imposes on the others, and for too few rows.
 """
 
-import warnings
-
 import numpy as np
 
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema, Target
-from mdncli.errors import MdnWarning, parameter
+from mdncli.errors import parameter, warn
 from mdncli.settings import Settings
 from mdncli.text import quoted
 from mdncli.types import Array
@@ -34,7 +32,7 @@ def check_training_rows(dataset: Dataset, schema: Schema, settings: Settings) ->
     _check_leakage(dataset, schema)
     _check_shared_sigma(schema, settings)
     if len(dataset) < _FEW_ROWS:
-        _warn(f"With {len(dataset)} rows the validation NLL is unreliable.")
+        warn(f"With {len(dataset)} rows the validation NLL is unreliable.")
 
 
 def _check_repeated_value(target: Target, values: Array) -> None:
@@ -42,7 +40,7 @@ def _check_repeated_value(target: Target, values: Array) -> None:
         return
     repeated = repeated_value(values)
     if repeated:
-        _warn(
+        warn(
             f"{repeated[1]:.0%} of the rows have exactly {repeated[0]:g} as {quoted(target.name)}. "
             "A mixture can only put a narrow component there; consider a model without these rows."
         )
@@ -55,7 +53,7 @@ def _check_leakage(dataset: Dataset, schema: Schema) -> None:
     names = [schema.features[i].name for i in numbers]
     for position, target in enumerate(schema.target_names):
         for name in leaking_features(x, dataset.y[:, position], names):
-            _warn(
+            warn(
                 f"{quoted(name)} is nearly the target {quoted(target)} itself. Is it known before "
                 f"the target is? If not, leave it out: {parameter('ignore', repr(name))}."
             )
@@ -65,15 +63,11 @@ def _check_shared_sigma(schema: Schema, settings: Settings) -> None:
     smallest = schema.min_sigma
     widest = int(smallest.argmax())
     if settings.covariance == "isotropic" and len(smallest) > 1 and smallest[widest] > _WIDE_SIGMA:
-        _warn(
+        warn(
             f"With {parameter('covariance', repr('isotropic'))} no σ is below "
             f"{smallest[widest]:.2g} standard deviations of any target, because "
             f"{quoted(schema.target_names[widest])} was recorded in large steps."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(MdnWarning(text), stacklevel=4)
 
 
 def repeated_value(values: Array) -> tuple[float, float] | None:

@@ -55,6 +55,7 @@ def table_of(rows: Any, names: Sequence[str] = ()) -> Table:
         raise DataError(f"{_SOURCE} have no columns.")
     originals: dict[str, pa.ChunkedArray] = {}
     declared: dict[str, str] = {}
+    texts = {name: _category_texts(values) for name, values in columns if _names_numbers(values)}
     for name, values in columns:
         if name in originals:
             raise DataError(f"{_SOURCE}: two columns are named {quoted(name)}. Rename one.")
@@ -63,7 +64,10 @@ def table_of(rows: Any, names: Sequence[str] = ()) -> Table:
             declared[name] = kind
     if len({len(column) for column in originals.values()}) > 1:
         raise DataError(f"{_SOURCE}: the columns have different lengths.")
-    return Table(_SOURCE, TextColumns(originals), originals, declared=declared)
+    columns_of_text: Mapping[str, pa.ChunkedArray] = TextColumns(originals)
+    if texts:
+        columns_of_text = {**columns_of_text, **texts}
+    return Table(_SOURCE, columns_of_text, originals, declared=declared)
 
 
 def frame_of(pieces: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
@@ -137,13 +141,25 @@ def _column(values: Any, name: str) -> tuple[pa.ChunkedArray, str]:
 
 
 def _category(values: Any, name: str) -> pa.ChunkedArray:
-    categories = values.cat.categories
-    if getattr(categories.dtype, "kind", "O") in "iuf":
-        return _numbers(
-            values.astype("float64") if values.hasnans else values.astype(categories.dtype)
-        )
+    if _names_numbers(values):
+        kind = "float64" if values.hasnans else values.cat.categories.dtype
+        return _numbers(values.astype(kind))
     column, _ = _objects(values.astype(object), name)
     return column
+
+
+def _names_numbers(values: Any) -> bool:
+    """Return whether a column is one of categories that are numbers."""
+    if str(values.dtype) != "category":
+        return False
+    return getattr(values.cat.categories.dtype, "kind", "O") in "iuf"
+
+
+def _category_texts(values: Any) -> pa.ChunkedArray:
+    """Return categories that are numbers as the texts that pandas writes to a file, such as 1.0."""
+    texts = [*map(str, values.cat.categories.tolist()), ""]
+    # The code of a missing category is -1.
+    return text_column([texts[code] for code in values.cat.codes.tolist()])
 
 
 def _moments(values: Any) -> pa.ChunkedArray:

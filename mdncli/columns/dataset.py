@@ -4,7 +4,6 @@ Here alone it is decided which rows of a table count: for fitting, for every lat
 the Python interface alike.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +15,7 @@ from mdncli.columns.features import Column
 from mdncli.columns.kinds import FeatureReader, Layout, NumberReader, reader_of
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import Transform
-from mdncli.errors import DataError, MdnWarning, parameter
+from mdncli.errors import DataError, parameter, warn
 from mdncli.tables.table import Fault, Table
 from mdncli.text import counted, listed, quoted
 from mdncli.types import Array, Mask, Positions
@@ -340,7 +339,10 @@ def _row_groups(table: Table, given: Any, used: Mask) -> Positions | None:
     groups = np.asarray(given)
     if groups.shape != (table.rows,):
         raise DataError(f"{parameter('group')} must be {counted(table.rows, 'value')}.")
-    return renumbered(np.unique(groups, return_inverse=True)[1][used])
+    # In the order of their first rows, as the codes of a column are.
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(str(group), len(numbers)) for group in groups.tolist()]
+    return renumbered(np.array(codes, dtype=np.int64)[used])
 
 
 def _rows_of(faults: Sequence[Fault], rows: int) -> Mask:
@@ -371,12 +373,12 @@ def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRul
             f"{rules.most_skipped:.0%}. The first: {first}."
         )
     if table.skipped:
-        _warn(
+        warn(
             f"{table.skipped} of {table.rows_in_file} rows have a different number of fields than "
             f"the header and are left out. The first: {table.first_skipped}."
         )
     if bad.any():
-        _warn(
+        warn(
             f"{int(bad.sum())} of {table.rows_in_file} rows have a cell that cannot be used and "
             f"{rules.consequence}. The first: {table.describe_faults(faults, 1)[0]}."
         )
@@ -390,16 +392,12 @@ def _about_missing(rules: RowRules, faults: list[Fault]) -> str:
 
 def _warn_of_rows(table: Table, rows: Mask, what: str) -> None:
     if rows.any():
-        _warn(f"{int(rows.sum())} of {table.rows_in_file} rows have {what}.")
+        warn(f"{int(rows.sum())} of {table.rows_in_file} rows have {what}.")
 
 
 def _warn_of_unseen(unseen: Mapping[str, int], rows: int) -> None:
     for name, cells in unseen.items():
-        _warn(
+        warn(
             f"{cells} of {rows} rows have a category in {quoted(name)} that the model has not "
             "learned. They are answered like its rare categories."
         )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(MdnWarning(text), stacklevel=4)

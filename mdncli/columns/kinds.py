@@ -4,7 +4,6 @@ A reader turns a column of a table into floats: a number is itself, a date its d
 category the position of its level. A missing cell is NaN.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from mdncli.columns.features import (
 )
 from mdncli.columns.roles import Roles, column_names, date_formats
 from mdncli.columns.transforms import Transform
-from mdncli.errors import DataError, MdnWarning, ParameterError, parameter
+from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions
 from mdncli.tables.cells import is_missing, positions, value_counts
 from mdncli.tables.table import Fault, Table
@@ -200,9 +199,7 @@ def feature_readers(table: Table, roles: Roles, options: FitOptions) -> list[Fea
     for name in roles.features:
         found = kinds.reader(name)
         if isinstance(found, str):
-            warnings.warn(
-                MdnWarning(f"{quoted(name)} is left out, because it {found}."), stacklevel=2
-            )
+            warn(f"{quoted(name)} is left out, because it {found}.")
         else:
             readers.append(found)
     if not readers:

@@ -96,8 +96,8 @@ def column_names(name: str, value: Names, names: Sequence[str]) -> list[str]:
         parts = [text] if text in names else [part.strip() for part in text.split(",")]
         if not any(parts):
             raise ParameterError(f"{parameter(name)} is empty: name a column, or leave it out.")
-        chosen += [part for part in parts if part and part not in chosen]
-    return chosen
+        chosen += [part for part in parts if part]
+    return list(dict.fromkeys(chosen))
 
 
 def date_formats(value: Names | Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

@@ -245,6 +245,7 @@ def _rich_table(table: TextTable) -> Any:
 
 def _rich() -> Any:
     # The import takes 30 ms, and many commands say nothing.
+    import rich.console
     import rich.table
 
     return rich

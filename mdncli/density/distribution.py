@@ -343,8 +343,8 @@ class Distribution:
             if self._is_identity:
                 return moments.crps(mixture, y[part])
             score = np.empty((len(mixture.log_pi), self._targets))
-            free = [t for t, transform in enumerate(self.transforms) if transform.is_identity]
-            score[:, free] = moments.crps(mixture.marginal(free), y[part][:, free])
+            if any(transform.is_identity for transform in self.transforms):
+                score[:] = moments.crps(mixture, y[part])
             for target, transform in enumerate(self.transforms):
                 if not transform.is_identity:
                     one, values = Marginal.of(mixture, target), y[part, target]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numpy.polynomial.legendre import leggauss
 
 from mdncli.types import Array, Mask, Positions
 
@@ -74,7 +73,7 @@ _TOLERANCE = 1e-7
 _MOST_HALVINGS = 60
 # The difference of the two rules estimates the error of the lower one. The higher one is kept; its
 # error is about the square of that.
-_LOW_RULE, _HIGH_RULE = (leggauss(count) for count in (6, 12))
+_LOW_ORDER, _HIGH_ORDER = 6, 12
 
 
 def integrate(integrand: Callable[[Positions, Array], Array], cuts: Array) -> Array:
@@ -93,14 +92,13 @@ def integrate(integrand: Callable[[Positions, Array], Array], cuts: Array) -> Ar
     start: Array
     end: Array
     rows: Positions
+    low, high = (np.polynomial.legendre.leggauss(order) for order in (_LOW_ORDER, _HIGH_ORDER))
     rows, piece = np.nonzero(cuts[:, 1:] > cuts[:, :-1])
     start, end = cuts[rows, piece], cuts[rows, piece + 1]
     for step in range(_MOST_HALVINGS):
         if not len(rows):
             break
-        rough, fine = (
-            _apply_rule(integrand, rows, start, end, *rule) for rule in (_LOW_RULE, _HIGH_RULE)
-        )
+        rough, fine = (_apply_rule(integrand, rows, start, end, *rule) for rule in (low, high))
         whole = total + np.bincount(rows, weights=fine, minlength=len(total))
         middle = 0.5 * (start + end)
         settled = np.abs(fine - rough) <= _TOLERANCE * whole[rows]

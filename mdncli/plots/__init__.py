@@ -14,10 +14,12 @@ from mdncli.plots.density import draw_comparison, draw_density, draw_intervals, 
 from mdncli.plots.parameters import draw_components, draw_modes, draw_overview, draw_parameters
 from mdncli.plots.rows import draw_pairs, draw_row
 from mdncli.plots.slice import Slice
-from mdncli.plots.style import style
+from mdncli.plots.style import save, style
 from mdncli.plots.training import draw_training
 from mdncli.text import listed, nearest, quoted
 from mdncli.types import Array
+
+__all__ = ["KINDS", "draw", "save"]
 
 # Pictures along one feature. The number is the seed of the samples.
 _ALONG_A_FEATURE: dict[str, Callable[[Slice, int], Figure]] = {
@@ -34,7 +36,8 @@ _OF_CALIBRATION: dict[str, Callable[[Calibration], Figure]] = {
     "calibration": draw_calibration,
     "residuals": draw_residuals,
 }
-KINDS = (*_ALONG_A_FEATURE, "training", *_OF_CALIBRATION, "row", "pairs")
+_OF_SINGLE_ROWS = ("row", "pairs")
+KINDS = (*_ALONG_A_FEATURE, "training", *_OF_CALIBRATION, *_OF_SINGLE_ROWS)
 _NEED_ROWS = (*_OF_CALIBRATION, "row")
 _NOT_CONDITIONAL = ("training", *_OF_CALIBRATION)
 
@@ -101,7 +104,7 @@ def _check(
 
     Raises:
         DataError: there are no rows, or no baseline, and the kind needs them.
-        ParameterError: there is no such kind, or it does not take `given`.
+        ParameterError: there is no such kind, or it does not take `given`, or not these values.
     """
     if kind not in KINDS:
         raise ParameterError(
@@ -111,6 +114,11 @@ def _check(
     this = parameter("kind", repr(kind))
     if given and kind in _NOT_CONDITIONAL:
         raise ParameterError(f"{parameter('given')} does not apply to {this}. Leave it out.")
+    several = [name for name, value in given.items() if np.ndim(value)]
+    if several and kind not in _OF_SINGLE_ROWS:
+        raise ParameterError(
+            f"{parameter('given')} of {quoted(several[0])} must be one number for {this}."
+        )
     if kind in _NEED_ROWS and not len(x):
         raise DataError(f"{this} needs rows, and there are no rows.")
     if kind == "comparison" and model.baseline is None:

@@ -6,6 +6,7 @@ anything. Nothing about a file is guessed. Its name says what it is (`.tsv`, `.p
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, parameter
-from mdncli.files import FileContent
+from mdncli.files import FileContent, read_file
 from mdncli.tables.cells import (
     Cells,
     TextColumns,
@@ -217,22 +218,27 @@ class Table:
 
 
 def read_table(
-    file: FileContent, dialect: Dialect | None = None, *, skip_bad_rows: bool = False
+    file: str | os.PathLike[str] | FileContent,
+    dialect: Dialect | None = None,
+    *,
+    skip_bad_rows: bool = False,
 ) -> Table:
     """Return the table in a file.
 
     Args:
-        file: its name says whether it is compressed, a Parquet file, or separated by tabs.
+        file: its path, or a content that was read already. The suffix of the name says whether it
+            is compressed, a Parquet file, or separated by tabs.
         dialect: how the file is written; by default UTF-8 with commas and a header.
         skip_bad_rows: leave out rows with a number of fields that differs from the header's, and
             count them, instead of refusing the file.
 
     Raises:
+        MissingInputError: there is no such file.
         DataError: the file cannot be read without doubt; the message says why, where, and what to
             do.
         ParameterError: the dialect does not fit the default delimiter of the file.
     """
-    dialect = dialect or Dialect()
+    dialect, file = dialect or Dialect(), read_file(file)
     content = decompressed(file)
     if is_parquet(file.name):
         columns, originals = _read_parquet(content)
