@@ -18,6 +18,7 @@ from mdncli.columns.dataset import (
     RowRules,
     measure_schema,
     model_dataset,
+    require_rows,
     training_dataset,
 )
 from mdncli.columns.description import TableDescription, describe_table
@@ -77,8 +78,8 @@ def fit(
         settings: instead of the parameters that `Settings` declares.
         progress: is called with the record of every epoch.
         prepared: is called with the rows to learn from and their schema, before learning.
-        stop: is asked after every step. Once it returns True, learning ends with the best model so
-            far.
+        stop: is called after every step. Once it returns True, learning ends, and the result is
+            the best model so far.
         parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight` and `group` may be
             the name of a column, or one value for each row.
 
@@ -97,6 +98,8 @@ def fit(
         options = replace(options, target=table.names[len(table.names) - _width(y) :])
     chosen = settings or Settings.of(options.preset, **given)
     _warn_of_unused_share(given, chosen, options)
+    if not table.rows:
+        require_rows(table.source, 0)
     layout = _layout(table, options)
     rules = RowRules(
         weights=options.weight,
@@ -123,7 +126,8 @@ def fit(
         if stop is not None and stop():
             raise KeyboardInterrupt
     network = learning.fit(dataset, schema, chosen, progress=progress, stop=stop)
-    request = _request(options, parameters if settings is None else _changed(settings), layout)
+    named = _changed(settings) if settings is not None else parameters
+    request = _request(options, _plain(named, chosen, options), layout, table.names)
     origin = Origin(request, dialect.to_plain(), table.content_sha256, learning.versions())
     record = replace(network.record, cv=[fold.to_plain() for fold in folds])
     return ConditionalDensity(replace(network, record=record, origin=origin))
@@ -134,8 +138,8 @@ def read_table(
 ) -> "pd.DataFrame":
     """Return the table in a file as a data frame, read as the commands read it.
 
-    A column whose cells are all numbers or missing is float64, with NaN for a missing cell. Any
-    other column is text. Columns of lists and the like in a Parquet file are left out.
+    A column in which every cell is a number or missing is float64, with NaN for a missing cell.
+    Any other column is text. Columns of lists and the like in a Parquet file are left out.
 
     Args:
         file: its path.
@@ -203,7 +207,7 @@ def inspect(
     except DataError as error:
         refusal, problem = error, error.message
     looks = None if is_parquet(content.name) else sniff(content)
-    # What was asked for explicitly is not doubted, unless it fails.
+    # A dialect that the user has set is doubted only if it fails.
     doubted = looks and looks.dialect != asked and (problem or asked == Dialect())
     suggested = looks.dialect if looks and doubted else None
     if suggested and not _can_read(content, suggested, skip=skip):
@@ -273,7 +277,7 @@ def target_names(y: Any, taken: Sequence[str]) -> list[str]:
 
 
 def _width(y: Any) -> int:
-    shape = np.shape(y)
+    shape = np.asarray(y).shape
     return 1 if len(shape) < 2 else int(shape[1])
 
 
@@ -321,13 +325,22 @@ def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
     return dataset
 
 
-def _request(options: FitOptions, parameters: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """Return what was asked for, as the model keeps it: plain values of the given parameters.
+def _request(
+    options: FitOptions, given: Mapping[str, Any], layout: Layout, names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the request as the model stores it: the given parameters as plain values.
 
     Columns are lists of names, so that Python and the command line store the same. No file name is
     kept.
+
+    Args:
+        options: of the fit.
+        given: the parameters that were given, from `_plain`.
+        layout: how the table was read.
+        names: of the table's columns.
     """
     request: dict[str, Any] = {}
+    defaults = {"preset": "default", "on_bad_rows": "fail"}
     by_target = {
         "min_sigma": dict(layout.min_sigma),
         **{
@@ -335,14 +348,12 @@ def _request(options: FitOptions, parameters: Mapping[str, Any], layout: Layout)
             for side in ("lower", "upper")
         },
     }
-    names = [*layout.targets, *(reader.name for reader in layout.features)]
     for name in (each.name for each in (*fields(FitOptions), *fields(Settings))):
-        value = parameters.get(name)
-        if value is None or value is False or name in ("valid_file", "on_bad_rows"):
-            if name == "valid_file" and value is not None:
-                request[name] = "FILE"
-            elif name == "on_bad_rows" and value == "skip":
-                request[name] = value
+        value = given.get(name)
+        if value is None or (name in defaults and value == defaults[name]):
+            continue
+        if name == "valid_file":
+            request[name] = "FILE"
         elif name in by_target:
             request[name] = by_target[name]
         elif name == "target":
@@ -354,8 +365,20 @@ def _request(options: FitOptions, parameters: Mapping[str, Any], layout: Layout)
         elif name in ("weight", "group"):
             request[name] = value if isinstance(value, str) else "…"
         else:
-            request[name] = list(value) if isinstance(value, tuple | list) else value
-    return {name: value for name, value in request.items() if value not in ([], {}, ())}
+            request[name] = value
+    return {name: value for name, value in request.items() if value not in ([], {})}
+
+
+def _plain(
+    parameters: Mapping[str, Any], settings: Settings, options: FitOptions
+) -> dict[str, Any]:
+    """Return the parameters that are given; the numbers among them are Python's own."""
+    plain = {**settings.to_plain(), "cv": options.cv}
+    return {
+        name: plain.get(name, value)
+        for name, value in parameters.items()
+        if value is not None and value is not False
+    }
 
 
 def _has(transform: Any, side: str) -> bool:

@@ -16,7 +16,14 @@ from mdncli.columns import dataframe
 from mdncli.columns.dataset import RowRules, model_dataset
 from mdncli.columns.roles import NamedValues
 from mdncli.columns.schema import Schema
-from mdncli.density.answers import Questions
+from mdncli.density.answers import (
+    Predictor,
+    Questions,
+    Result,
+    require_new_names,
+    scored_rows,
+    warn_of_extrapolation,
+)
 from mdncli.density.conditioning import remaining_targets
 from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.mixture import generator_of_draws
@@ -24,13 +31,6 @@ from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file, replacing
 from mdncli.modelfile.reader import read_model
-from mdncli.predictions import (
-    Predictor,
-    Result,
-    require_new_names,
-    scored_rows,
-    warn_of_extrapolation,
-)
 from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
 from mdncli.settings import split_parameters
 from mdncli.tables.dialect import Dialect
@@ -120,14 +120,14 @@ class ConditionalDensity:
         distribution = self.network.distribution(dataset.x)
         return distribution.given(given) if given else distribution
 
-    def predict(self, rows: TableLike, **asked: Any) -> "pd.DataFrame":
+    def predict(self, rows: TableLike, **questions: Any) -> "pd.DataFrame":
         """Return the rows with the columns of `mdn predict` beside them.
 
         Without a question they are the mean and the central interval of 90%.
 
         Args:
             rows: N rows.
-            asked: the questions, see `Questions`; `given`, `flag_extrapolation`, `only` (leave out
+            questions: see `Questions`; also `given`, `flag_extrapolation`, `only` (leave out
                 the columns of the rows), `on_bad_rows`, and how to read a file.
 
         Raises:
@@ -137,7 +137,7 @@ class ConditionalDensity:
         >>> load("model.pt").predict("data.csv", mean=True, hdr=0.9, only=True).shape[0]
         1000
         """
-        request = PredictRequest.of(**asked)
+        request = PredictRequest.of(**questions)
         answers = self.predictions(rows, replace(request, only=True)).frame()
         if request.only:
             return answers
@@ -171,7 +171,16 @@ class ConditionalDensity:
             table = self._table(rows, request.dialect, skip=request.skip)
             _require_targets(table, own, own_targets)
             dataset = model_dataset(table, self.schema, rules)
-        predictor = Predictor(self.network, dataset, table, questions, known, left, request)
+        predictor = Predictor(
+            self.network,
+            dataset,
+            table,
+            questions,
+            given=known,
+            left=left,
+            flag_extrapolation=request.flag_extrapolation,
+            only=request.only,
+        )
         return Result(predictor.pieces())
 
     def sample(
@@ -254,7 +263,7 @@ class ConditionalDensity:
     def evaluate(
         self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
     ) -> Evaluation:
-        """Return how well the model predicts rows whose targets are known.
+        """Return how well the model predicts rows with known targets.
 
         Rows without a target, or with a weight of zero, do not count.
 
@@ -286,8 +295,8 @@ class ConditionalDensity:
             table = self._table(data, dialect, skip=skip)
             if targets is not None:
                 table = _with_targets(table, targets, schema.target_names)
-            if weights is None and schema.weight in table.names:
-                weights = schema.weight
+            if weights is None and schema.weight is not None:
+                weights = _weight_column(table, schema.weight)
             rules = RowRules(
                 targets=schema.target_names,
                 weights=weights,
@@ -307,7 +316,7 @@ class ConditionalDensity:
         """Return a picture of the model as a matplotlib figure.
 
         Args:
-            kind: as for `mdn plot --kind`.
+            kind: of picture; see `PlotRequest`.
             data: rows to show, with their targets; for `row` and `pairs` the targets may be
                 missing. `comparison`, `calibration`, `residuals` and `row` need rows.
             more: `along`, `target`, `given`, `seed`, `on_bad_rows`, and how to read a file; see
@@ -385,7 +394,11 @@ class ConditionalDensity:
         return dataset.x[whole], dataset.y[whole], {n: v[whole] for n, v in values.items()}
 
     def describe(self) -> dict[str, Any]:
-        """Return what the model is, as plain values: columns, architecture, settings, training."""
+        """Return what the model is, as plain values: columns, architecture, settings, training.
+
+        >>> load("model.pt").describe()["members"]
+        1
+        """
         return self.network.describe()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -417,7 +430,7 @@ class ConditionalDensity:
 
 
 def _resolved(questions: Questions, targets: list[str]) -> Questions:
-    """Return questions whose values for targets are numbers by name."""
+    """Return the questions, with the values for targets as numbers by name."""
     exceed, at_target = (
         NamedValues(name, "target", targets).numbers(getattr(questions, name) or None)
         for name in ("exceed", "at_target")
@@ -449,11 +462,12 @@ def _point(schema: Schema, at: Any) -> Array:
         raise ParameterError(
             f"{parameter('at')} must name every feature: {listed(missing)} is missing."
         )
-    table = replace(dataframe.table_of({n: [v] for n, v in values.items()}), source="The point")
+    table = dataframe.table_of({n: [v] for n, v in values.items()})
+    table = replace(table, source=parameter("at"))
     try:
-        return model_dataset(table, schema, RowRules()).x
+        return model_dataset(table, schema, RowRules(remedy="Correct the value.")).x
     except DataError as error:
-        raise ParameterError(f"{parameter('at')}: {error.message}") from error
+        raise ParameterError(error.message) from error
 
 
 def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
@@ -466,6 +480,17 @@ def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
             "least one."
         )
     return dataframe.joined(table, added, names)
+
+
+def _weight_column(table: Table, name: str) -> str | None:
+    """Return the name of the column that weighted the rows in training, if a table has it."""
+    if name in table.names:
+        return name
+    warn(
+        f"The table has no column {quoted(name)}, which weighted the rows in training. All rows "
+        "count equally."
+    )
+    return None
 
 
 @contextlib.contextmanager
@@ -483,7 +508,7 @@ def _recalling(network: MixtureDensityNetwork, rows: TableLike, dialect: Dialect
 
 
 def _require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) -> None:
-    """Check that a table has the targets whose own values are needed."""
+    """Check that a table has the targets that are given or that a question is about."""
     try:
         table.require([*given, *asked])
     except DataError as error:

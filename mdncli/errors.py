@@ -1,4 +1,4 @@
-"""Exceptions and warnings whose messages name the thing, the place and the remedy.
+"""Exceptions and warnings; their messages name the thing, the place and the remedy.
 
 A message may mention a parameter, such as `lr` or `on_bad_rows='skip'`. Python and the command line
 write parameters differently, so `parameter` marks each mention, and whoever shows the message
@@ -66,7 +66,7 @@ class ParameterError(MdnError):
 
 
 class DataError(MdnError):
-    """A table, or a column of it, cannot be used as asked."""
+    """A table, or a column of it, cannot be used as the parameters say."""
 
 
 class ModelFileError(MdnError):

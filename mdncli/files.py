@@ -47,7 +47,7 @@ def read_file(file: str | os.PathLike[str] | FileContent) -> FileContent:
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[BinaryIO]:
-    """Yield a stream whose content becomes the file at `path` if the block ends without an error.
+    """Yield a stream; what is written to it becomes the file at `path` if the block succeeds.
 
     The content is collected in a temporary file in the same folder, so a failure leaves an existing
     file as it was. A path that is not a regular file (a device, a pipe) is written directly.

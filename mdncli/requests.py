@@ -1,4 +1,4 @@
-"""What `predict`, `sample` and `plot` can be asked for; each request is checked before any work."""
+"""The parameters of `predict`, `sample` and `plot`, which are checked before any work begins."""
 
 import math
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class PredictRequest(Request):
-    """What `predict` is asked for.
+    """The parameters of `predict`.
 
     Attributes:
         questions: about every row; the mean and the central interval of 90% by default.
@@ -63,10 +63,10 @@ class PredictRequest(Request):
             ParameterError: a parameter has a wrong value.
             TypeError: there is no such parameter.
         """
-        asked, rest, reading = split_parameters(parameters, Questions, cls, Dialect)
+        own, rest, reading = split_parameters(parameters, Questions, cls, Dialect)
         for name in ("quantiles", "interval", "hdr"):
-            asked[name] = probabilities(name, asked.get(name))
-        questions = Questions(**asked)
+            own[name] = probabilities(name, own.get(name))
+        questions = Questions(**own)
         if questions == Questions():
             questions = Questions(mean=True, interval=(0.9,))
         return super().of(on_bad_rows=on_bad_rows, questions=questions, **rest, **reading)
@@ -74,7 +74,7 @@ class PredictRequest(Request):
 
 @dataclass(frozen=True)
 class SampleRequest(Request):
-    """What `sample` is asked for.
+    """The parameters of `sample`.
 
     Attributes:
         n: the number of draws.
@@ -108,7 +108,7 @@ class SampleRequest(Request):
 
 @dataclass(frozen=True)
 class PlotRequest(Request):
-    """What `plot` is asked for.
+    """The parameters of `plot`.
 
     Attributes:
         kind: of picture.

@@ -1,4 +1,4 @@
-"""What `fit` can be asked for: each parameter is declared once, with its default, range and help.
+"""The parameters of `fit`: each is declared once, with its default, range and help text.
 
 `FitOptions` says which columns to use and how. `Settings` says what to learn and how. The options
 of `mdn fit`, its help, the keywords of `mdncli.fit` and the parameters of the scikit-learn class
@@ -7,7 +7,7 @@ come from these declarations.
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -336,7 +336,12 @@ class Settings:
         whole=True,
     )
     batch_size: int | None = _learning(
-        256, "Number of rows in a step.", range=_AT_LEAST_ONE, metavar="N", type=int
+        256,
+        "Number of rows in a step.",
+        range=_AT_LEAST_ONE,
+        metavar="N",
+        type=int,
+        whole=True,
     )
     lr: float = _learning(
         0.01,
@@ -406,13 +411,14 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
         _check(self)
-        if not self.hidden or not all(1 <= width <= 100_000 for width in self.hidden):
+        widths = tuple(self.hidden) if isinstance(self.hidden, Iterable) else ()
+        if not widths or not all(_is_whole(each) and 1 <= each <= 100_000 for each in widths):
             raise ParameterError(
-                f"{parameter('hidden')} is {self.hidden}: it must be a list of widths of at least "
-                "1, such as 64,64."
+                f"{parameter('hidden')} is {self.hidden!r}: it must be a list of widths of at "
+                "least 1, such as 64,64."
             )
+        object.__setattr__(self, "hidden", tuple(map(int, widths)))
 
     @classmethod
     def of(cls, preset: Preset = "default", **given: Any) -> "Settings":
@@ -477,7 +483,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _check(settings: "Settings | FitOptions") -> None:
-    """Refuse a value that is not among the choices, or not in the range.
+    """Make numbers Python's own, and refuse a value that is not among the choices or in the range.
 
     Raises:
         ParameterError: there is such a value.
@@ -495,6 +501,10 @@ def _check(settings: "Settings | FitOptions") -> None:
             raise ParameterError(
                 f"{parameter(each.name)} is {value!r}: it must be {declaration.range.words}."
             )
+        if declaration.range is not None:
+            # A model file holds Python's own numbers, whatever kind of number was given.
+            plain = int(value) if declaration.whole else float(value)
+            object.__setattr__(settings, each.name, plain)
 
 
 def _in_range(allowed: Range, value: Any) -> bool:

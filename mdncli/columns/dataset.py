@@ -87,8 +87,8 @@ class RowRules:
         targets: the targets to read.
         missing_target: what to do with a row that lacks one of them: `leave out` the row with a
             warning, `keep` it with NaN, or take it as a `fault` like any bad cell.
-        complete: the features whose cells must not be missing.
-        inside: the transforms of the targets whose values must be inside their bounds, by name.
+        complete: the features that must not have missing cells.
+        inside: the transforms of the targets with values that must be inside bounds, by name.
         weights: the name of a column, or (N,) numbers; None where all rows count alike.
         groups: the name of a column, or (N,) values; None where rows are independent.
         skip: whether bad rows are left out.

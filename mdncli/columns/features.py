@@ -224,7 +224,7 @@ class DateFeature(NumberFeature):
 
 @dataclass(frozen=True)
 class CategoryFeature:
-    """A column whose texts name categories.
+    """A column of texts that name categories.
 
     Attributes:
         name: of the column.

@@ -111,7 +111,7 @@ class CategoryReader:
         counts = value_counts(table.columns[name], table.dialect.na)
         if not counts:
             raise DataError(f"{table.source}: the column {quoted(name)} has no value.")
-        # A category that the user asks for has at least one level.
+        # A column that the user names in `categorical` has at least one level.
         levels = frequent_levels(counts, table.rows) or [max(counts, key=lambda k: counts[k])]
         return cls(name, levels)
 
@@ -146,7 +146,7 @@ class CategoryReader:
         return np.array([numbers.get(value, np.nan) for value in cells.tolist()], dtype=np.float64)
 
     def measure(self, values: Array) -> CategoryFeature:
-        """Return the feature of rows whose levels have these positions, (N,)."""
+        """Return the feature of rows with levels at these positions, (N,)."""
         return CategoryFeature.measure_feature(self.name, self.levels, values)
 
 

@@ -139,7 +139,7 @@ class NamedValues:
         """Return the value of each named column.
 
         Args:
-            given: a mapping; or texts such as `a=1,b=red`, whose values are texts.
+            given: a mapping; or texts such as `a=1,b=red`, which give texts as values.
             form: of a text, for messages.
 
         Raises:

@@ -20,7 +20,7 @@ from mdncli.errors import DataError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
-# The smallest sigma of a continuous target, and the smallest that may be asked for, in standard
+# The smallest sigma of a continuous target, and the least value of `min_sigma`, in standard
 # deviations of the target: below that, single precision does not resolve it.
 _DEFAULT_MIN_SIGMA = 1e-4
 _LEAST_MIN_SIGMA = 1e-6
@@ -259,13 +259,13 @@ def measure_targets(
                 f"{source}: the target {quoted(name)} is {values[0]:g} in every row, so there is "
                 f"nothing to learn. Choose another {parameter('target')}."
             )
-        asked = min_sigma.get(name)
-        target = Target.measure_target(name, values, transforms.get(name, IDENTITY), asked)
+        given = min_sigma.get(name)
+        target = Target.measure_target(name, values, transforms.get(name, IDENTITY), given)
         least = _LEAST_MIN_SIGMA * target.scale
-        if asked is not None and target.min_sigma < least:
+        if given is not None and target.min_sigma < least:
             raise DataError(
-                f"{parameter('min_sigma')} of {quoted(name)} is {asked:g}: it must be at least "
-                f"{least * asked / target.min_sigma:.3g}, a millionth of its standard deviation."
+                f"{parameter('min_sigma')} of {quoted(name)} is {given:g}: it must be at least "
+                f"{least * given / target.min_sigma:.3g}, a millionth of its standard deviation."
             )
         measured.append(target)
     return tuple(measured)

@@ -87,18 +87,28 @@ def writing(path: str | None) -> Iterator[BinaryIO]:
         ReaderGone: the reader of standard output closed it.
     """
     if path is not None and path != STANDARD:
-        with replacing(path) as stream:
+        with _warnings_last(), replacing(path) as stream:
             yield stream
         return
     if sys.stdout is None:
         raise InputOutputError("standard output: cannot be written: it is closed.")
     try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with _warnings_last():
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
     except BrokenPipeError as error:
         raise ReaderGone from error
     except OSError as error:
         raise InputOutputError(f"standard output: cannot be written: {reason(error)}.") from error
+
+
+@contextlib.contextmanager
+def _warnings_last() -> Iterator[None]:
+    """Show the warnings of a block after it; if it fails, its error alone is shown."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for each in caught:
+        warnings.showwarning(each.message, each.category, each.filename, each.lineno)
 
 
 def abandon_standard_output() -> None:

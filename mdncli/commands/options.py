@@ -199,8 +199,8 @@ def _default_and_range(each: "Field[Any]", declaration: Declaration) -> str:
     if "declaration" not in each.metadata:
         return ""
     parts = []
-    if each.default not in (MISSING, None, (), False):
-        default = each.default
+    default = each.default
+    if default not in (MISSING, None, ()) and default is not False:
         words = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         parts.append(f"default: {words}")
     if declaration.range is not None:

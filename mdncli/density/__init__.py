@@ -1,1 +1,1 @@
-"""What a conditional density is, and what it answers, without PyTorch."""
+"""Conditional densities in NumPy: mixtures, distributions, conditioning, scores; no PyTorch."""

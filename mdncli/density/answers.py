@@ -1,42 +1,58 @@
-"""The questions of one prediction, and their answers as columns by name."""
+"""The questions about the rows of a table, and their answers as columns, piece by piece."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import combinations
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from mdncli.columns import dataframe
+from mdncli.columns.dataset import Dataset
 from mdncli.density.distribution import Distribution
+from mdncli.density.evaluation import Evaluation
 from mdncli.density.hdr import join_closest
-from mdncli.errors import ParameterError, parameter
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.parallel import prefetched
+from mdncli.errors import ParameterError, parameter, warn
+from mdncli.tables.table import Table
+from mdncli.tables.writer import write_table
 from mdncli.text import listed, quoted
 from mdncli.types import Array, Mask
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Columns = dict[str, Array]
 
 # A table has columns for at most this many intervals of a highest-density region.
 _MOST_INTERVALS = 8
+# A piece of a long table has at most so many rows, and so many components of mixtures.
+_ROWS_AT_ONCE, _FEWEST_ROWS_AT_ONCE = 1 << 17, 1 << 10
+_COMPONENTS_AT_ONCE = 1 << 22
+_EXTRAPOLATES = "extrapolates"
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked at every row. The fields are parameters of `predict`.
+    """What to compute at every row. The fields are parameters of `predict`.
 
     Attributes:
-        mean, std, median, mode, component_mean: ask for these, of each target.
-        correlation: ask for the correlation of every two targets.
+        mean, std, median, mode, component_mean: whether to return these, for each target.
+        correlation: whether to return the correlation of every two targets.
         quantiles: a probability, or several.
         interval: the probability that a central interval holds, or several.
         hdr: the probability that a highest-density region holds, or several.
-        density: ask for the density at each row's own target values, or at `at_target`. With
-            several targets it is the joint one.
-        marginal: ask for the density of each target on its own instead of the joint one.
-        cdf: ask for the cdf of each target at the same values.
-        exceed: by target, a value v; asks for P(y > v).
+        density: whether to return the density at each row's own target values, or at `at_target`.
+            With several targets it is the joint one.
+        marginal: whether to return the density of each target on its own instead.
+        cdf: whether to return the cdf of each target, at the same values.
+        exceed: by target, a value v; returns P(y > v).
         at_target: by target, a value to use for density and cdf instead of the row's own.
-        log: ask for the logarithm of densities and probabilities; NaN for that of 0.
-        parameters: ask for pi, mu, sigma and, if there are any, the correlations of every
+        log: whether to return the logarithm of densities and probabilities; NaN for that of 0.
+        parameters: whether to return pi, mu, sigma and, if there are any, the correlations of every
             component.
 
     Raises:
@@ -70,13 +86,11 @@ class Questions:
         density, cdf, exceed = (parameter(name) for name in ("density", "cdf", "exceed"))
         if self.at_target and not (self.density or self.cdf):
             raise ParameterError(
-                f"{parameter('at_target')} says where {density} or {cdf} is computed. Add one of "
+                f"{parameter('at_target')} sets where {density} and {cdf} are computed. Add one of "
                 "them."
             )
         if self.marginal and not self.density:
-            raise ParameterError(
-                f"{parameter('marginal')} says which {density} is computed. Add {density}."
-            )
+            raise ParameterError(f"{parameter('marginal')} applies to {density}. Add {density}.")
         if self.log and not (self.density or self.cdf or self.exceed):
             raise ParameterError(
                 f"{parameter('log')} applies to {density}, {cdf} and {exceed}. Add one of them."
@@ -251,13 +265,145 @@ def percent(probability: float) -> str:
     return whole.zfill(2) + dot + rest
 
 
-def with_blanks(columns: Columns, rows: Mask) -> Iterator[tuple[str, Array]]:
-    """Yield the columns with NaN in these rows."""
-    for name, values in columns.items():
-        yield name, np.where(rows, np.nan, values)
-
-
 def _several(probabilities: float | Sequence[float]) -> list[float]:
     """Return one probability, or several, as a list."""
     values: list[float] = np.atleast_1d(np.asarray(probabilities, dtype=np.float64)).tolist()
     return values
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table that is computed piece by piece, so that a long one does not fill the memory.
+
+    Attributes:
+        pieces: tables with the same columns, to be read once; NumPy arrays or Arrow's columns by
+            their names.
+    """
+
+    pieces: Iterable[Mapping[str, Any]]
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the whole table as a data frame."""
+        return dataframe.frame_of(self.pieces)
+
+    def write(self, stream: BinaryIO, name: str | None = None) -> None:
+        """Write the table in the form that the suffix of a file's name stands for; CSV for None."""
+        write_table(stream, prefetched(iter(self.pieces)), name)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Answers questions about the rows of a table, piece by piece.
+
+    Attributes:
+        network: the model.
+        dataset: the rows that can be used.
+        table: all rows.
+        questions: what is asked, with the targets' values as numbers by their names.
+        given: known values of targets by their names; None for the row's own.
+        left: the targets that are not given.
+        flag_extrapolation: add the column `extrapolates`, 1 where a feature is far outside its
+            training range.
+        only: leave out the columns of the rows.
+    """
+
+    network: MixtureDensityNetwork
+    dataset: Dataset
+    table: Table
+    questions: Questions
+    given: Mapping[str, Any]
+    left: list[str]
+    flag_extrapolation: bool
+    only: bool
+
+    def pieces(self) -> Iterator[dict[str, Any]]:
+        """Yield the answers for one piece of the table after another, then warn about them."""
+        at_once = max(_FEWEST_ROWS_AT_ONCE, _COMPONENTS_AT_ONCE // self.network.components)
+        at_once = min(_ROWS_AT_ONCE, at_once)
+        extrapolating = joined = 0
+        for start in range(0, max(1, self.table.rows), at_once):
+            piece = slice(start, min(start + at_once, self.table.rows))
+            answers, outside, more = self._answer(piece)
+            extrapolating, joined = extrapolating + outside, joined + more
+            carried: dict[str, Any] = {}
+            if not self.only:
+                length = piece.stop - piece.start
+                originals = self.table.originals.items()
+                carried = {name: column.slice(piece.start, length) for name, column in originals}
+                require_new_names(list(answers), list(carried))
+            yield {**carried, **answers}
+        warn_of_extrapolation(extrapolating, self.table.rows)
+        if joined:
+            warn(
+                f"In {joined} of {self.table.rows} rows the region has more intervals than there "
+                "are columns. The closest intervals were joined, so the region holds at least the "
+                "probability that was asked for."
+            )
+
+    def _answer(self, piece: slice) -> tuple[dict[str, Array], int, int]:
+        """Return the answers for the rows of a piece, and how many extrapolate or were joined."""
+        schema, positions = self.network.schema, self.dataset.positions
+        within, places = piece, None
+        if positions is not None:
+            within = slice(*np.searchsorted(positions, [piece.start, piece.stop]).tolist())
+            places = positions[within] - piece.start
+        x, y = self.dataset.x[within], self.dataset.y[within]
+        names = schema.target_names
+        given = {
+            name: y[:, names.index(name)] if value is None else value
+            for name, value in self.given.items()
+        }
+        distribution = self.network.distribution(x)
+        if given:
+            distribution = distribution.given(given)
+        own = y[:, [names.index(name) for name in self.left]]
+        columns, joined = self.questions.answer(distribution, own)
+        outside = schema.extrapolates(x)
+        if self.flag_extrapolation:
+            require_new_names([_EXTRAPOLATES], list(columns))
+            columns[_EXTRAPOLATES] = outside.astype(np.int64)
+        if places is not None:
+            columns = {
+                n: _scattered(v, places, piece.stop - piece.start) for n, v in columns.items()
+            }
+        return columns, int(outside.sum()), joined
+
+
+def _scattered(values: Array, places: Any, length: int) -> Array:
+    """Return values at these places among so many rows, NaN elsewhere."""
+    whole = np.full(length, math.nan)
+    whole[places] = values
+    return whole
+
+
+def scored_rows(evaluation: Evaluation, table: Table, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """Yield the rows with the scores of each beside them; NaN for a row that does not count."""
+    places = slice(None) if dataset.positions is None else dataset.positions
+    # An infinite NLL cannot be written as a number.
+    nll = np.where(np.isfinite(evaluation.by_row.nll), evaluation.by_row.nll, math.nan)
+    scores = {"nll": _scattered(nll, places, table.rows)}
+    for position, target in enumerate(evaluation.targets):
+        for name in ("crps", "error", "pit"):
+            values = getattr(evaluation.by_row, name)[:, position]
+            scores[f"{target}_{name}"] = _scattered(values, places, table.rows)
+    require_new_names(list(scores), table.names)
+    yield {**table.originals, **scores}
+
+
+def require_new_names(names: Sequence[str], taken: Sequence[str]) -> None:
+    """Raise a ParameterError if answers have the names of columns of the table."""
+    both = [name for name in names if name in taken]
+    if both:
+        raise ParameterError(
+            f"The table has {listed(both)} already. Rename the column, or write the answers alone: "
+            f"{parameter('only', 'True')}."
+        )
+
+
+def warn_of_extrapolation(outside: int, rows: int) -> None:
+    """Warn if rows of a question are far from those of the training table."""
+    if outside:
+        warn(
+            f"{outside} of {rows} rows have a feature outside its training range by more than a "
+            "tenth of that range. The model has seen no such rows."
+        )

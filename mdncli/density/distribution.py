@@ -1,4 +1,4 @@
-"""The distribution of the targets at each row, with everything that can be asked of it."""
+"""The distribution of the targets at each row, and every quantity that follows from it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -418,7 +418,7 @@ def log_prob(mixture: GaussianMixture, transforms: Sequence[Transform], y: Array
     """Return log p(y) = log p(u) - sum log |dy/du|, in nats, shape (N,).
 
     Args:
-        mixture: N mixtures of u.
+        mixture: N mixtures of u, or a single one for all values.
         transforms: from u to each target.
         y: (N, T), in the units of the file; the result is -inf at a bound and beyond it.
     """

@@ -14,7 +14,7 @@ from mdncli.types import Array, Mask, Positions
 
 _MOST_HALVINGS = 100
 # In sigmas: a component farther away than _NEAR does not shape the density, and zeros of the slope
-# closer together than _NARROW need not be told apart.
+# closer together than _NARROW need not be distinguished.
 _NEAR = 40.0
 _NARROW = 2.0**-12
 # The joint search starts from at most this many points, the most probable ones.

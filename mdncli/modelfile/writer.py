@@ -2,8 +2,9 @@
 
 import io
 import math
+import sys
 from dataclasses import asdict
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -39,8 +40,23 @@ def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
     }
     # Given a path, torch.save would write the name of the file into it.
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_with_shared_texts(content), buffer)
     stream.write(buffer.getbuffer())
+
+
+def _with_shared_texts(value: Any) -> Any:
+    """Return plain values in which equal texts are the same object.
+
+    Pickle writes an object once and then refers to it. Without this, the bytes of a file would
+    depend on which of its equal texts happen to be the same object.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {_with_shared_texts(k): _with_shared_texts(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_with_shared_texts(each) for each in value)
+    return value
 
 
 def _arrays(model: MixtureDensityNetwork) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from mdncli.plots.density import draw_comparison, draw_density, draw_intervals, 
 from mdncli.plots.parameters import draw_components, draw_modes, draw_overview, draw_parameters
 from mdncli.plots.rows import draw_pairs, draw_row
 from mdncli.plots.slice import Slice
-from mdncli.plots.style import save, style
+from mdncli.plots.style import picture_style, save
 from mdncli.plots.training import draw_training
 from mdncli.text import listed, nearest, quoted
 from mdncli.types import Array
@@ -82,7 +82,7 @@ def draw(
     given = dict(given or {})
     _check(kind, model, x, given)
     shown = _position_of_target(model, target, given)
-    with style():
+    with picture_style():
         if kind == "training":
             return draw_training(model)
         if kind == "pairs":

@@ -11,9 +11,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from mdncli.density.conditioning import remaining_targets
-from mdncli.density.distribution import Distribution
+from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.parallel import in_pieces
 from mdncli.errors import DataError, parameter
 from mdncli.plots.slice import given_values
 from mdncli.plots.style import (
@@ -53,6 +54,7 @@ _MARGIN = 0.08
 _POINTS_OF_PAIRS = 200
 # The heaviest components have points at these places, in sigmas, so that their contours are smooth.
 _REFINED = 5
+_POINTS_AT_ONCE = 1024
 _NEAR_OF_PAIRS = np.linspace(-3.5, 3.5, 61)
 _SIDE = 2.3
 
@@ -166,10 +168,18 @@ def _repeated(mixture: GaussianMixture, row: int, count: int) -> GaussianMixture
     return GaussianMixture(*parts)
 
 
-def _at_points(predicted: Distribution, row: int, points: int) -> Distribution:
-    """Return one row's distribution once for each point."""
-    mixture = _repeated(predicted.mixture, row, points)
+def _of_row(predicted: Distribution, row: int) -> Distribution:
+    """Return one row's distribution."""
+    mixture = predicted.mixture.rows(slice(row, row + 1))
     return Distribution(mixture, predicted.transforms, predicted.names)
+
+
+def _log_prob(predicted: Distribution, row: int, y: Array) -> Array:
+    """Return one row's joint log density at points y, (P, T): (P,), in nats."""
+    one = predicted.mixture.rows(slice(row, row + 1))
+    return in_pieces(
+        lambda piece: log_prob(one, predicted.transforms, y[piece]), len(y), _POINTS_AT_ONCE
+    )
 
 
 def _points(predicted: Distribution, row: int, reach: Array, region: Array) -> Array:
@@ -264,7 +274,7 @@ def _draw_triangle(figure: SubFigure, predicted: Distribution, row: int, values:
 
 def _grid(predicted: Distribution, row: int, value: float) -> Array:
     """Return coordinates of one target, (P,), in rising order, that resolve its components."""
-    ends = np.append(_at_points(predicted, row, 1).hdr(_REACH), value)
+    ends = np.append(_of_row(predicted, row).hdr(_REACH), value)
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     margin = _MARGIN * (high - low)
     low, high = low - margin, high + margin
@@ -281,7 +291,7 @@ def _draw_marginal(
     axes: Axes, predicted: Distribution, row: int, grid: Array, value: float
 ) -> None:
     """Draw the density of one target on its own."""
-    density = np.exp(_at_points(predicted, row, len(grid)).log_prob(grid))
+    density = np.exp(_log_prob(predicted, row, grid[:, None]))
     axes.fill_between(grid, density, color=pale(COLOURS[0], 0.2), linewidth=0)
     axes.plot(grid, density, color=COLOURS[0], linewidth=1.5)
     if np.isfinite(value):
@@ -296,10 +306,9 @@ def _draw_pair(
 ) -> None:
     """Draw the highest-density regions of two targets."""
     points = np.stack(np.meshgrid(*grids), axis=-1)
-    heights = _at_points(predicted, row, points[..., 0].size).log_prob(points.reshape(-1, 2))
-    heights = heights.reshape(points.shape[:2])
-    [drawn] = _at_points(predicted, row, 1).sample(_DRAWS)
-    densities = _at_points(predicted, row, _DRAWS).log_prob(drawn.T)
+    heights = _log_prob(predicted, row, points.reshape(-1, 2)).reshape(points.shape[:2])
+    [drawn] = _of_row(predicted, row).sample(_DRAWS)
+    densities = _log_prob(predicted, row, drawn.T)
     levels = np.quantile(densities, [1.0 - held for held, _ in _REGIONS])
     # Beyond a bound the log density is -inf. The contour must run along the bound.
     heights = np.maximum(heights, float(levels[-1]) - 10.0)

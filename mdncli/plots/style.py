@@ -51,7 +51,7 @@ _METADATA = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def picture_style() -> Iterator[None]:
     """Apply the settings of the pictures instead of the user's, and restore them afterwards."""
     with mpl.rc_context(rc=dict(mpl.rcParamsDefault) | _SETTINGS):
         yield
@@ -59,7 +59,7 @@ def style() -> Iterator[None]:
 
 def save(figure: Figure, stream: BinaryIO, file_format: str) -> None:
     """Write a figure as `png`, `svg` or `pdf`. The same figure gives the same bytes."""
-    with style():
+    with picture_style():
         figure.savefig(stream, format=file_format, metadata=_METADATA[file_format])
 
 
