@@ -92,6 +92,14 @@ class ConditionalDensity:
 
     network: MixtureDensityNetwork
 
+    def __repr__(self) -> str:
+        schema = self.schema
+        return (
+            f"ConditionalDensity(features={schema.feature_names}, targets={schema.target_names}, "
+            f"members={len(self.network.networks)}, "
+            f"mixtures={self.network.architecture.mixtures})"
+        )
+
     @property
     def schema(self) -> Schema:
         """The features and targets, with their ranges."""
@@ -208,6 +216,8 @@ class ConditionalDensity:
     def draws(self, rows: TableLike, request: "SampleRequest") -> Result:
         """Return what `sample` does, computed piece by piece."""
         schema = self.schema
+        if rows is not None and request.at:
+            raise ParameterError(f"{parameter('rows')} and {parameter('at')} exclude each other.")
         known = NamedValues("given", "target", schema.target_names).known_values(request.given)
         remaining_targets(list(known), schema.target_names)
         own = [name for name, value in known.items() if value is None]

@@ -9,7 +9,7 @@ from mdncli.columns.roles import probabilities
 from mdncli.density.answers import Questions
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
-from mdncli.settings import MOST_ROWS, PlotKind, split_parameters
+from mdncli.settings import MOST_ROWS, PlotKind, require_whole, split_parameters
 from mdncli.tables.dialect import Dialect
 from mdncli.text import quoted
 
@@ -93,8 +93,13 @@ class SampleRequest(Request):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.n is not None and not 1 <= self.n <= MOST_ROWS:
-            raise ParameterError(f"{parameter('n')} is {self.n}: it must be from 1 to {MOST_ROWS}.")
+        if self.n is not None:
+            require_whole("n", self.n)
+            if not 1 <= self.n <= MOST_ROWS:
+                raise ParameterError(
+                    f"{parameter('n')} is {self.n}: it must be from 1 to {MOST_ROWS}."
+                )
+        _require_seed(self.seed)
         if not 0.0 < self.temperature < math.inf:
             raise ParameterError(
                 f"{parameter('temperature')} is {self.temperature}: it must be positive."
@@ -124,6 +129,7 @@ class PlotRequest(Request):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _require_seed(self.seed)
         if self.kind not in get_args(PlotKind):
             raise ParameterError(
                 f"{parameter('kind')} is {quoted(self.kind)}: it must be one of "
@@ -167,6 +173,12 @@ class PlotRequest(Request):
                 f"the row's own value; only {parameter('kind', repr('row'))} and "
                 f"{parameter('kind', repr('pairs'))} have rows. Give a value."
             )
+
+
+def _require_seed(seed: Any) -> None:
+    require_whole("seed", seed)
+    if seed < 0:
+        raise ParameterError(f"{parameter('seed')} is {seed}: it must be zero or positive.")
 
 
 def skips(on_bad_rows: str) -> bool:

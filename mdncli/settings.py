@@ -495,8 +495,10 @@ def _check(settings: "Settings | FitOptions") -> None:
         if declaration.choices is not None and value not in get_args(declaration.choices):
             words = ", ".join(get_args(declaration.choices))
             raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be one of {words}.")
-        if declaration.whole and not _is_whole(value):
-            raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be a whole number.")
+        if declaration.whole:
+            require_whole(each.name, value)
+        if declaration.type is bool and value not in (True, False):
+            raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be True or False.")
         if declaration.range is not None and not _in_range(declaration.range, value):
             raise ParameterError(
                 f"{parameter(each.name)} is {value!r}: it must be {declaration.range.words}."
@@ -512,6 +514,16 @@ def _in_range(allowed: Range, value: Any) -> bool:
         return allowed.holds(value)
     except TypeError:
         return False
+
+
+def require_whole(name: str, value: Any) -> None:
+    """Check that a parameter's value is a whole number.
+
+    Raises:
+        ParameterError: it is not.
+    """
+    if not _is_whole(value):
+        raise ParameterError(f"{parameter(name)} is {value!r}: it must be a whole number.")
 
 
 def _is_whole(value: Any) -> bool:

@@ -321,7 +321,10 @@ def _row_weights(table: Table, given: Any) -> tuple[Array, list[Fault]]:
 
 
 def _given_weights(table: Table, given: Any) -> Array:
-    weights = np.asarray(given, dtype=np.float64)
+    try:
+        weights = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
     good = weights.shape == (table.rows,) and np.isfinite(weights).all() and (weights >= 0.0).all()
     if not good or not (weights > 0.0).any():
         raise DataError(

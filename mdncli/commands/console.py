@@ -234,11 +234,13 @@ def _print(console: Any, parts: Iterable[TextTable | str], style: str | None = N
 def rich_console(width: int | None = None, *, stderr: bool = False) -> Any:
     """Return a console that takes text as it is, without markup."""
     options: dict[str, Any] = dict.fromkeys(("markup", "highlight", "emoji"), False)
-    return _rich().console.Console(stderr=stderr, width=width, soft_wrap=True, **options)
+    console, _ = _rich()
+    return console.Console(stderr=stderr, width=width, soft_wrap=True, **options)
 
 
 def _rich_table(table: TextTable) -> Any:
-    drawn = _rich().table.Table(box=None, pad_edge=False, show_header=bool(table.columns))
+    _, rich_table = _rich()
+    drawn = rich_table.Table(box=None, pad_edge=False, show_header=bool(table.columns))
     count = len(table.columns) or max((len(row) for row in table.rows), default=0)
     for position in range(count):
         title = table.columns[position] if table.columns else ""
@@ -255,7 +257,6 @@ def _rich_table(table: TextTable) -> Any:
 
 def _rich() -> Any:
     # The import takes 30 ms, and many commands say nothing.
-    import rich.console
-    import rich.table
+    from rich import console, table
 
-    return rich
+    return console, table

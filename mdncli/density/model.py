@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mdncli.columns.features import feature_to_plain
+from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.conditioning import GivenTargets
 from mdncli.density.distribution import Distribution, log_prob
@@ -220,7 +220,7 @@ class MixtureDensityNetwork:
     def describe(self) -> dict[str, Any]:
         """Return the model as plain values: columns, architecture, settings and training."""
         return {
-            "features": [feature_to_plain(feature) for feature in self.schema.features],
+            "features": [_described(feature) for feature in self.schema.features],
             "targets": [asdict(target) for target in self.schema.targets],
             "members": len(self.networks),
             "architecture": self.architecture.to_plain(),
@@ -264,3 +264,11 @@ class _MixturesOfRows:
     def rows(self, chosen: slice) -> GaussianMixture:
         """Return the mixtures of these rows."""
         return self.model.mixture(self.x[chosen])
+
+
+def _described(feature: Feature) -> dict[str, Any]:
+    """Return a feature as plain values, with `gaps`, the earlier name of `allows_missing`."""
+    plain = feature_to_plain(feature)
+    if "allows_missing" in plain:
+        plain["gaps"] = plain["allows_missing"]
+    return plain

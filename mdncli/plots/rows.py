@@ -54,7 +54,7 @@ _MARGIN = 0.08
 _POINTS_OF_PAIRS = 200
 # The heaviest components have points at these places, in sigmas, so that their contours are smooth.
 _REFINED = 5
-_POINTS_AT_ONCE = 1024
+_POINTS_AT_ONCE = 2048
 _NEAR_OF_PAIRS = np.linspace(-3.5, 3.5, 61)
 _SIDE = 2.3
 
