@@ -9,7 +9,7 @@ import numpy as np
 
 from mdncli.datasets.problems import BISHOP, ROBOT_ARM, SINUSOID, SPIRAL, Problem
 from mdncli.errors import ParameterError, parameter
-from mdncli.settings import MOST_ROWS
+from mdncli.settings import MOST_ROWS, require_whole
 from mdncli.text import nearest, quoted
 from mdncli.types import Array
 
@@ -55,6 +55,8 @@ def generate(
     problem = find_problem(name)
     n = problem.rows if n is None else n
     noise = problem.noise if noise is None else noise
+    require_whole("n", n)
+    require_whole("seed", seed)
     if not 1 <= n <= MOST_ROWS:
         raise ParameterError(f"{parameter('n')} is {n}. It must be from 1 to {MOST_ROWS}.")
     if not 0.0 <= noise <= _MAX_NOISE:

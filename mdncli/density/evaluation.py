@@ -1,7 +1,7 @@
 """Scores: how well the densities of a model describe rows with known targets."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ class Evaluation:
     improvement_marginal: float
     improvement_baseline: float
     rows_beyond_bounds: int
-    by_row: RowScores
+    by_row: RowScores = field(repr=False)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the scores as plain values; with several targets, as dicts by target."""

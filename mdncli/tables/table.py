@@ -123,8 +123,8 @@ class Table:
                     f"{self.originals[name].type}, which is neither numbers nor text."
                 )
             hint = ""
-            if len(self.names) == 1:
-                hint = f" Is its delimiter another one? See parameter {parameter('delimiter')}."
+            if self.file is not None and len(self.names) == 1:
+                hint = f" If its cells are separated by another mark, set {parameter('delimiter')}."
             raise DataError(
                 f"{self.source}: there is no column {quoted(name)}."
                 f"{nearest(name, self.names)} The columns are: {listed(self.names)}.{hint}"

@@ -1,3 +1,5 @@
+"""Files that are read as a whole, and replaced only by a complete new one."""
+
 import os
 import stat
 from pathlib import Path
@@ -5,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mdncli.errors import InputOutputError, MissingInputError
-from mdncli.files import read_bytes, replacing
+from mdncli.files import FileContent, read_file, replacing
 
 
 def test_a_complete_file_replaces_the_one_before(tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path, failure: type) -> N
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_rights_are_those_of_the_file_before_or_of_a_new_one(tmp_path: Path) -> None:
+def test_permissions_are_kept_or_are_those_of_a_new_file(tmp_path: Path) -> None:
     old, new, plain = tmp_path / "old", tmp_path / "new", tmp_path / "plain"
     old.write_bytes(b"")
     old.chmod(0o640)
@@ -57,11 +59,19 @@ def test_a_device_is_written_directly() -> None:
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
-def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="nowhere: there is no such file"):
-        read_bytes(str(tmp_path / "nowhere"))
+        read_file(str(tmp_path / "nowhere"))
     with pytest.raises(InputOutputError, match="cannot be read: is a directory"):
-        read_bytes(str(tmp_path))
+        read_file(tmp_path)
     for path in (tmp_path, tmp_path / "no" / "folder", "bad\0name"):
         with pytest.raises(InputOutputError, match="cannot be written"), replacing(str(path)):
             pass
+
+
+def test_a_file_is_read_by_its_path_or_is_read_already(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"content")
+    content = FileContent(str(path), b"content")
+    assert read_file(path) == read_file(str(path)) == content
+    assert read_file(content) is content

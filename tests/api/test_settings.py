@@ -1,33 +1,36 @@
-from dataclasses import replace
+"""The declarations of the parameters of a fit."""
+
+from dataclasses import fields, replace
 
 import pytest
 
-from mdncli.errors import UsageError
-from mdncli.settings import Settings
+from mdncli.errors import ParameterError
+from mdncli.settings import PRESETS, FitOptions, Settings, declaration_of, split_parameters
+from mdncli.tables.dialect import Dialect
 
 
 @pytest.mark.parametrize(
-    ("choice", "flag"),
+    ("choice", "name"),
     [
-        ({"mixtures": 0}, "--mixtures"),
-        ({"epochs": 0}, "--epochs"),
-        ({"patience": -1}, "--patience"),
-        ({"batch_size": 0}, "--batch-size"),
-        ({"threads": 0}, "--threads"),
-        ({"frequencies": -1}, "--frequencies"),
-        ({"hidden": (64, 0)}, "--hidden"),
-        ({"activation": "sine"}, "--activation"),
-        ({"covariance": "dense"}, "--covariance"),
-        ({"valid": 1.0}, "--valid"),
-        ({"valid": float("nan")}, "--valid"),
-        ({"lr": 0.0}, "--lr"),
-        ({"lr": float("inf")}, "--lr"),
-        ({"weight_decay": -0.1}, "--weight-decay"),
-        ({"seed": -1}, "--seed"),
+        ({"mixtures": 0}, "mixtures"),
+        ({"epochs": 0}, "epochs"),
+        ({"patience": -1}, "patience"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"threads": 0}, "threads"),
+        ({"frequencies": -1}, "frequencies"),
+        ({"hidden": (64, 0)}, "hidden"),
+        ({"activation": "sine"}, "activation"),
+        ({"covariance": "dense"}, "covariance"),
+        ({"valid": 1.0}, "valid"),
+        ({"valid": float("nan")}, "valid"),
+        ({"lr": 0.0}, "lr"),
+        ({"lr": float("inf")}, "lr"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"seed": -1}, "seed"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_its_flag(choice: dict, flag: str) -> None:
-    with pytest.raises(UsageError, match=flag):
+def test_a_value_out_of_range_is_refused_by_its_name(choice: dict, name: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{name} is"):
         Settings(**choice)
 
 
@@ -35,27 +38,69 @@ def test_a_value_out_of_range_is_refused_by_its_flag(choice: dict, flag: str) ->
 def test_steps_grow_with_the_square_root_of_many_rows(rows: int) -> None:
     settings = Settings()
     steps = settings.epochs_for(rows) * settings.steps_per_epoch(rows)
-    asked = settings.steps * max(1.0, (rows / 5000) ** 0.5)
-    # Whole epochs, and two of them at least.
-    assert asked <= steps <= max(asked + settings.steps_per_epoch(rows), 2.5 * rows / 256)
+    expected = settings.steps * max(1.0, (rows / 5000) ** 0.5)
+    # There are at least two epochs, and they are whole.
+    assert expected <= steps <= max(expected + settings.steps_per_epoch(rows), 2.5 * rows / 256)
 
 
-def test_an_option_given_by_hand_overrides_its_default() -> None:
+def test_a_given_parameter_overrides_its_default() -> None:
     settings = Settings(epochs=3, patience=2)
     assert settings.epochs_for(10_000) == 3
     assert settings.patience_for(10_000) == 2
 
 
-def test_a_preset_is_overridden_by_what_is_given() -> None:
+def test_given_parameters_override_a_preset() -> None:
     assert Settings.of() == Settings()
     best = Settings.of("best")
     assert best.members > 1
-    assert Settings.of("best", members=3, lr=None) == replace(best, members=3)
+    assert Settings.of("best", members=3) == replace(best, members=3)
+    assert set(PRESETS) == {"fast", "default", "best"}
+    assert Settings.of("fast", lr=0.1) == replace(Settings.of("fast"), lr=0.1)
 
 
-def test_noise_is_as_given_or_by_rows_and_columns() -> None:
+def test_noise_is_given_or_follows_from_rows_and_columns() -> None:
     assert Settings(noise_x=0.2, noise_y=0.0).noise_for(100, 3) == (0.2, 0.0)
     settings = Settings(noise_x="auto", noise_y="auto")
     few, many = settings.noise_for(100, 4)[0], settings.noise_for(25_600, 4)[1]
     assert few == pytest.approx(0.1 * 100 ** (-1 / 8))
     assert few / many == pytest.approx(2.0)
+
+
+def test_open_choices_follow_from_the_number_of_rows() -> None:
+    best = Settings.of("best")
+    assert best.mixtures is None
+    few, many = best.for_rows(100), best.for_rows(100_000)
+    assert (few.mixtures, many.mixtures) == (6, 20)
+    assert (few.batch_size, many.batch_size) == (256, 512)
+    assert Settings().for_rows(100) == Settings()
+    assert best.epochs_for(1250) * best.steps_per_epoch(1250) >= 1200
+
+
+def test_every_parameter_is_declared_with_its_help_and_a_default_in_its_range() -> None:
+    for each in (*fields(FitOptions), *fields(Settings)):
+        declaration = declaration_of(each)
+        assert declaration.help[0].isupper()
+        assert declaration.help.endswith(".")
+        assert declaration.panel
+        if declaration.range is not None and isinstance(each.default, int | float):
+            assert declaration.range.holds(each.default)
+        [line] = [
+            line
+            for line in ((FitOptions.__doc__ or "") + (Settings.__doc__ or "")).splitlines()
+            if line.startswith(f"        {each.name}: ")
+        ]
+        assert len(line) > len(each.name) + 20
+
+
+def test_plain_values_make_the_same_settings() -> None:
+    settings = Settings.of("best", hidden=[8, 4])
+    assert settings.to_plain()["hidden"] == [8, 4]
+    assert Settings(**settings.to_plain()) == settings
+
+
+def test_parameters_are_split_by_the_class_that_declares_them() -> None:
+    given = {"target": "y", "lr": 0.1, "delimiter": ";", "weight": None}
+    options, settings, reading = split_parameters(given, FitOptions, Settings, Dialect)
+    assert (options, settings, reading) == ({"target": "y"}, {"lr": 0.1}, {"delimiter": ";"})
+    with pytest.raises(TypeError, match="There is no parameter 'lrr'. Did you mean 'lr'?"):
+        split_parameters({"lrr": 0.1}, FitOptions, Settings)

@@ -3,6 +3,7 @@
 import datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.stats
 
@@ -11,9 +12,12 @@ from mdncli.columns.features import (
     Column,
     DateFeature,
     NumberFeature,
+    date_texts,
+    days_of_moments,
     feature_from_plain,
     feature_to_plain,
     frequent_levels,
+    parsed_dates,
 )
 from mdncli.columns.schema import Schema
 
@@ -45,7 +49,7 @@ def test_a_category_is_one_hot() -> None:
     feature = category(values, ["a", "b", "c"])
     assert feature.rare == [2]
     shown = feature.plain_inputs(np.array([0.0, 1.0, 2.0, 3.0, np.nan]))
-    # Rare and unknown levels share the input of other texts. The last input is that of an empty cell.
+    # Rare and unknown levels share the input of other texts. An empty cell has the last input.
     np.testing.assert_array_equal(shown, np.eye(5)[[0, 1, 3, 3, 4]])
     assert feature.periodic_inputs(np.zeros(3)).shape == (3, 0)
     assert sorted(set(feature.points(7))) == [0.0, 1.0]
@@ -150,3 +154,45 @@ def test_a_skewed_feature_is_spread_evenly_and_is_linear_beyond_its_range(rows: 
     np.testing.assert_allclose(scores, normal, atol=0.1)
     beyond = feature.periodic_inputs(np.array([2.0, 3.0]) * values.max())[:, 0]
     assert beyond[1] - beyond[0] == pytest.approx(0.5 * values.max() / values.std())
+
+
+def test_a_value_is_far_outside_beyond_a_tenth_of_the_range() -> None:
+    feature = NumberFeature.measure_feature("a", np.array([0.0, 4.0, 10.0]))
+    outside = feature.far_outside(np.array([-1.1, -0.9, 5.0, 10.9, 11.1, np.nan]))
+    assert outside.tolist() == [True, False, False, False, True, False]
+    assert not category([0.0, 1.0], ["a", "b"]).far_outside(np.array([0.0, 2.0])).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "day"),
+    [
+        ("1970-01-02", "", 1.0),
+        (" 1970-01-02T12:00 ", "", 1.5),
+        ("1970-01-02 12:00:00.5", "", 1.5 + 0.5 / 86400.0),
+        ("1970-01-02T12:00Z", "", 1.5),
+        ("1970-01-02T12:00+06:00", "", 1.25),
+        ("03.01.70", "%d.%m.%y", 2.0),
+        ("1970-02-30", "", np.nan),
+        ("1970-01-02", "%d.%m.%Y", np.nan),
+        ("soon", "", np.nan),
+        ("", "", np.nan),
+    ],
+)
+def test_dates_are_days_since_1970(text: str, form: str, day: float) -> None:
+    found = parsed_dates(pa.chunked_array([[text]]), form)
+    np.testing.assert_allclose(found, [day], rtol=1e-15)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_timestamps_of_every_unit_are_days_since_1970(unit: str, zone: str | None) -> None:
+    moments = [datetime.datetime(1970, 1, 2, 12, tzinfo=datetime.UTC if zone else None), None]
+    column = pa.chunked_array([pa.array(moments, pa.timestamp(unit, zone))])
+    np.testing.assert_array_equal(days_of_moments(column), [1.5, np.nan])
+
+
+def test_texts_of_dates_read_back() -> None:
+    days_with_times = np.array([0.0, 0.5, -400.25, 20_000.0])
+    texts = date_texts(days_with_times, "")
+    assert texts[:2] == ["1970-01-01", "1970-01-01T12:00:00"]
+    np.testing.assert_array_equal(parsed_dates(pa.chunked_array([texts]), ""), days_with_times)

@@ -1,141 +1,166 @@
-"""The maps of targets with bounds, and the schema of such targets."""
-
-import math
+"""Transforms of targets with bounds: forward, inverse, and the log-Jacobian."""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from torch.distributions import transforms as torch_transforms
 
-from mdncli.columns.kinds import Roles
-from mdncli.columns.schema import learnable
-from mdncli.columns.transforms import Bounds, bounds_of
-from mdncli.errors import DataError, UsageError
+from mdncli.columns.transforms import (
+    IDENTITY,
+    Interval,
+    LowerBound,
+    Transform,
+    UpperBound,
+    inverse_and_log_jacobian,
+    transform_between,
+    transforms_by_name,
+)
+from mdncli.errors import ParameterError, in_python, with_parameters
 
 ALL = [
-    Bounds(-2.0, None),
-    Bounds(0.0, None),
-    Bounds(None, 3.0),
-    Bounds(0.0, 1.0),
-    Bounds(-1e6, 1e6 + 1.0),
+    LowerBound(-2.0),
+    LowerBound(0.0),
+    UpperBound(3.0),
+    Interval(0.0, 1.0),
+    Interval(-1e6, 1e6 + 1.0),
 ]
-EVERY = pytest.mark.parametrize("bounds", ALL, ids=str)
+EVERY = pytest.mark.parametrize("transform", ALL, ids=str)
 
 
-def test_without_bounds_nothing_is_mapped() -> None:
+def test_without_bounds_a_transform_is_the_identity() -> None:
     y = np.array([-1.0, 0.0, 5.0])
-    free = Bounds()
-    assert not free
-    assert free.to_mixture(y) is y
-    assert free.to_target(y) is y
-    assert not free.outside(y).any()
-    np.testing.assert_array_equal(free.log_slope(y), 0.0)
+    assert IDENTITY.is_identity
+    assert IDENTITY.inverse(y) is y
+    assert IDENTITY.forward(y) is y
+    assert not IDENTITY.outside(y).any()
+    np.testing.assert_array_equal(IDENTITY.log_abs_det_jacobian(y), np.zeros(3))
+    assert IDENTITY.describe() == ""
+    assert IDENTITY.name_of_u("y") == "y"
 
 
-def test_the_maps_are_logs_and_the_logit() -> None:
+def test_the_transforms_are_logs_and_the_logit() -> None:
     y = np.array([0.25, 0.5, 0.9])
-    np.testing.assert_allclose(Bounds(-2.0, None).to_mixture(y), np.log(y + 2.0))
-    np.testing.assert_allclose(Bounds(None, 3.0).to_mixture(y), -np.log(3.0 - y))
-    np.testing.assert_allclose(Bounds(0.0, 1.0).to_mixture(y), logit(y))
-    np.testing.assert_allclose(Bounds(-1.0, 3.0).to_target(y), -1.0 + 4.0 * expit(y))
+    np.testing.assert_allclose(LowerBound(-2.0).inverse(y), np.log(y + 2.0))
+    np.testing.assert_allclose(UpperBound(3.0).inverse(y), -np.log(3.0 - y))
+    np.testing.assert_allclose(Interval(0.0, 1.0).inverse(y), logit(y))
+    np.testing.assert_allclose(Interval(-1.0, 3.0).forward(y), -1.0 + 4.0 * expit(y))
+
+
+def affine(loc: float, scale: float) -> torch_transforms.AffineTransform:
+    return torch_transforms.AffineTransform(loc, scale)
+
+
+@pytest.mark.parametrize(
+    ("transform", "parts"),
+    [
+        (LowerBound(-2.0), [torch_transforms.ExpTransform(), affine(-2.0, 1.0)]),
+        (UpperBound(3.0), [affine(0.0, -1.0), torch_transforms.ExpTransform(), affine(3.0, -1.0)]),
+        (Interval(-1.0, 3.0), [torch_transforms.SigmoidTransform(), affine(-1.0, 4.0)]),
+        (IDENTITY, []),
+    ],
+    ids=["lower", "upper", "both", "identity"],
+)
+def test_the_transforms_are_those_of_torch(transform: Transform, parts: list) -> None:
+    theirs = torch_transforms.ComposeTransform(parts)
+    u = np.linspace(-8.0, 8.0, 101)
+    ours, tensor = transform.forward(u), torch.from_numpy(u)
+    y = theirs(tensor)
+    np.testing.assert_allclose(ours, y.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(transform.inverse(ours), theirs.inv(y).numpy(), atol=1e-9)
+    expected = theirs.log_abs_det_jacobian(tensor, y)
+    expected = expected.numpy() if torch.is_tensor(expected) else np.full(len(u), expected)
+    np.testing.assert_allclose(transform.log_abs_det_jacobian(u), expected, atol=1e-12)
+    np.testing.assert_allclose(transform.log_abs_det_jacobian(u, ours), expected, atol=1e-9)
 
 
 @EVERY
-def test_to_target_inverts_to_mixture_and_rises(bounds: Bounds) -> None:
+def test_forward_rises_and_undoes_inverse(transform: Transform) -> None:
     u = np.linspace(-9.0, 9.0, 1001)
-    y = bounds.to_target(u)
+    y = transform.forward(u)
     assert (np.diff(y) > 0.0).all()
-    np.testing.assert_allclose(bounds.to_mixture(y), u, atol=1e-6)
+    np.testing.assert_allclose(transform.inverse(y), u, atol=1e-6)
 
 
 @EVERY
 @settings(derandomize=True, database=None)
 @given(u=st.floats(-1e308, 1e308))
-def test_no_value_is_at_a_bound_or_beyond(bounds: Bounds, u: float) -> None:
-    y = bounds.to_target(np.array([u]))
+def test_no_finite_u_gives_a_value_at_a_bound_or_beyond(transform: Transform, u: float) -> None:
+    y = transform.forward(np.array([u]))
     assert np.isfinite(y).all()
-    assert not bounds.outside(y).any()
+    assert not transform.outside(y).any()
 
 
 @EVERY
-def test_the_ends_are_the_bounds(bounds: Bounds) -> None:
-    low, high = bounds.to_target(np.array([-np.inf, np.inf]))
-    assert low == (-np.inf if bounds.lower is None else bounds.lower)
-    assert high == (np.inf if bounds.upper is None else bounds.upper)
-    np.testing.assert_array_equal(bounds.to_mixture(np.array([low, high])), [-np.inf, np.inf])
+def test_infinite_u_gives_the_bounds(transform: Transform) -> None:
+    low, high = transform.forward(np.array([-np.inf, np.inf]))
+    assert low == (-np.inf if transform.lower is None else transform.lower)
+    assert high == (np.inf if transform.upper is None else transform.upper)
+    np.testing.assert_array_equal(transform.inverse(np.array([low, high])), [-np.inf, np.inf])
+    assert np.isnan(transform.forward(np.array([np.nan]))).all()
 
 
 @EVERY
-def test_the_slope_is_that_of_the_map(bounds: Bounds) -> None:
+def test_the_log_jacobian_is_that_of_forward(transform: Transform) -> None:
     u = np.linspace(-6.0, 6.0, 41)
-    y = bounds.to_target(u)
+    y = transform.forward(u)
     step = 1e-5
-    dy = (bounds.to_target(u + step) - bounds.to_target(u - step)) / (2.0 * step)
-    np.testing.assert_allclose(bounds.log_slope(y), -np.log(dy), atol=1e-4)
-    np.testing.assert_allclose(bounds.log_slope_at(u), bounds.log_slope(y), atol=1e-6)
-    tilted = sum(np.exp(log_weight + c * u) for c, log_weight in bounds.tilts())
-    np.testing.assert_allclose(np.log(tilted), bounds.log_slope_at(u), atol=1e-12)
+    dy = (transform.forward(u + step) - transform.forward(u - step)) / (2.0 * step)
+    np.testing.assert_allclose(transform.log_abs_det_jacobian(u, y), np.log(dy), atol=1e-4)
+    np.testing.assert_allclose(
+        transform.log_abs_det_jacobian(u), transform.log_abs_det_jacobian(u, y), atol=1e-6
+    )
+    slope = sum(np.exp(log_weight + c * u) for c, log_weight in transform.exponentials())
+    np.testing.assert_allclose(np.log(slope), -transform.log_abs_det_jacobian(u), atol=1e-12)
+
+
+@EVERY
+def test_values_at_a_bound_have_no_density(transform: Transform) -> None:
+    inside = float(transform.forward(np.array(0.3)))
+    ends = [end for end in (transform.lower, transform.upper) if end is not None]
+    y = np.array([[inside], *([end] for end in ends)])
+    u, minus = inverse_and_log_jacobian([transform], y)
+    assert u[0, 0] == pytest.approx(0.3, abs=1e-6)
+    assert minus[0, 0] == -transform.log_abs_det_jacobian(transform.inverse(y[0]), y[0])[0]
+    np.testing.assert_array_equal(u[1:], 0.0)
+    np.testing.assert_array_equal(minus[1:], -np.inf)
+    np.testing.assert_array_equal(transform.log_abs_det_jacobian(np.zeros(len(ends)), y[1:, 0]), 0)
 
 
 def test_digits_next_to_a_bound_are_kept() -> None:
     tiny = np.array([1e-300, 1e-30, 1e-17])
-    for bounds in (Bounds(0.0, None), Bounds(0.0, 1.0)):
-        np.testing.assert_allclose(bounds.to_target(bounds.to_mixture(tiny)), tiny, rtol=1e-12)
-    np.testing.assert_allclose(Bounds(None, 0.0).to_mixture(-tiny), -np.log(tiny), rtol=1e-15)
+    for transform in (LowerBound(0.0), Interval(0.0, 1.0)):
+        np.testing.assert_allclose(transform.forward(transform.inverse(tiny)), tiny, rtol=1e-12)
+    np.testing.assert_allclose(UpperBound(0.0).inverse(-tiny), -np.log(tiny), rtol=1e-15)
+
+
+def test_transforms_follow_from_the_bounds() -> None:
+    assert transform_between(None, None) is IDENTITY
+    assert transform_between(1.0, None) == LowerBound(1.0)
+    assert transform_between(None, 2.0) == UpperBound(2.0)
+    assert transform_between(1.0, 2.0) == Interval(1.0, 2.0)
 
 
 def test_bounds_in_the_wrong_order_are_refused() -> None:
-    assert bounds_of({"a": 1.0}, {"b": 2.0}) == {"a": Bounds(1.0, None), "b": Bounds(None, 2.0)}
+    by_name = transforms_by_name({"a": 1.0}, {"b": 2.0})
+    assert by_name == {"a": LowerBound(1.0), "b": UpperBound(2.0)}
     for upper in (1.0, 0.5):
-        with pytest.raises(UsageError, match="--lower of 'a' is 1 and --upper"):
-            bounds_of({"a": 1.0}, {"a": upper})
-
-
-# The schema of a target with bounds.
-
-
-X = np.linspace(0.0, 1.0, 200)[:, None]
-Y = np.exp(np.random.default_rng(3).normal(size=(200, 1)))
-ROLES = Roles(["x"], ["y"])
-
-
-def test_a_target_is_standardized_on_the_scale_of_its_map() -> None:
-    schema, _ = learnable("data", X, Y, ROLES, bounds={"y": Bounds(0.0, None)})
-    standard = schema.standardize_targets(Y)
-    np.testing.assert_allclose([standard.mean(), standard.std()], [0.0, 1.0], atol=1e-12)
-    logs = np.log(Y[:, 0])
-    np.testing.assert_allclose(standard[:, 0] * logs.std() + logs.mean(), logs, atol=1e-12)
-    [target] = schema.targets
-    assert (target.lowest, target.highest) == (Y.min(), Y.max())
-    assert target.min_sigma == pytest.approx(1e-4 * logs.std())
-
-
-def test_the_floor_is_a_width_at_the_median() -> None:
-    y = np.maximum(np.round(Y, 1), 0.1)
-    bounds = Bounds(-1.0, 30.0)
-    schema, _ = learnable("data", X, y, ROLES, bounds={"y": bounds})
-    [target] = schema.targets
-    assert target.step == pytest.approx(0.1)
-    median = float(np.median(y))
-    slope = 1.0 / (median + 1.0) + 1.0 / (30.0 - median)
-    assert target.min_sigma == pytest.approx(0.1 * slope / math.sqrt(2.0 * math.pi))
-    assert schema.resolution is None
-    assert learnable("data", X, y, ROLES)[0].resolution == pytest.approx(math.log(0.1))
-    given, _ = learnable("data", X, y, ROLES, bounds={"y": bounds}, min_sigma={"y": 0.5})
-    assert given.targets[0].min_sigma == pytest.approx(0.5 * slope)
+        with pytest.raises(ParameterError, match="lower of 'a' is 1 and upper"):
+            transforms_by_name({"a": 1.0}, {"a": upper})
 
 
 @pytest.mark.parametrize(
-    ("bounds", "said"),
+    ("transform", "condition", "name"),
     [
-        (Bounds(1.5, None), r"row 8, column 'y': 1.5 is not above --lower 1.5\. "),
-        (Bounds(None, 2.5), r"row 3, column 'y': 2.5 is not below --upper 2.5, nor are 1 more\. "),
-        (Bounds(1.5, 9.0), r"row 8, column 'y': 1.5 is not above --lower 1.5\. "),
+        (LowerBound(0.0), "above lower=0", "log(y)"),
+        (LowerBound(2.5), "above lower=2.5", "log(y − 2.5)"),
+        (LowerBound(-2.0), "above lower=-2", "log(y + 2)"),
+        (UpperBound(3.0), "below upper=3", "−log(3 − y)"),
+        (Interval(0.0, 1.0), "above lower=0 and below upper=1", "logit of y, 0 to 1"),
     ],
 )
-def test_a_value_at_a_bound_is_refused_by_row(bounds: Bounds, said: str) -> None:
-    y = np.full((20, 1), 2.0)
-    y[[2, 7, 9], 0] = 2.5, 1.5, 3.5
-    with pytest.raises(DataError, match=said):
-        learnable("data.csv", X[:20], y, ROLES, bounds={"y": bounds})
+def test_words_for_a_transform(transform: Transform, condition: str, name: str) -> None:
+    assert with_parameters(transform.describe(), in_python) == condition
+    assert transform.name_of_u("y") == name

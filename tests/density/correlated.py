@@ -1,4 +1,4 @@
-"""Mixtures whose components correlate their targets, and SciPy's word on them."""
+"""Mixtures with correlated targets, and their densities by SciPy."""
 
 import numpy as np
 from scipy import stats

@@ -1,4 +1,4 @@
-"""Mixtures for hypothesis to draw, and what is true of them, worked out in extended precision."""
+"""Mixtures that hypothesis draws, and their true answers, computed in extended precision."""
 
 import math
 
@@ -10,7 +10,8 @@ from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
 
 MOST_COMPONENTS = 8
-# Of the largest |mu|. Below it neighbouring floats are so far apart that the cdf has gaps of 1e-8.
+# Relative to the largest |mu|. Below it neighbouring floats are so far apart that the cdf has gaps
+# of 1e-8.
 LEAST_SIGMA = 1e-8
 
 
@@ -29,7 +30,7 @@ def distribution(log_pi, mu, sigma) -> Distribution:
 
 
 def ordinary(rows: int, components: int, targets: int = 1, seed: int = 0) -> Distribution:
-    """Return many rows of mixtures such as are learned: overlapping, of several maxima."""
+    """Return many rows of mixtures as networks learn them: overlapping, with several maxima."""
     rng = np.random.default_rng(seed)
     shape = (rows, components, targets)
     return distribution(
@@ -49,7 +50,7 @@ def reordered(given: Distribution, order) -> Distribution:
     return Distribution(GaussianMixture(*(part[:, order] for part in given.mixture.arrays())))
 
 
-def mapped(given: Distribution, a: float, b: float) -> Distribution:
+def affine(given: Distribution, a: float, b: float) -> Distribution:
     """Return the distributions of a y + b."""
     log_pi, mu, sigma = given.mixture.arrays()
     return Distribution(GaussianMixture(log_pi, a * mu + b, abs(a) * sigma))
@@ -66,13 +67,13 @@ def weights(draw, components: int):
 
 @st.composite
 def univariate(draw):
-    """Return one row with one target: duplicates, shoulders and gaps of unlike widths."""
+    """Return one row with one target: duplicates, shoulders, and gaps of different widths."""
     components = draw(st.integers(1, MOST_COMPONENTS))
     scale = 10.0 ** draw(st.integers(-6, 6))
     mu = [scale * draw(st.just(0.0) | st.floats(-3.0, 3.0))]
     sigma = [scale * 10.0 ** draw(st.floats(-2.0, 1.0))]
     for _ in range(components - 1):
-        # Each is placed and scaled by the sigma of one before it.
+        # Each component is placed and scaled relative to an earlier one.
         at = draw(st.integers(0, len(mu) - 1))
         away = 10.0 ** draw(st.floats(-9.0, 1.0) | st.floats(-1.0, 1.0) | st.floats(1.0, 3.5))
         mu.append(mu[at] + draw(st.sampled_from([-1.0, 0.0, 1.0])) * away * sigma[at])
@@ -84,7 +85,7 @@ def univariate(draw):
 
 @st.composite
 def extreme(draw, targets: int = 1):
-    """Return rows whose sigmas go from 1e-12 to 1e12, whatever their means, up to 1e12."""
+    """Return rows with sigmas from 1e-12 to 1e12, and means up to 1e12."""
     components, rows = draw(st.integers(1, MOST_COMPONENTS)), draw(st.integers(1, 3))
     one_mu = st.just(0.0) | st.floats(-1e12, 1e12) | st.floats(-1.0, 1.0) | st.just(1e12)
     one_sigma = (st.floats(-12.0, 12.0) | st.sampled_from([-12.0, 12.0])).map(lambda e: 10.0**e)
@@ -100,7 +101,7 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 class Truth:
-    """One row with one target, written down anew and in extended precision."""
+    """The true answers for one row with one target, in extended precision."""
 
     def __init__(self, given: Distribution) -> None:
         [log_pi], [mu], [sigma] = given.mixture.arrays()
@@ -116,7 +117,7 @@ class Truth:
         """Return P(Y <= y) and P(Y > y), each without cancellation."""
         u = (np.asarray(y, dtype=np.longdouble) - self.mu) / self.sigma / np.sqrt(np.longdouble(2))
         head = u.astype(np.float64)
-        # erfc at the digits a float64 holds, and its slope for those it does not.
+        # erfc at the float64 part, plus its slope times the remaining digits.
         rest = 2.0 / math.sqrt(math.pi) * np.exp(-u * u) * (u - head)
         below, above = _erfc(-head) + rest, _erfc(head) - rest
         return (0.5 * self.pi * below).sum(axis=0), (0.5 * self.pi * above).sum(axis=0)
@@ -133,7 +134,7 @@ class Truth:
         return np.logaddexp.reduce(scale - z * z / 2, axis=0)
 
     def quantile(self, p):
-        """Return the quantiles, found by halving."""
+        """Return the quantiles, found by bisection."""
         low = np.full(len(p), (self.mu - 40 * self.sigma).min())
         high = np.full(len(p), (self.mu + 40 * self.sigma).max())
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""What a distribution answers: in any shape, unit and order, and however large its numbers."""
+"""The answers of a distribution: shapes, units, order of components, and extreme numbers."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 from density.mixtures import (
     MOST_COMPONENTS,
     Truth,
+    affine,
     distribution,
     extreme,
-    mapped,
     ordinary,
     reordered,
     row,
@@ -50,7 +50,7 @@ def answers(given: Distribution, values) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("rows", [0, 1, 4])
 @pytest.mark.parametrize("targets", [1, 2])
 def test_shapes(rows, targets):
-    """The axis of targets is right after that of rows; there is none for a single target."""
+    """The axis of targets comes after that of rows; a single target has none."""
     one = targets == 1
     given = ordinary(rows, 3, targets)
     each = (rows,) if one else (rows, targets)
@@ -103,7 +103,7 @@ def test_values_are_one_for_all_or_one_for_each():
 
 
 PIECES = {
-    # More rows than one piece of a search holds, and of a sum.
+    # There are more rows than a piece of a search has, or a piece of a sum.
     "searches": (lambda it: [it.quantile(LEVELS), it.mode(), it.hdr(0.8)], 1, 4200, 4096),
     "sums": (
         lambda it: [it.log_prob(0.3), it.cdf(0.3), it.mean(), it.std(), it.crps(0.3)],
@@ -127,7 +127,7 @@ def test_a_row_in_a_long_table_has_the_answers_it_has_alone(kind):
 
 
 def test_a_row_does_not_depend_on_those_that_take_longer():
-    """A quantile that the density leaves open in a gap is the same beside any other rows."""
+    """A quantile in a gap, where the cdf is constant, is the same beside any other rows."""
     gap = distribution([[0.0, 0.0]], [[-1.0, 1.0]], [[1e-3, 1e-3]])
     others = ordinary(50, 2)
     parts = zip(gap.mixture.arrays(), others.mixture.arrays(), strict=True)
@@ -138,7 +138,7 @@ def test_a_row_does_not_depend_on_those_that_take_longer():
 
 @given(extreme(), st.sampled_from([0.01, 0.5, 0.9, 0.999]))
 @thorough(60)
-def test_out_of_all_proportion_every_search_ends_in_numbers(given, coverage):
+def test_with_extreme_numbers_every_search_ends_in_finite_numbers(given, coverage):
     regions = given.hdr(coverage)
     assert np.isfinite(regions[:, 0]).all()
     steps = np.diff(regions.reshape(len(given), -1), axis=1)
@@ -146,7 +146,7 @@ def test_out_of_all_proportion_every_search_ends_in_numbers(given, coverage):
     quantiles = given.quantile([1e-10, *LEVELS, 1.0 - 1e-10])
     assert np.isfinite(quantiles).all()
     assert (np.diff(quantiles) >= 0.0).all()
-    # No mean is denser, however far below the distance of floats a sigma is.
+    # No mean has a higher density, even where a sigma is far below the distance of floats.
     heights = given.log_prob(given.mode())
     used = np.where(given.pi > 0.0, given.mu, given.component_mean()[:, None])
     for mean in used.T:
@@ -155,7 +155,7 @@ def test_out_of_all_proportion_every_search_ends_in_numbers(given, coverage):
 
 @given(st.one_of(extreme(), extreme(targets=2)), st.sampled_from([0.0, 1e-12, 1e12, -1e12]))
 @thorough(60)
-def test_out_of_all_proportion_every_closed_form_is_a_number(given, value):
+def test_with_extreme_numbers_every_closed_form_is_finite(given, value):
     targets = given.mixture.mu.shape[2]
     for values in (np.full(targets, value), given.component_mean()):
         logs = [given.cdf(values, upper=upper, log=True) for upper in (False, True)]
@@ -175,7 +175,7 @@ def test_out_of_all_proportion_every_closed_form_is_a_number(given, value):
 
 @given(extreme(targets=2))
 @thorough(25)
-def test_out_of_all_proportion_a_joint_mode_is_a_point(given):
+def test_with_extreme_numbers_the_joint_mode_is_finite(given):
     heights = given.log_prob(given.mode())
     assert np.isfinite(given.mode()).all()
     assert (heights >= given.log_prob(given.component_mean()) - 1e-9 * np.abs(heights)).all()
@@ -183,12 +183,12 @@ def test_out_of_all_proportion_a_joint_mode_is_a_point(given):
 
 @given(univariate(), st.floats(-12.0, 12.0), st.randoms(use_true_random=False))
 @thorough(100)
-def test_density_and_cdf_are_those_written_down_anew(one, z, random):
+def test_density_and_cdf_are_those_in_extended_precision(one, z, random):
     truth = Truth(one)
     at = random.randrange(one.mu.shape[1])
     y = one.mu[:, at] + z * one.sigma[:, at]
     log_density = truth.log_density(y)
-    # Of z^2 / 2, the digits that a float64 lacks.
+    # The second term allows for the digits of z^2 / 2 that a float64 lacks.
     assert abs(one.log_prob(y) - log_density)[0] <= 1e-12 + 1e-14 * abs(log_density)[0]
     for upper, tail in enumerate(truth.tails(y)):
         found = one.cdf(y, upper=bool(upper))
@@ -223,7 +223,7 @@ def test_far_out_the_upper_tail_does_not_cancel():
     for z, tail in zip((20.0, 30.0, 37.0), truth, strict=True):
         assert tail > 0.0
         np.testing.assert_allclose(one.cdf(z, upper=True), tail, rtol=1e-12)
-        np.testing.assert_allclose(mapped(one, -1.0, 0.0).cdf(-z), tail, rtol=1e-12)
+        np.testing.assert_allclose(affine(one, -1.0, 0.0).cdf(-z), tail, rtol=1e-12)
     single = distribution([[0.0]], [[0.0]], [[1.0]])
     for z in (40.0, 1e6):
         log = single.cdf(z, upper=True, log=True)
@@ -234,9 +234,9 @@ def test_far_out_the_upper_tail_does_not_cancel():
 @pytest.mark.parametrize(("a", "b"), [(40.0, 1e3), (1e-3, -7.0), (-2.5, 0.3)])
 @pytest.mark.parametrize("targets", [1, 2])
 def test_units_of_y_are_those_of_the_answers(a, b, targets):
-    """The distributions of a y + b answer a times what those of y answer, plus b."""
+    """The answers for a y + b are a times those for y, plus b."""
     plain = ordinary(40, 4, targets)
-    moved = mapped(plain, a, b)
+    moved = affine(plain, a, b)
     values = np.random.default_rng(0).normal(size=(40, targets))
     values = values[:, 0] if targets == 1 else values
     here, there = answers(plain, values), answers(moved, a * values + b)
@@ -247,22 +247,24 @@ def test_units_of_y_are_those_of_the_answers(a, b, targets):
         np.testing.assert_allclose(there[name], abs(a) * here[name], **close, err_msg=name)
     shift = -np.log(abs(a))
     np.testing.assert_allclose(there["log_prob"], here["log_prob"] + targets * shift, rtol=1e-9)
-    turned = slice(None, None, 1 if a > 0 else -1)
+    order = slice(None, None, 1 if a > 0 else -1)
     for name in ("quantile", "interval"):
-        expected = a * here[name][..., turned] + b
+        expected = a * here[name][..., order] + b
         np.testing.assert_allclose(there[name], expected, **close, err_msg=name)
     cdf = here["cdf"] if a > 0 else 1.0 - here["cdf"]
     np.testing.assert_allclose(there["cdf"], cdf, rtol=1e-9, atol=1e-12)
     if targets == 1:
         np.testing.assert_allclose(there["mode"], a * here["mode"] + b, **close)
-    for region, expected in zip(_regions(there["hdr"]), _regions(here["hdr"]), strict=True):
+    for region, expected in zip(
+        _ends_of_regions(there["hdr"]), _ends_of_regions(here["hdr"]), strict=True
+    ):
         np.testing.assert_allclose(region, np.sort(a * expected + b), **close)
 
 
-def _regions(regions) -> list[np.ndarray]:
-    """Return the borders of each region without NaN."""
+def _ends_of_regions(regions) -> list[np.ndarray]:
+    """Return the ends of each region's intervals, without NaN."""
     flat = regions.reshape(-1, 2 * regions.shape[-2])
-    return [borders[~np.isnan(borders)] for borders in flat]
+    return [ends[~np.isnan(ends)] for ends in flat]
 
 
 @pytest.mark.parametrize("targets", [1, 2])

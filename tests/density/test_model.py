@@ -1,56 +1,17 @@
-"""The answers without PyTorch agree with the network that learned, and hold in any units."""
-
-from pathlib import Path
+"""The model as a whole: units, rows, members, draws and its reference mixtures."""
 
 import numpy as np
 import pytest
-import torch
+from density.models import (
+    bounded_targets,
+    fitted,
+    inverse_sinusoid,
+    two_targets,
+)
 
-from mdncli.columns.kinds import Roles
-from mdncli.columns.schema import learnable
+from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import generator_of_draws
-from mdncli.density.model import ConditionalDensity
-from mdncli.density.network import ACTIVATIONS, Architecture, split_head
-from mdncli.learning.fit import fit
-from mdncli.learning.loss import nll_and_gradient
-from mdncli.learning.network import Perceptrons
-from mdncli.learning.splits import Examples
-from mdncli.modelfile import reader as checkpoint
-from mdncli.settings import Settings
-
-MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 2, 4, 3, 5, 50
-FLOOR = np.array([1e-4, 0.3, 0.02])
-
-
-def taught(x: np.ndarray, y: np.ndarray, settings: Settings) -> ConditionalDensity:
-    """Return the density that learning ends with."""
-    roles = Roles([f"x{i}" for i in range(x.shape[1])], [f"y{i}" for i in range(y.shape[1])])
-    schema, _ = learnable("data.csv", x, y, roles)
-    learning = fit(Examples(x, y), schema, settings)
-    while True:
-        try:
-            next(learning)
-        except StopIteration as ended:
-            return ended.value
-
-
-@pytest.mark.parametrize("covariance", ["diagonal", "isotropic", "full"])
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: str) -> None:
-    architecture = Architecture(COMPONENTS, (7, 5), activation, covariance, 2)
-    outputs = architecture.head_width(TARGETS)
-    generator = torch.Generator().manual_seed(1)
-    networks = Perceptrons(MEMBERS, (FEATURES - 1, 1), architecture, outputs, generator)
-    # Larger weights than a network starts with, so that every term matters.
-    networks.hold([2.0 * p.double() for p in networks.parameters()])
-    x = torch.randn(MEMBERS, FEATURES, ROWS, dtype=torch.float64, generator=generator)
-    y = torch.randn(MEMBERS, TARGETS, ROWS, dtype=torch.float64, generator=generator)
-    floor = torch.tensor(architecture.floor_of_sigmas(FLOOR))
-    nll, _ = nll_and_gradient(networks(x), y, architecture, floor)
-    for member, network in enumerate(networks.for_answers()):
-        mixture = split_head(network(x[member].T.numpy()), architecture, FLOOR)
-        answer = mixture.log_prob(y[member].T.numpy())
-        np.testing.assert_allclose(answer, -nll[member].numpy(), rtol=0, atol=1e-9)
+from mdncli.density.model import MixtureDensityNetwork
 
 
 def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,11 +20,14 @@ def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, :1] + 0.3 * rng.normal(size=(300, 1)))
 
 
+def small(x: np.ndarray, y: np.ndarray, **settings: int) -> MixtureDensityNetwork:
+    return fitted(x, y, "x0 x1", "y0", **settings)
+
+
 def test_units_of_the_target_shift_the_log_density() -> None:
     x, y = table()
-    settings = Settings(mixtures=2, epochs=5)
-    plain = taught(x, y, settings)
-    stretched = taught(x, 40.0 * y + 1e3, settings)
+    plain = small(x, y, mixtures=2, epochs=5)
+    stretched = small(x, 40.0 * y + 1e3, mixtures=2, epochs=5)
     np.testing.assert_allclose(
         stretched.nll(x, 40.0 * y + 1e3) - plain.nll(x, y), np.log(40.0), atol=1e-3
     )
@@ -71,74 +35,110 @@ def test_units_of_the_target_shift_the_log_density() -> None:
 
 def test_units_of_the_features_do_not_matter() -> None:
     x, y = table()
-    settings = Settings(mixtures=2, epochs=5)
-    plain, scaled = taught(x, y, settings), taught(1e6 * x - 5e6, y, settings)
+    plain = small(x, y, mixtures=2, epochs=5)
+    scaled = small(1e6 * x - 5e6, y, mixtures=2, epochs=5)
     np.testing.assert_allclose(scaled.nll(1e6 * x - 5e6, y), plain.nll(x, y), atol=1e-3)
 
 
-def test_a_row_does_not_depend_on_the_rows_around_it(wide: Path) -> None:
-    density = checkpoint.load((wide / "model.pt").read_bytes(), "model.pt")
+def test_a_row_does_not_depend_on_the_rows_around_it() -> None:
+    model, _, _ = two_targets()
     x = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 10.0, 0.1] + [0.0, 50.0, 3.0]
     y = np.zeros((100, 2))
-    alone = np.concatenate([density.nll(x[i : i + 1], y[i : i + 1]) for i in range(100)])
-    np.testing.assert_allclose(density.nll(x, y), alone, rtol=1e-11)
+    alone = np.concatenate([model.nll(x[i : i + 1], y[i : i + 1]) for i in range(100)])
+    np.testing.assert_allclose(model.nll(x, y), alone, rtol=1e-11)
 
 
-def test_far_outside_the_training_range_the_answer_is_finite(wide: Path) -> None:
-    density = checkpoint.load((wide / "model.pt").read_bytes(), "model.pt")
-    mixture = density.mixture(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e308]]))
+def test_far_outside_the_training_range_the_mixture_is_finite() -> None:
+    model, _, _ = two_targets()
+    mixture = model.mixture(np.array([[1e9, -1e9, 1e9], [0.0, 50.0, -1e308]]))
     for values in (mixture.pi, mixture.mu, mixture.sigma):
         assert np.isfinite(values).all()
 
 
-def test_pieces_of_samples_hold_every_draw_once(fitted: Path, monkeypatch) -> None:
-    density = checkpoint.load((fitted / "model.pt").read_bytes(), "model.pt")
+def test_the_distribution_has_the_names_and_transforms_of_the_targets() -> None:
+    model, x, y = bounded_targets()
+    predicted = model.distribution(x)
+    assert predicted.names == ["p", "q", "r"]
+    assert predicted.transforms == model.schema.transforms
+    np.testing.assert_allclose(predicted.log_prob(y), -model.nll(x, y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("most", [0, 1 << 30])
+def test_mixtures_that_are_kept_and_those_that_are_not_give_the_same_answers(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    model, x, y = bounded_targets()
+    many, values = np.tile(x, (20, 1)), np.tile(y, (20, 1))
+    expected = Distribution(model.mixture(many), model.schema.transforms)
+    monkeypatch.setattr("mdncli.density.model._MOST_TERMS_KEPT", most)
+    found = model.distribution(many)
+    for ask in (
+        Distribution.mean,
+        Distribution.std,
+        lambda d: d.log_prob(values),
+        lambda d: d.quantile([0.1, 0.9]),
+        lambda d: d.sample(2, seed=1),
+        lambda d: d.mixture.mu,
+    ):
+        np.testing.assert_array_equal(ask(found), ask(expected))
+
+
+def test_pieces_of_draws_contain_every_draw_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _, _ = inverse_sinusoid()
     monkeypatch.setattr("mdncli.density.model._DRAWS_AT_ONCE", 7)
     for rows, n in ((5, 3), (2, 20), (0, 4)):
         x = np.linspace(-5.0, 5.0, rows)[:, None]
-        pieces = list(density.sample(x, n, generator_of_draws(0)))
+        pieces = list(model.draws(x, n, generator_of_draws(0)))
         np.testing.assert_array_equal(
-            np.concatenate([piece[0] for piece in pieces]), np.repeat(np.arange(rows), n)
+            np.concatenate([piece.rows for piece in pieces]), np.repeat(np.arange(rows), n)
         )
-        assert sum(len(y) for _, y, _ in pieces) == rows * n
+        assert sum(len(piece.y) for piece in pieces) == rows * n
 
 
-def test_draws_do_not_follow_a_table_of_the_same_seed(fitted: Path) -> None:
-    density = checkpoint.load((fitted / "model.pt").read_bytes(), "model.pt")
+def test_draws_do_not_follow_a_table_of_the_same_seed() -> None:
+    model, _, _ = inverse_sinusoid()
     rng = np.random.default_rng(0)
     y = rng.uniform(-10.5, 10.5, 1000)
     x = 7.0 * np.sin(0.75 * y) + 0.5 * y
-    [(_, draws, _)] = density.sample(x[:, None], 1, generator_of_draws(0))
+    [(_, draws, _)] = model.draws(x[:, None], 1, generator_of_draws(0))
     middle = np.abs(x) < 3.0
-    # Five branches are in reach there; following the table, draws would rank as its rows do.
+    # There are five branches. Draws that followed the table would have the ranks of its rows.
     assert abs(np.corrcoef(y[middle], draws[middle, 0])[0, 1]) < 0.3
 
 
 def test_a_model_without_a_baseline_says_so() -> None:
     x, y = table()
-    density = taught(x, y, Settings(mixtures=1, epochs=1))
+    model = small(x, y, mixtures=1, epochs=1)
     with pytest.raises(ValueError, match="no baseline"):
-        density.condition_baseline(x)
+        model.baseline_mixture(x)
 
 
 def test_members_are_pooled_into_the_mean_of_their_densities() -> None:
     x, y = table()
-    density = taught(x, y, Settings(mixtures=2, members=3, epochs=5))
-    assert len(density.networks) == 3
-    alone = [mixture.log_prob(y) for mixture in density.condition_members(x)]
-    together = density.mixture(x)
+    model = small(x, y, mixtures=2, members=3, epochs=5)
+    assert len(model.networks) == 3
+    alone = [mixture.log_prob(y) for mixture in model.member_mixtures(x)]
+    together = model.mixture(x)
     assert together.mu.shape == (300, 6, 1)
     np.testing.assert_allclose(together.pi.sum(axis=1), 1.0)
     np.testing.assert_allclose(together.log_prob(y), np.log(np.exp(alone).mean(axis=0)))
 
 
-def test_the_unconditional_mixture_is_the_same_at_every_row() -> None:
+def test_the_marginal_reference_is_the_same_at_every_row() -> None:
     x, y = table()
-    density = taught(x, y, Settings(mixtures=2, epochs=2))
-    mixture = density.condition_reference(x)
+    model = small(x, y, mixtures=2, epochs=2)
+    mixture = model.reference_mixture(x)
     assert mixture.mu.shape == (300, 2, 1)
     assert np.ptp(mixture.mu, axis=0).max() == 0.0
     np.testing.assert_allclose(mixture.pi.sum(axis=1), 1.0)
-    # Close to the Gaussian that y is, and in its units.
+    # It is close to the Gaussian that y follows, in the units of y.
     gaussian = 0.5 * np.log(2.0 * np.pi * y.var()) + 0.5
     assert -mixture.log_prob(y).mean() == pytest.approx(gaussian, abs=0.05)
+
+
+def test_the_mean_nll_is_weighted() -> None:
+    model, x, y = inverse_sinusoid()
+    weights = np.random.default_rng(0).random(len(x))
+    expected = float(np.average(model.nll(x, y), weights=weights))
+    assert model.mean_nll(x, y, weights) == pytest.approx(expected)
+    assert np.isnan(model.mean_nll(x[:0], y[:0]))

@@ -1,4 +1,4 @@
-"""The mode is the global maximum, of one target; of several, the best that a search finds."""
+"""The mode of one target is the global maximum; that of several is the best one found."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from density.mixtures import Truth, distribution, ordinary, thorough, univariate
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mdncli.density.marginal import Univariate
+from mdncli.density.marginal import Marginal
 from mdncli.density.modes import critical_points
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -19,7 +19,7 @@ SHOULDERS = [
 
 
 def shortfall(truth: Truth, y) -> float:
-    """Return what the log density at y lacks to the highest on a grid, but for rounding of y."""
+    """Return the highest log density on a grid minus that at y, up to the rounding of y."""
     here = truth.log_density(y)
     around = [truth.log_density(np.nextafter(y, to)) for to in (-np.inf, np.inf)]
     rounding = np.abs(np.array(around) - here).max()
@@ -36,14 +36,14 @@ def test_no_point_of_a_grid_has_a_higher_density_than_the_mode(one):
 
 @pytest.mark.parametrize("one", SHOULDERS)
 def test_a_narrow_light_component_on_a_shoulder_is_the_mode(one):
-    """Where the wide one, too, has a maximum, near 0, which is lower."""
+    """The wide component has a lower maximum near 0."""
     assert shortfall(Truth(one), one.mode()) <= 1e-12
     assert abs(one.mode()[0]) > 0.9
 
 
 @pytest.mark.parametrize("one", SHOULDERS)
 def test_both_maxima_and_the_minimum_between_are_found(one):
-    points = critical_points(Univariate.marginal(one.mixture, 0))[0]
+    points = critical_points(Marginal.of(one.mixture, 0))[0]
     truth = Truth(one)
     assert len(points) == 3
     heights = truth.log_density(points)
@@ -54,8 +54,8 @@ def test_both_maxima_and_the_minimum_between_are_found(one):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_close_maxima_of_unlike_height_are_told_apart(seed):
-    """Of two components little more than two sigma apart, one a little heavier."""
+def test_close_maxima_of_different_heights_are_distinguished(seed):
+    """Two components are a little more than two sigmas apart, and one is a little heavier."""
     rng = np.random.default_rng(seed)
     apart = 1.0 + 10.0 ** rng.uniform(-2.5, -1.0)
     one = distribution(
@@ -63,14 +63,14 @@ def test_close_maxima_of_unlike_height_are_told_apart(seed):
     )
     heights = Truth(one).log_density(np.linspace(-apart, apart, 4001))
     turns = np.diff(np.sign(np.diff(heights)))
-    points = critical_points(Univariate.marginal(one.mixture, 0))[0]
+    points = critical_points(Marginal.of(one.mixture, 0))[0]
     assert len(points) == np.count_nonzero(turns)
 
 
 @given(univariate())
 @thorough(100)
-def test_maxima_and_minima_take_turns(one):
-    points = critical_points(Univariate.marginal(one.mixture, 0))[0]
+def test_maxima_and_minima_alternate(one):
+    points = critical_points(Marginal.of(one.mixture, 0))[0]
     assert len(points) % 2 == 1
     assert (np.diff(points) >= 0.0).all()
     heights = Truth(one).log_density(points)
@@ -83,18 +83,18 @@ def test_maxima_and_minima_take_turns(one):
 @thorough(100)
 def test_a_mode_is_among_the_maxima(one):
     truth = Truth(one)
-    maxima = critical_points(Univariate.marginal(one.mixture, 0))[0, ::2]
+    maxima = critical_points(Marginal.of(one.mixture, 0))[0, ::2]
     best = truth.log_density(maxima).max()
     assert float(truth.log_density(one.mode())[0]) == pytest.approx(float(best), abs=1e-12)
 
 
 def test_many_nearly_flat_tops_are_searched_in_little_memory():
-    """Two components two sigma apart, where slope and bend vanish together, but for a little."""
+    """Two components are about two sigmas apart, where slope and curvature are almost zero."""
     rng = np.random.default_rng(0)
     rows = 300
     off = 10.0 ** rng.uniform(-17.0, -3.0, (rows, 1)) * rng.choice([-1.0, 0.0, 1.0], (rows, 1))
     flat = distribution(np.zeros((rows, 2)), [[-1.0, 1.0]] * (1.0 + off), np.ones((rows, 2)))
-    # y = m tanh(m y), for m little above 1.
+    # The maximum solves y = m tanh(m y), with m a little more than 1.
     maximum = np.sqrt(6.0 * np.maximum(off[:, 0], 0.0))
     mode = flat.mode()
     assert (flat.log_prob(mode) >= flat.log_prob(maximum) - 1e-14).all()
@@ -103,7 +103,7 @@ def test_many_nearly_flat_tops_are_searched_in_little_memory():
 
 @st.composite
 def well_separated(draw, targets: int):
-    """Return one row whose components are 12 of the largest sigmas apart at least."""
+    """Return one row with components at least 12 times the largest sigma apart."""
     components = draw(st.integers(1, 6))
     sigma = [
         [10.0 ** draw(st.floats(-3.0, 0.0)) for _ in range(targets)] for _ in range(components)
@@ -138,7 +138,7 @@ def test_no_random_point_near_a_mean_beats_the_joint_mode(one, seed):
 
 @pytest.mark.parametrize("targets", [2, 3])
 def test_joint_modes_are_no_lower_than_any_mean(targets):
-    """However components overlap, for the search starts there and never goes down."""
+    """The search starts at the means and never goes down, however the components overlap."""
     many = ordinary(40, 5, targets)
     best = many.log_prob(many.mode())
     for component in range(5):
@@ -146,7 +146,7 @@ def test_joint_modes_are_no_lower_than_any_mean(targets):
 
 
 def test_the_joint_mode_is_not_that_of_the_marginals():
-    """Two components share a first coordinate that the highest one does not have."""
+    """Two components have the same first coordinate, and the highest one has another."""
     mu = [[[0.0, -5.0], [0.0, 5.0], [4.0, 0.0]]]
     one = distribution([np.log([0.3, 0.3, 0.4])], mu, np.ones((1, 3, 2)))
     np.testing.assert_allclose(one.mode(), [[4.0, 0.0]], atol=1e-3)

@@ -104,7 +104,7 @@ def test_missing_column_of_a_table_with_one_column_mentions_the_delimiter() -> N
     table = read(b"height;weight\n1;2\n")
     with pytest.raises(DataError) as error:
         table.require(["weight"])
-    assert str(error.value).endswith("Is its delimiter another one? See parameter delimiter.")
+    assert str(error.value).endswith("If its cells are separated by another mark, set delimiter.")
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,20 @@
-"""Several targets of which some have bounds: joint answers, against draws and integrals."""
+"""Several targets, some with bounds: joint answers, against draws and integrals."""
 
 import numpy as np
 import pytest
 import scipy.integrate
+from learning.fits import fitted, schema_of
 
-from mdncli.columns.kinds import Roles
-from mdncli.columns.schema import learnable
-from mdncli.columns.transforms import FREE, Bounds
-from mdncli.density.distribution import BoundedDistribution, joint_heights
+from mdncli.columns.dataset import Dataset
+from mdncli.columns.transforms import IDENTITY, transform_between
+from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
-from mdncli.learning.fit import learned
-from mdncli.learning.splits import Examples
+from mdncli.density.modes import joint_with_jacobian
 from mdncli.settings import Settings
 
-ABOVE, BETWEEN = Bounds(lower=1.0), Bounds(lower=-1.0, upper=2.0)
-PAIRS = [(ABOVE, FREE), (ABOVE, Bounds(upper=3.0)), (BETWEEN, FREE), (BETWEEN, ABOVE)]
+ABOVE, BETWEEN = transform_between(1.0, None), transform_between(-1.0, 2.0)
+BELOW = transform_between(None, 3.0)
+PAIRS = [(ABOVE, IDENTITY), (ABOVE, BELOW), (BETWEEN, IDENTITY), (BETWEEN, ABOVE)]
 
 
 def correlated(rho: float, widest: float = 0.7) -> GaussianMixture:
@@ -24,19 +24,19 @@ def correlated(rho: float, widest: float = 0.7) -> GaussianMixture:
     return GaussianMixture(np.log([[0.3, 0.7]]), mu, sigma, factor)
 
 
-@pytest.mark.parametrize("bounds", PAIRS)
+@pytest.mark.parametrize("transforms", PAIRS)
 @pytest.mark.parametrize("rho", [0.0, -0.6, 0.95])
-def test_correlations_are_those_of_the_density(bounds: tuple, rho: float) -> None:
-    given = BoundedDistribution(correlated(rho), bounds)
-    ends = [each.to_target(np.array([-9.0, 9.0])) for each in bounds]
-    # By fine grids on the mixture's scale, where the density is smooth.
+def test_correlations_are_those_of_the_density(transforms: tuple, rho: float) -> None:
+    given = Distribution(correlated(rho), transforms)
+    ends = [each.forward(np.array([-9.0, 9.0])) for each in transforms]
+    # The grid is over u, where the density is smooth.
     u = np.linspace(-9.0, 9.0, 1601)
     density = np.exp(
         GaussianMixture(*(part.repeat(1, axis=0) for part in given.mixture.arrays())).log_prob(
             np.stack(np.meshgrid(u, u, indexing="ij"), axis=-1).reshape(-1, 2)
         )
     ).reshape(len(u), len(u))
-    y = [each.to_target(u) for each in bounds]
+    y = [each.forward(u) for each in transforms]
     mean = given.mean()[0]
 
     def integral(values: np.ndarray) -> float:
@@ -52,31 +52,33 @@ def test_correlations_are_those_of_the_density(bounds: tuple, rho: float) -> Non
     assert all(np.isfinite(end).all() for end in ends)
 
 
-@pytest.mark.parametrize("bounds", PAIRS)
-def test_the_joint_height_is_the_density_of_the_targets(bounds: tuple) -> None:
+@pytest.mark.parametrize("transforms", PAIRS)
+def test_the_density_as_a_function_of_u_is_that_of_the_targets(transforms: tuple) -> None:
     mixture = correlated(0.8)
     rng = np.random.default_rng(0)
     points = rng.normal(size=(50, 2))
-    y = np.stack([each.to_target(points[:, t]) for t, each in enumerate(bounds)], axis=1)
+    y = np.stack([each.forward(points[:, t]) for t, each in enumerate(transforms)], axis=1)
     many = GaussianMixture(*(part.repeat(50, axis=0) for part in mixture.arrays()))
-    expected = BoundedDistribution(many, bounds).log_prob(y)
-    np.testing.assert_allclose(joint_heights(many, bounds).log_prob(points), expected, atol=1e-9)
+    expected = Distribution(many, transforms).log_prob(y)
+    np.testing.assert_allclose(
+        joint_with_jacobian(many, transforms).log_prob(points), expected, atol=1e-9
+    )
 
 
-@pytest.mark.parametrize("bounds", PAIRS)
-def test_the_joint_mode_is_no_lower_than_a_grid(bounds: tuple) -> None:
-    given = BoundedDistribution(correlated(0.8), bounds)
+@pytest.mark.parametrize("transforms", PAIRS)
+def test_the_joint_mode_is_not_lower_than_on_a_grid(transforms: tuple) -> None:
+    given = Distribution(correlated(0.8), transforms)
     u = np.stack(np.meshgrid(*[np.linspace(-4.0, 4.0, 401)] * 2), axis=-1).reshape(-1, 2)
-    y = np.stack([each.to_target(u[:, t]) for t, each in enumerate(bounds)], axis=1)
+    y = np.stack([each.forward(u[:, t]) for t, each in enumerate(transforms)], axis=1)
     many = GaussianMixture(*(p.repeat(len(y), axis=0) for p in given.mixture.arrays()))
-    highest = BoundedDistribution(many, bounds).log_prob(y).max()
+    highest = Distribution(many, transforms).log_prob(y).max()
     assert given.log_prob(given.mode())[0] >= highest - 1e-9
 
 
-@pytest.mark.parametrize("bounds", PAIRS)
-def test_the_density_is_zero_beyond_any_bound(bounds: tuple) -> None:
-    given = BoundedDistribution(correlated(0.95), bounds)
-    for target, each in enumerate(bounds):
+@pytest.mark.parametrize("transforms", PAIRS)
+def test_the_density_is_zero_beyond_any_bound(transforms: tuple) -> None:
+    given = Distribution(correlated(0.95), transforms)
+    for target, each in enumerate(transforms):
         for end in (each.lower, each.upper):
             if end is not None:
                 y = given.mode()
@@ -85,14 +87,14 @@ def test_the_density_is_zero_beyond_any_bound(bounds: tuple) -> None:
                 assert given.log_prob(y, marginal=True)[0, target] == -np.inf
 
 
-def test_a_model_of_correlated_targets_is_not_lost_at_a_bound() -> None:
+def test_the_nll_of_a_model_with_correlated_targets_is_infinite_at_a_bound() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 1)), rng.random((60, 2)) + 0.1
-    roles, bounds = Roles(["x"], ["u", "v"]), {"u": Bounds(lower=0.0), "v": Bounds(lower=0.0)}
-    schema, _ = learnable("t", x, y, roles, bounds=bounds)
+    positive = transform_between(0.0, None)
+    schema = schema_of(x, y, {"y0": positive, "y1": positive})
     settings = Settings(mixtures=2, hidden=(4,), frequencies=0, epochs=2, covariance="full")
-    density = learned(Examples(x, y), schema, settings)
+    model, _ = fitted(Dataset(x, y), settings, schema)
     y[:3] = [[0.0, 1.0], [1.0, -2.0], [0.0, 0.0]]
-    nll = density.nll(x, y)
+    nll = model.nll(x, y)
     assert (nll[:3] == np.inf).all()
-    np.testing.assert_allclose(nll[3:], -density.at_rows(x).log_prob(y)[3:])
+    np.testing.assert_allclose(nll[3:], -model.distribution(x).log_prob(y)[3:])

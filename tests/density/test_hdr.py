@@ -1,4 +1,4 @@
-"""Highest-density regions hold their mass, and no denser point is left outside."""
+"""Highest-density regions hold their mass, and no point outside is denser than one inside."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from mdncli.density.hdr import joined
+from mdncli.density.hdr import join_closest
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -24,9 +24,11 @@ def region(one, coverage: float):
 
 
 def rounding(truth: Truth, found) -> float:
-    """Return the mass that borders have in their last digit."""
-    borders = found.ravel()
-    return float((np.exp(truth.log_density(borders)) * np.spacing(np.abs(borders))).sum())
+    """Return the mass that the last digit of the ends stands for."""
+    ends_of_region = found.ravel()
+    return float(
+        (np.exp(truth.log_density(ends_of_region)) * np.spacing(np.abs(ends_of_region))).sum()
+    )
 
 
 @given(univariate(), coverages)
@@ -48,26 +50,28 @@ def test_a_region_holds_its_mass(one, coverage):
 @example(DUPLICATES, 0.9)
 @thorough(150)
 def test_no_point_outside_is_denser_than_one_inside(one, coverage):
-    truth, borders = Truth(one), region(one, coverage).ravel()
-    assert (np.diff(borders) >= 0.0).all()
+    truth, ends_of_region = Truth(one), region(one, coverage).ravel()
+    assert (np.diff(ends_of_region) >= 0.0).all()
     y = truth.grid()
-    # A border may be rounded to either side of where it belongs.
-    y = y[(np.abs(y[:, None] - borders) > 4.0 * np.spacing(np.abs(borders))).all(axis=1)]
-    heights, inside = truth.log_density(y), np.searchsorted(borders, y) % 2 == 1
+    # An end may be rounded in either direction.
+    y = y[
+        (np.abs(y[:, None] - ends_of_region) > 4.0 * np.spacing(np.abs(ends_of_region))).all(axis=1)
+    ]
+    heights, inside = truth.log_density(y), np.searchsorted(ends_of_region, y) % 2 == 1
     lowest, highest = heights[inside].min(initial=np.inf), heights[~inside].max(initial=-np.inf)
     assert lowest >= highest - 1e-9
 
 
 @given(univariate(), coverages)
 @thorough(60)
-def test_a_region_is_no_longer_than_the_central_interval(one, coverage):
+def test_a_region_is_not_longer_than_the_central_interval(one, coverage):
     length = np.diff(region(one, coverage)).sum()
     [[low, high]] = one.interval(coverage)
     assert length <= (high - low) * (1.0 + 1e-9) + 4.0 * np.spacing(max(abs(low), abs(high)))
 
 
 @pytest.mark.parametrize("coverage", [1e-6, 0.3, 0.9, 1.0 - 1e-9])
-def test_of_one_component_it_is_the_central_interval(coverage):
+def test_the_region_of_one_component_is_the_central_interval(coverage):
     one = distribution([[0.0]], [[3.0]], [[2.0]])
     [[low, high]] = region(one, coverage)
     reach = 2.0 * ndtri(0.5 + 0.5 * coverage)
@@ -83,7 +87,7 @@ def test_every_mode_is_inside_of_all_regions():
 
 
 def test_flat_tops_of_every_kind_have_whole_regions():
-    """Rounding makes up maxima there: what begins must end, and hold the mass all the same."""
+    """Rounding creates maxima there. Still every interval has two ends and the mass is right."""
     rng = np.random.default_rng(1)
     rows = 200
     off, tilt = (
@@ -101,20 +105,20 @@ def test_flat_tops_of_every_kind_have_whole_regions():
         masses = flat.cdf(found[:, 0, 1]) - flat.cdf(found[:, 0, 0])
         for low, high in np.moveaxis(found[:, 1:], 0, 2):
             masses += np.nan_to_num(flat.cdf(high) - flat.cdf(low))
-        # For less the density is the same, to all digits, from end to end.
+        # For a smaller coverage the density is the same number everywhere in the region.
         if coverage >= 1e-3:
             np.testing.assert_allclose(masses, coverage, rtol=0.0, atol=1e-9)
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, 1.5, np.nan])
-def test_what_is_no_coverage_is_refused(coverage):
+def test_a_number_that_is_not_a_coverage_is_refused(coverage):
     with pytest.raises(ValueError, match="mass"):
         FLAT_TOP.hdr(coverage)
 
 
 @st.composite
 def regions(draw):
-    """Return rows of up to six intervals in rising order, ended with NaN."""
+    """Return rows of up to six intervals in rising order, with NaN at the end."""
     rows, most = draw(st.integers(0, 4)), draw(st.integers(1, 6))
     found = np.full((rows, most, 2), np.nan)
     for at in range(rows):
@@ -128,7 +132,7 @@ def regions(draw):
 @given(regions(), st.integers(1, 7))
 @thorough(200)
 def test_joined_regions_cover_all_and_leave_the_widest_gaps(found, most):
-    fewer, more = joined(found, most)
+    fewer, more = join_closest(found, most)
     assert fewer.shape == (len(found), most, 2)
     for before, after, had_more in zip(found, fewer, more, strict=True):
         before, after = (each[~np.isnan(each[:, 0])] for each in (before, after))
@@ -143,9 +147,9 @@ def test_joined_regions_cover_all_and_leave_the_widest_gaps(found, most):
 
 @given(univariate(), coverages)
 @thorough(40)
-def test_joined_regions_hold_the_mass_at_least(one, coverage):
+def test_joined_regions_hold_at_least_the_mass(one, coverage):
     found = one.hdr(coverage)
-    fewer, _ = joined(found, 2)
+    fewer, _ = join_closest(found, 2)
     truth = Truth(one)
     fewer = fewer[0][~np.isnan(fewer[0, :, 0])]
     assert truth.mass(fewer) >= truth.mass(region(one, coverage)) * (1.0 - 1e-15)

@@ -1,4 +1,4 @@
-"""Targets with bounds: every answer against SciPy, and integrals over the target itself."""
+"""Targets with bounds: every answer against SciPy, and against integrals over the target."""
 
 import math
 
@@ -7,12 +7,14 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import expit
 
-from mdncli.columns.transforms import Bounds
-from mdncli.density.distribution import BoundedDistribution, Distribution
+from mdncli.columns.transforms import IDENTITY, Transform, transform_between
+from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
 
-ABOVE, BELOW, BETWEEN = Bounds(2.0, None), Bounds(None, -1.0), Bounds(0.0, 5.0)
-EVERY = pytest.mark.parametrize("bounds", [ABOVE, BELOW, BETWEEN], ids=str)
+ABOVE = transform_between(2.0, None)
+BELOW = transform_between(None, -1.0)
+BETWEEN = transform_between(0.0, 5.0)
+EVERY = pytest.mark.parametrize("transform", [ABOVE, BELOW, BETWEEN], ids=str)
 
 
 def mixtures(rows: int, components: int, targets: int = 1, width: float = 0.4) -> GaussianMixture:
@@ -23,19 +25,19 @@ def mixtures(rows: int, components: int, targets: int = 1, width: float = 0.4) -
     return GaussianMixture(log_pi, mu, width * np.exp(0.7 * spread))
 
 
-def alone(mu: float, sigma: float, bounds: Bounds) -> BoundedDistribution:
+def alone(mu: float, sigma: float, transform: Transform) -> Distribution:
     """Return one row of one component."""
     parts = np.zeros((1, 1)), np.full((1, 1, 1), mu), np.full((1, 1, 1), sigma)
-    return BoundedDistribution(GaussianMixture(*parts), (bounds,))
+    return Distribution(GaussianMixture(*parts), (transform,))
 
 
-def row(given: BoundedDistribution, at: int, times: int = 1) -> BoundedDistribution:
+def row(given: Distribution, at: int, times: int = 1) -> Distribution:
     parts = (np.repeat(part[at : at + 1], times, axis=0) for part in given.mixture.arrays())
-    return BoundedDistribution(GaussianMixture(*parts), given.bounds)
+    return Distribution(GaussianMixture(*parts), given.transforms)
 
 
 def line(mixture: GaussianMixture, at: int, including: float) -> tuple[np.ndarray, ...]:
-    """Return points that cover a row's mixture closely, the density there, cdf and its rest."""
+    """Return points that resolve a row's mixture, and density, cdf and upper tail there."""
     pi, mu, sigma = mixture.pi[at], mixture.mu[at, :, 0], mixture.sigma[at, :, 0]
     near = (mu + sigma * np.linspace(-20.0, 20.0, 20001)[:, None]).ravel()
     between = np.linspace(near.min(), near.max(), 400001)
@@ -45,7 +47,7 @@ def line(mixture: GaussianMixture, at: int, including: float) -> tuple[np.ndarra
     return u, *((pi * part).sum(axis=1) for part in parts)
 
 
-# Closed forms: one component is a lognormal or, mapped by the logit, that of scipy.
+# Closed forms: one component with one bound is a lognormal distribution.
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.5, 1.0, 3.0])
@@ -65,8 +67,8 @@ def test_one_component_above_a_bound_is_the_lognormal(sigma: float) -> None:
 
 
 @EVERY
-def test_the_density_is_that_of_the_cdf_and_integrates_to_one(bounds: Bounds) -> None:
-    given = BoundedDistribution(mixtures(1, 3), (bounds,))
+def test_the_density_is_that_of_the_cdf_and_integrates_to_one(transform: Transform) -> None:
+    given = Distribution(mixtures(1, 3), (transform,))
     q = given.quantile([1e-9, 0.5, 1.0 - 1e-9])[0]
 
     def density(y: float) -> float:
@@ -79,34 +81,34 @@ def test_the_density_is_that_of_the_cdf_and_integrates_to_one(bounds: Bounds) ->
 
 @EVERY
 @pytest.mark.parametrize("width", [0.01, 0.4, 1.2])
-def test_moments_and_crps_are_the_integrals(bounds: Bounds, width: float) -> None:
+def test_moments_and_crps_are_the_integrals(transform: Transform, width: float) -> None:
     mixture = mixtures(4, 3, width=width)
-    given = BoundedDistribution(mixture, (bounds,))
+    given = Distribution(mixture, (transform,))
     values = given.sample(1, seed=3)[:, 0]
     mean, variance, crps = given.mean(), given.variance(), given.crps(values)
     for at, value in enumerate(values):
-        knot = bounds.to_mixture(np.array(value))
-        u, density, reached, left = line(mixture, at, knot)
-        y, dy = bounds.to_target(u), np.exp(-bounds.log_slope_at(u))
+        knot = transform.inverse(np.array(value))
+        u, density, cdf, left = line(mixture, at, knot)
+        y, dy = transform.forward(u), np.exp(transform.log_abs_det_jacobian(u))
         first = integrate.trapezoid(density * y, u)
         second = integrate.trapezoid(density * (y - first) ** 2, u)
         np.testing.assert_allclose([mean[at], variance[at]], [first, second], rtol=1e-6)
         below, above = slice(0, u.searchsorted(knot) + 1), slice(u.searchsorted(knot), None)
-        score = integrate.trapezoid((reached**2 * dy)[below], u[below])
+        score = integrate.trapezoid((cdf**2 * dy)[below], u[below])
         score += integrate.trapezoid((left**2 * dy)[above], u[above])
         assert score == pytest.approx(crps[at], rel=1e-6)
 
 
-@pytest.mark.parametrize("bounds", [ABOVE, BELOW], ids=str)
-def test_crps_of_one_component_is_scipys(bounds: Bounds) -> None:
+@pytest.mark.parametrize("transform", [ABOVE, BELOW], ids=str)
+def test_crps_of_one_component_is_scipys(transform: Transform) -> None:
     for sigma in (0.05, 0.5, 1.5, 4.0):
-        given = alone(0.0, sigma, bounds)
+        given = alone(0.0, sigma, transform)
         known = stats.lognorm(sigma)
 
         def below_squared(v: float, known=known) -> float:
             return known.cdf(v) ** 2
 
-        # By w = log v, in which the upper tail is short.
+        # The integral is over w = log v, where the upper tail is short.
         def above_squared(w: float, known=known) -> float:
             return known.sf(math.exp(w)) ** 2 * math.exp(w)
 
@@ -114,13 +116,13 @@ def test_crps_of_one_component_is_scipys(bounds: Bounds) -> None:
             tail = math.log(t), 12.0 * sigma + sigma**2
             score = integrate.quad(below_squared, 0.0, t, epsabs=1e-13)[0]
             score += integrate.quad(above_squared, *tail, epsabs=1e-13, limit=500)[0]
-            y = 2.0 + t if bounds is ABOVE else -1.0 - t
+            y = 2.0 + t if transform is ABOVE else -1.0 - t
             assert given.crps([y])[0] == pytest.approx(score, rel=1e-6)
 
 
 @pytest.mark.parametrize(("mu", "sigma"), [(0.0, 0.3), (2.0, 1.0), (-1.0, 6.0), (-30.0, 4.0)])
 def test_between_bounds_quadrature_holds_for_any_sigma(mu: float, sigma: float) -> None:
-    given = alone(mu, sigma, Bounds(0.0, 1.0))
+    given = alone(mu, sigma, transform_between(0.0, 1.0))
     u = np.linspace(mu - 30.0 * sigma, mu + 30.0 * sigma, 2_000_001)
     density, share = stats.norm.pdf(u, mu, sigma), expit(u)
     mean = integrate.trapezoid(density * share, u)
@@ -128,18 +130,21 @@ def test_between_bounds_quadrature_holds_for_any_sigma(mu: float, sigma: float) 
     variance = integrate.trapezoid(density * (share - mean) ** 2, u)
     assert given.variance()[0] == pytest.approx(variance, rel=1e-6)
     at = len(u) * 2 // 3
-    reached, slope = stats.norm.cdf(u, mu, sigma), share * (1.0 - share)
-    score = integrate.trapezoid((reached**2 * slope)[: at + 1], u[: at + 1])
+    cdf, slope = stats.norm.cdf(u, mu, sigma), share * (1.0 - share)
+    score = integrate.trapezoid((cdf**2 * slope)[: at + 1], u[: at + 1])
     score += integrate.trapezoid((stats.norm.sf(u, mu, sigma) ** 2 * slope)[at:], u[at:])
     assert given.crps([share[at]])[0] == pytest.approx(score, rel=1e-6)
 
 
 def test_a_mirrored_target_has_mirrored_answers() -> None:
     mixture = mixtures(5, 3)
-    turned = GaussianMixture(mixture.log_pi, -mixture.mu, mixture.sigma)
-    pairs = (ABOVE, Bounds(None, -2.0)), (Bounds(1.0, 4.0), Bounds(-4.0, -1.0))
+    mirrored = GaussianMixture(mixture.log_pi, -mixture.mu, mixture.sigma)
+    pairs = (
+        (ABOVE, transform_between(None, -2.0)),
+        (transform_between(1.0, 4.0), transform_between(-4.0, -1.0)),
+    )
     for one, other in pairs:
-        here, there = BoundedDistribution(mixture, (one,)), BoundedDistribution(turned, (other,))
+        here, there = Distribution(mixture, (one,)), Distribution(mirrored, (other,))
         y = here.sample(1)[:, 0]
         np.testing.assert_allclose(there.mean(), -here.mean(), rtol=1e-9)
         np.testing.assert_allclose(there.std(), here.std(), rtol=1e-8)
@@ -152,9 +157,9 @@ def test_a_mirrored_target_has_mirrored_answers() -> None:
 
 
 @EVERY
-def test_nothing_is_at_a_bound_or_beyond(bounds: Bounds) -> None:
-    given = BoundedDistribution(mixtures(3, 4), (bounds,))
-    for end, sign in ((bounds.lower, -1.0), (bounds.upper, 1.0)):
+def test_the_density_is_zero_at_a_bound_and_beyond(transform: Transform) -> None:
+    given = Distribution(mixtures(3, 4), (transform,))
+    for end, sign in ((transform.lower, -1.0), (transform.upper, 1.0)):
         if end is None:
             continue
         for y in (end, end + sign, end + sign * 1e300):
@@ -167,23 +172,23 @@ def test_nothing_is_at_a_bound_or_beyond(bounds: Bounds) -> None:
         at, beyond = given.crps(np.full(3, end)), given.crps(np.full(3, end + 3.0 * sign))
         np.testing.assert_allclose(beyond - at, 3.0, rtol=1e-9)
     draws = given.sample(2000, seed=1)
-    assert not bounds.outside(draws).any()
+    assert not transform.outside(draws).any()
     np.testing.assert_allclose(draws.mean(axis=1), given.mean(), atol=0.2 * given.std().max())
 
 
-# Modes and regions are of the density of the target.
+# Modes and regions are those of the density of y, not of u.
 
 
 @EVERY
 @pytest.mark.parametrize("width", [0.1, 0.6, 2.0])
-def test_mode_and_region_are_of_the_mapped_density(bounds: Bounds, width: float) -> None:
-    given = BoundedDistribution(mixtures(5, 3, width=width), (bounds,))
+def test_mode_and_region_are_those_of_the_density_of_y(transform: Transform, width: float) -> None:
+    given = Distribution(mixtures(5, 3, width=width), (transform,))
     top, regions = given.mode(), given.hdr(0.8)
     for at in range(5):
         reach = (9.0 + 3.0 * given.sigma[at]) * given.sigma[at]
         ends = (given.mu[at] - reach).min(), (given.mu[at] + reach).max()
-        # Closer to a bound that is not 0 floats are too coarse to compare densities by.
-        y = bounds.to_target(np.linspace(*np.clip(ends, -18.0, 18.0), 20001))
+        # Closer to a bound other than 0, floats are too coarse to compare densities.
+        y = transform.forward(np.linspace(*np.clip(ends, -18.0, 18.0), 20001))
         heights = row(given, at, len(y)).log_prob(y)
         one = row(given, at)
         assert one.log_prob(top[at : at + 1])[0] >= heights.max() - 1e-9
@@ -195,17 +200,17 @@ def test_mode_and_region_are_of_the_mapped_density(bounds: Bounds, width: float)
 
 
 def test_a_wide_logit_normal_has_two_modes_near_the_bounds() -> None:
-    [region] = alone(0.0, 3.0, Bounds(0.0, 1.0)).hdr(0.5)
+    [region] = alone(0.0, 3.0, transform_between(0.0, 1.0)).hdr(0.5)
     assert region.shape == (2, 2)
     np.testing.assert_allclose(region[0], 1.0 - region[1, ::-1], atol=1e-9)
 
 
 def test_the_joint_mode_is_of_the_joint_density_of_the_targets() -> None:
-    given = BoundedDistribution(mixtures(3, 4, targets=3), (ABOVE, Bounds(), BETWEEN))
+    given = Distribution(mixtures(3, 4, targets=3), (ABOVE, IDENTITY, BETWEEN))
     top, rng = given.mode(), np.random.default_rng(0)
     for at in range(3):
         u = given.mixture.mu[at, 0] + 1.5 * rng.normal(size=(20000, 3))
-        near = np.stack([b.to_target(u[:, t]) for t, b in enumerate(given.bounds)], axis=1)
+        near = np.stack([b.forward(u[:, t]) for t, b in enumerate(given.transforms)], axis=1)
         room = np.minimum(1.0, top[at] - [2.0, -9.0, 0.0])
         close = top[at] + 1e-3 * rng.normal(size=(2000, 3)) * room
         points = np.concatenate([near, close])
@@ -213,9 +218,9 @@ def test_the_joint_mode_is_of_the_joint_density_of_the_targets() -> None:
         assert best >= row(given, at, len(points)).log_prob(points).max() - 1e-9
 
 
-def test_targets_with_and_without_bounds_stand_side_by_side() -> None:
+def test_targets_with_and_without_bounds_do_not_affect_each_other() -> None:
     mixture = mixtures(6, 3, targets=2)
-    given = BoundedDistribution(mixture, (Bounds(), BETWEEN))
+    given = Distribution(mixture, (IDENTITY, BETWEEN))
     plain = Distribution(mixture)
     y = np.column_stack([np.linspace(-1.0, 1.0, 6), np.linspace(0.5, 4.5, 6)])
     for name in ("mean", "std", "median"):
@@ -223,7 +228,7 @@ def test_targets_with_and_without_bounds_stand_side_by_side() -> None:
     np.testing.assert_array_equal(given.crps(y)[:, 0], plain.crps(y)[:, 0])
     np.testing.assert_array_equal(given.hdr(0.9)[:, 0, 0], plain.hdr(0.9)[:, 0, 0])
     second = GaussianMixture(mixture.log_pi, mixture.mu[:, :, 1:], mixture.sigma[:, :, 1:])
-    other = BoundedDistribution(second, (BETWEEN,))
+    other = Distribution(second, (BETWEEN,))
     np.testing.assert_allclose(given.mean()[:, 1], other.mean(), rtol=1e-12)
     np.testing.assert_allclose(given.interval(0.5)[:, 1], other.interval(0.5), rtol=1e-12)
     marginal = given.log_prob(y, marginal=True)
@@ -231,3 +236,33 @@ def test_targets_with_and_without_bounds_stand_side_by_side() -> None:
     slope = np.log(5.0 / (y[:, 1] * (5.0 - y[:, 1])))
     u = np.column_stack([y[:, 0], np.log(y[:, 1] / (5.0 - y[:, 1]))])
     np.testing.assert_allclose(given.log_prob(y), plain.log_prob(u) + slope, rtol=1e-9)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_list_of_identities_equals_no_transforms_to_the_last_bit(targets: int) -> None:
+    mixture = mixtures(40, 3, targets)
+    y = np.random.default_rng(0).normal(size=(40, targets))
+    questions = [
+        lambda d: d.log_prob(y),
+        lambda d: d.log_prob(y, marginal=True),
+        lambda d: d.cdf(y, upper=True, log=True),
+        lambda d: d.crps(y),
+        lambda d: d.quantile([0.1, 0.9]),
+        lambda d: d.hdr(0.8),
+        lambda d: d.sample(3, seed=1),
+        *(Distribution.mean, Distribution.std, Distribution.mode, Distribution.component_mean),
+        Distribution.correlation,
+    ]
+    plain, listed = Distribution(mixture), Distribution(mixture, [Transform()] * targets)
+    for ask in questions:
+        np.testing.assert_array_equal(ask(listed), ask(plain))
+
+
+@EVERY
+def test_the_log_density_is_that_of_u_minus_the_log_jacobian(transform: Transform) -> None:
+    mixture = mixtures(30, 3)
+    u, _ = mixture.sample(1, np.random.default_rng(0))
+    y = transform.forward(u[:, 0, 0])
+    jacobian = transform.log_abs_det_jacobian(u[:, 0, 0])
+    found = Distribution(mixture, [transform]).log_prob(y)
+    np.testing.assert_allclose(found, mixture.log_prob(u[:, 0]) - jacobian, rtol=1e-9, atol=1e-9)

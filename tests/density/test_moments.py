@@ -1,3 +1,5 @@
+"""The CRPS in closed form, against integrals."""
+
 import itertools
 
 import numpy as np
@@ -8,8 +10,9 @@ from density.mixtures import Truth, ordinary, thorough, univariate
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.moments import cdf, coverage, crps
+from mdncli.density.moments import crps
 
 ROWS, COMPONENTS, TARGETS = 7, 4, 3
 
@@ -27,7 +30,9 @@ def mixture(seed: int = 0) -> tuple[GaussianMixture, np.ndarray]:
 def test_cdf_is_that_of_scipys_normals() -> None:
     density, y = mixture()
     parts = scipy.stats.norm(density.mu, density.sigma).cdf(y[:, None])
-    np.testing.assert_allclose(cdf(density, y), (density.pi[:, :, None] * parts).sum(axis=1))
+    np.testing.assert_allclose(
+        Distribution(density).cdf(y), (density.pi[:, :, None] * parts).sum(axis=1)
+    )
 
 
 @pytest.mark.parametrize(("row", "target"), [(0, 0), (3, 1), (6, 2)])
@@ -44,14 +49,14 @@ def test_crps_is_the_integral_of_the_squared_difference(row: int, target: int) -
     assert crps(density, y)[row, target] == pytest.approx(below + above, abs=1e-9)
 
 
-def test_pieces_of_rows_give_the_same_scores(monkeypatch) -> None:
+def test_the_crps_in_pieces_is_the_same(monkeypatch) -> None:
     density, y = mixture()
     whole = crps(density, y)
     monkeypatch.setattr("mdncli.density.moments._PAIRS_AT_ONCE", 40)
     np.testing.assert_allclose(crps(density, y), whole, rtol=1e-12)
 
 
-def test_coverage_of_draws_is_the_level() -> None:
+def test_intervals_contain_their_share_of_draws() -> None:
     rng = np.random.default_rng(1)
     many = GaussianMixture(
         np.tile(np.log([0.3, 0.7]), (20_000, 1)),
@@ -60,26 +65,28 @@ def test_coverage_of_draws_is_the_level() -> None:
     )
     y, _ = many.sample(1, rng)
     for level in (0.5, 0.9):
-        assert coverage(many, y[:, 0], level) == pytest.approx(level, abs=0.01)
+        low, high = Distribution(many).interval(level).T
+        inside = (y[:, 0, 0] >= low) & (y[:, 0, 0] <= high)
+        assert inside.mean() == pytest.approx(level, abs=0.01)
 
 
 @given(univariate(), st.floats(-1.0, 1.0), st.integers(-3, 3))
 @thorough(40)
 def test_crps_of_any_mixture_is_that_integral(one, z, decades):
-    """To 1e-9 of the largest term, the mean distance of a draw from the value."""
+    """The error is 1e-9 of the largest term, the mean distance of a draw from the value."""
     truth = Truth(one)
     value = float(one.mu[0, 0] + z * 10.0**decades * one.sigma[0, 0])
     steps = np.array([-9.0, -6.0, -4.0, -2.0, -0.7, 0.7, 2.0, 4.0, 6.0, 9.0])
     ends = np.unique(np.append((truth.mu + truth.sigma * steps).astype(float), value))
 
     def difference(at: float) -> float:
-        """Of the tail that does not cancel, for every piece is on one side of the value."""
+        """Return the square of the tail without cancellation, on the side of the piece."""
         return float(truth.tails(at)[int(at >= value)][0]) ** 2
 
     pieces = [
         scipy.integrate.quad(difference, low, high, epsabs=0.0, epsrel=1e-10, limit=20)[0]
         for low, high in itertools.pairwise(ends)
-        # Within a few floats of each other quad would evaluate at the wrong side.
+        # Between ends that are a few floats apart, quad would evaluate on the wrong side.
         if high - low > 1e-13 * abs(high)
     ]
     largest = float((truth.pi * np.hypot(value - truth.mu, truth.sigma)).sum())

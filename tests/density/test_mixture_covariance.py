@@ -6,9 +6,8 @@ import torch
 from density.correlated import correlated, covariances, log_density
 from scipy import optimize, stats
 
-from mdncli.density import mixture as triangles
 from mdncli.density.distribution import Distribution
-from mdncli.density.mixture import GaussianMixture, pooled
+from mdncli.density.mixture import GaussianMixture, pooled, reorder_cholesky
 
 ROWS, COMPONENTS, TARGETS = 5, 3, 4
 
@@ -62,12 +61,12 @@ def test_without_correlations_the_factor_changes_nothing() -> None:
 @pytest.mark.parametrize("near", [1.0, 1e-3])
 def test_a_reordered_factor_is_that_of_the_reordered_matrix(order: list[int], near: float) -> None:
     factor = correlated(ROWS, COMPONENTS, TARGETS, near=near).factor
-    turned = triangles.reordered(factor, order)
-    np.testing.assert_array_equal(turned, np.tril(turned))
-    assert (np.diagonal(turned, axis1=2, axis2=3) > 0.0).all()
+    found = reorder_cholesky(factor, order)
+    np.testing.assert_array_equal(found, np.tril(found))
+    assert (np.diagonal(found, axis1=2, axis2=3) > 0.0).all()
     whole = factor @ factor.swapaxes(2, 3)
     expected = whole[:, :, order][..., order]
-    np.testing.assert_allclose(turned @ turned.swapaxes(2, 3), expected, atol=1e-13)
+    np.testing.assert_allclose(found @ found.swapaxes(2, 3), expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("given", [[0], [2], [0, 1], [3, 1], [1, 2, 3]])
@@ -79,7 +78,7 @@ def test_joint_is_marginal_times_conditional(given: list[int], near: float) -> N
     conditional = mixture.given(given, y[:, given])
     assert conditional.mu.shape == (ROWS, COMPONENTS, len(rest))
     assert (conditional.factor is None) == (len(rest) == 1)
-    product = mixture.targets(given).log_prob(y[:, given]) + conditional.log_prob(y[:, rest])
+    product = mixture.marginal(given).log_prob(y[:, given]) + conditional.log_prob(y[:, rest])
     joint = mixture.log_prob(y)
     np.testing.assert_allclose(product, joint, atol=1e-10, rtol=1e-10)
 
@@ -89,7 +88,7 @@ def test_a_marginal_is_the_joint_integrated() -> None:
     other = np.linspace(-60.0, 60.0, 60_001)
     value = one.mean()[0, 1]
     both = np.column_stack([other, np.full_like(other, value)])
-    density = np.exp(one.targets([1]).log_prob(np.array([[value]])))
+    density = np.exp(one.marginal([1]).log_prob(np.array([[value]])))
     assert np.trapezoid(np.exp(one.log_prob(both)), other) == pytest.approx(density[0], rel=1e-8)
 
 

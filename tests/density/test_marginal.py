@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from density.mixtures import Truth, distribution, extreme, mapped, ordinary, thorough, univariate
+from density.mixtures import Truth, affine, distribution, extreme, ordinary, thorough, univariate
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import ndtri
@@ -13,9 +13,9 @@ LADDER = [1e-10, 1e-7, 1e-3, 0.05, 0.25, 0.5, 0.7, 0.95, 0.999, 1.0 - 1e-6, 1.0 
 probabilities = st.lists(st.floats(1e-10, 1.0 - 1e-10), min_size=3, max_size=3).map(
     lambda more: np.array(LADDER + more)
 )
-# Two narrow components with a gap of 1e4 sigma, at whose very cdf a quantile is asked for.
+# Two narrow components with a gap of 1e4 sigma between them, where the cdf is 0.5.
 GAP = distribution([[0.0, 0.0]], [[-1.0, 1.0]], [[1e-4, 1e-4]])
-# All the digits of a float64 are before the point of sigma.
+# Neighbouring floats are not much closer than a sigma.
 SPARSE = distribution([[0.0, -1.0]], [[1e8, 1e8 + 3.0]], [[1.0, 2.0]])
 
 
@@ -26,7 +26,7 @@ SPARSE = distribution([[0.0, -1.0]], [[1e8, 1e8 + 3.0]], [[1.0, 2.0]])
 def test_the_cdf_at_a_quantile_is_its_probability(one, p):
     truth, found = Truth(one), one.quantile(p)[0]
     close = np.abs(truth.excess(found, p)) <= 1e-12
-    # Else p is between the cdf at the two neighbouring floats: none could be closer.
+    # Otherwise p lies between the cdf at the two neighbouring floats, and no float is closer.
     before, after = (truth.excess(np.nextafter(found, to), p) for to in (-np.inf, np.inf))
     assert (close | ((before <= 1e-12) & (after >= -1e-12))).all()
 
@@ -36,7 +36,7 @@ def test_the_cdf_at_a_quantile_is_its_probability(one, p):
 @example(SPARSE, np.array(LADDER))
 @thorough(250)
 def test_a_quantile_is_as_close_as_the_density_determines(one, p):
-    """Within 1e-9 of the quantiles of p less and plus two in its thirteenth digit."""
+    """It is within 1e-9 of the quantiles of p minus and plus 2 in its thirteenth digit."""
     truth, found = Truth(one), one.quantile(p)[0]
     apart = 1e-9 * np.maximum(np.abs(found), one.std()[0])
     unsure = 2e-13 * np.minimum(p, 1.0 - p)
@@ -46,7 +46,7 @@ def test_a_quantile_is_as_close_as_the_density_determines(one, p):
 
 @given(univariate(), probabilities)
 @thorough(50)
-def test_where_determined_quantiles_are_those_found_by_halving(one, p):
+def test_where_determined_quantiles_are_those_found_by_bisection(one, p):
     truth, found = Truth(one), one.quantile(p)[0]
     expected = truth.quantile(p).astype(np.float64)
     apart = 1e-9 * np.maximum(np.abs(expected), one.std()[0])
@@ -60,7 +60,7 @@ def test_where_determined_quantiles_are_those_found_by_halving(one, p):
 @example(GAP, [0.5])
 @thorough(120)
 def test_quantiles_never_cross(one, starts):
-    """In whatever order they are asked for: equal, neighbouring and distant probabilities."""
+    """The probabilities are equal, neighbouring and distant ones, in random order."""
     p = [p for start in starts for p in (start, start, np.nextafter(start, 0.0), 1.0 - start)]
     p = np.array([*LADDER, *p, 0.0, 1.0])
     p = p[np.random.default_rng(len(p)).permutation(len(p))]
@@ -78,7 +78,7 @@ def test_quantiles_never_cross(one, starts):
 @given(univariate() | extreme())
 @example(GAP)
 @thorough(60)
-def test_quantiles_asked_one_by_one_do_not_cross_either(one):
+def test_quantiles_computed_one_by_one_do_not_cross(one):
     found = np.stack([one.quantile(p) for p in LADDER])
     assert (np.diff(found, axis=0) >= 0.0).all()
 
@@ -104,23 +104,23 @@ def test_one_component_has_the_quantiles_of_a_normal_distribution(mu):
         np.testing.assert_allclose(one.quantile(p)[0], mu + 2.5 * ndtri(p), rtol=1e-12, atol=1e-12)
 
 
-def test_a_falling_map_turns_lower_quantiles_into_upper_ones():
+def test_a_decreasing_function_turns_lower_quantiles_into_upper_ones():
     p = np.array(LADDER)
     one = ordinary(50, 4)
     apart = 1e-9 * one.std()[:, None]
-    turned = mapped(one, -1.0, 0.0).quantile(1.0 - p)
-    # 1 - p is rounded, and at 1e-10 the tail shows it.
+    mirrored = affine(one, -1.0, 0.0).quantile(1.0 - p)
+    # 1 - p is rounded, which matters in a tail of 1e-10.
     easy = np.minimum(p, 1.0 - p) > 1e-8
-    assert (np.abs(one.quantile(p) + turned) <= apart)[:, easy].all()
+    assert (np.abs(one.quantile(p) + mirrored) <= apart)[:, easy].all()
 
 
 @pytest.mark.parametrize("p", [-1e-300, 1.0 + 1e-15, np.nan])
-def test_what_is_no_probability_is_refused(p):
+def test_a_number_that_is_not_a_probability_is_refused(p):
     with pytest.raises(ValueError, match="probability"):
         GAP.quantile([0.5, p])
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.5, np.nan])
-def test_what_is_no_coverage_is_refused(coverage):
+def test_a_number_that_is_not_a_coverage_is_refused(coverage):
     with pytest.raises(ValueError, match="coverage"):
         GAP.interval(coverage)
