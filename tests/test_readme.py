@@ -1,56 +1,261 @@
-"""What the README promises runs as it stands there."""
+"""What the README says holds: its examples run, and what it names exists."""
 
+import functools
+import json
 import re
+import shutil
+import struct
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
-from mdncli.tables.table import read_table
+import mdncli
+from mdncli.commands.app import app
+from running import mdn
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = re.compile(r"<!-- example -->\n```sh\n(.*?)```", re.DOTALL)
+SAMPLES = (ROOT / "sample_data/README.md").read_text(encoding="utf-8")
+BENCHMARKS = (ROOT / "tests/benchmarks/README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"<!-- example -->\n```sh\n(.*?)```", re.DOTALL)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+# The headings with examples that share their files, in the order of the README.
+CHAINS = {
+    "learning": [
+        *("Three commands", "Scoring many rows", "`mdn generate`", "`mdn fit`"),
+        *("How much effort", "How many components", "Bounds", "Which rows are held out"),
+    ],
+    "answers": [
+        *("`mdn sample`", "`mdn predict`", "`mdn evaluate`", "`mdn inspect`", "`mdn plot`"),
+        "Tables",
+    ],
+    "shop": ["Intervals for my table", "What columns hold"],
+    "arm": ["An inverse problem", "Several targets"],
+}
+# Files that a chain finds, by those of `fitted`, since an earlier chain makes them too.
+FOUND = {"data.csv": "data.csv", "model.pt": "model.pt", "with-baseline.pt": "model.pt"}
+REGIONS = [f"y_hdr90_{end}{i}" for i in range(1, 6) for end in ("lo", "hi")]
+GIVEN = [f"theta2_hdr90_{end}{i}" for i in range(1, 6) for end in ("lo", "hi")]
+ARM = ["x1", "x2", "theta1", "theta2"]
+SHOP = ["size", "colour", "day", "count", "price"]
+SCORES = {"nll", "crps", "rmse", "coverage", "width", "pit_ks", "pit_ks_p", "rows", "skill"}
+FIT = {"model", "features", "target", "rows", "mixtures", "nll_train", "nll_valid", "seconds", "cv"}
+# What the examples of a chain write: the rows and columns of a table, the keys of a JSON object,
+# the features, targets and components of a model, or the kind of a picture.
+OUTPUTS = {
+    "learning": {
+        "data.csv": (1000, ["x", "y"]),
+        "model.pt": (["x"], ["y"], 5),
+        "answers.csv": (1000, ["x", "y", "y_median", "y_lo90", "y_hi90"]),
+        "overview.png": "png",
+        "samples.csv": (1000, ["x", "y"]),
+        "fit.json": FIT,
+        "many.parquet": (100_000, ["x", "y"]),
+        "answers.parquet": (100_000, ["y_mean", "y_std"]),
+        "answers.csv.gz": (100_000, ["x", "y", "y_exceed", "extrapolates"]),
+        "scores.json": SCORES,
+        "bishop.csv": (500, ["x", "y"]),
+        "eight.pt": (["x"], ["y"], 8),
+        "with-baseline.pt": (["x"], ["y"], 5),
+        "ensemble.pt": (["x"], ["y"], 4 * 8),
+        "auto.pt": (["x"], ["y"], None),
+        "limited.pt": (["x"], ["y"], 5),
+        "skewed.csv": (1000, ["x", "y"]),
+        "positive.pt": (["x"], ["y"], 5),
+        "positive.csv": (1000, ["x", "y", "y_mean", "y_mode", "y_lo90", "y_hi90", "y_cdf"]),
+        "cv.pt": (["x"], ["y"], 5),
+        "cv.json": FIT,
+    },
+    "answers": {
+        "answers.csv": (1000, ["x", "y", "y_mean", "y_lo90", "y_hi90"]),
+        "scores.json": SCORES,
+        "at.csv": (1000, ["component", "x", "y"]),
+        "three-each.csv": (3000, ["x", "y"]),
+        "sharper.csv": (1000, ["x", "y"]),
+        "quantiles.csv": (1000, ["y_median", "y_q05", "y_q50", "y_q95"]),
+        "regions.csv": (1000, ["x", "y", "y_mode", *REGIONS]),
+        "densities.csv": (1000, ["x", "y", "y_log_density", "y_log_cdf", "y_log_exceed"]),
+        "at-zero.csv": (1000, ["x", "y", "y_cdf", "extrapolates"]),
+        "test.csv": (1000, ["x", "y"]),
+        "rows.csv": (1000, ["x", "y", "nll", "y_crps", "y_error", "y_pit"]),
+        "model.json": {"kind", "features", "targets", "architecture", "settings", "origin"},
+        "density.png": "png",
+        "components.svg": "svg",
+        "comparison.png": "png",
+        "calibration.png": "png",
+        "residuals.pdf": "pdf",
+        "rows.png": "png",
+        "abroad.csv": None,
+        "abroad.pt": (["x"], ["y"], 5),
+        "answers.tsv.gz": (1000, ["x", "y", "y_mean", "y_lo90", "y_hi90"]),
+        "bishop.parquet": (2500, ["x", "y"]),
+        "bishop.pt": (["x"], ["y"], 5),
+    },
+    "shop": {
+        "shop.csv": (400, SHOP),
+        "old.csv": (300, SHOP),
+        "new.csv": (100, SHOP),
+        "shop.pt": (["size", "colour", "day"], ["price"], 5),
+        "intervals.csv": (
+            100,
+            [*SHOP, "price_median", "price_lo80", "price_hi80", "price_lo95", "price_hi95"],
+        ),
+        "weighted.pt": (["size", "colour", "day"], ["price"], 5),
+        "other.pt": (["size", "colour", "count"], ["price"], 5),
+    },
+    "arm": {
+        "arm.csv": (1000, ARM),
+        "arm.pt": (["x1", "x2"], ["theta1", "theta2"], 5),
+        "modes.csv": (1000, [*ARM, "theta1_mode", "theta2_mode"]),
+        "solutions.csv": (100, ARM),
+        "arms.png": "png",
+        "joint.csv": (
+            1000,
+            [*ARM, "theta1_mode", "theta2_mode", "theta1_theta2_correlation"],
+        ),
+        "given.csv": (
+            1000,
+            [*ARM, "theta2_median", *GIVEN, "theta2_log_density"],
+        ),
+        "elbow.csv": (100, ARM),
+        "given.png": "png",
+    },
+}
+PRINTED = {
+    "learning": [],
+    "answers": ["mdn fit abroad.csv --delimiter ';' --decimal ,", "improvement over the marginal"],
+    "shop": ["size,colour,day,price_mean,price_lo90,price_hi90", "90% intervals cover"],
+    "arm": [],
+}
 
 
-def test_every_example_runs(tmp_path: Path) -> None:
-    scripts = SHELL.findall(README)
-    assert len(scripts) >= 6
-    # The command of this very Python, wherever the tests run.
+def sections(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each heading of a Markdown file, and the text up to the next one."""
+    outside = re.sub(r"```.*?```", lambda block: block[0].replace("\n#", "\n "), text, flags=re.S)
+    parts = re.split(r"^#+ (.*)\n", outside, flags=re.MULTILINE)
+    yield from zip(parts[1::2], parts[2::2], strict=True)
+
+
+def examples() -> dict[str, list[str]]:
+    """Return the examples by their headings."""
+    found = {heading: EXAMPLE.findall(text) for heading, text in sections(README)}
+    return {heading: scripts for heading, scripts in found.items() if scripts}
+
+
+def run_script(script: str, folder: Path) -> str:
+    """Run a shell script with the commands of this Python, and return its standard output."""
     shell = f'set -euo pipefail\nmdn() {{ "{sys.executable}" -m mdncli "$@"; }}\n'
     shell += f'python() {{ "{sys.executable}" "$@"; }}\n'
-    for script in scripts:
-        done = subprocess.run(
-            ["bash", "-c", shell + script],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stderr}"
-    for name in ("overview.png", "samples.csv", "eight.pt", "at.csv", "components.svg"):
-        assert (tmp_path / name).stat().st_size > 0
-    assert len((tmp_path / "three-each.csv").read_text().splitlines()) == 3001
+    done = subprocess.run(
+        ["bash", "-c", shell + script], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{script}\n{done.stderr}"
+    return done.stdout
 
 
-def test_every_command_has_an_example() -> None:
-    examples = "\n".join(SHELL.findall(README))
-    for command in ("generate", "fit", "sample", "predict", "evaluate", "inspect", "plot"):
-        assert f"mdn {command}" in examples
-        assert f"### `mdn {command}`" in README
+def png_size(content: bytes) -> tuple[int, int]:
+    """Return the width and height of a PNG in pixels, from its IHDR chunk."""
+    assert content.startswith(PNG)
+    assert content[12:16] == b"IHDR"
+    return struct.unpack(">II", content[16:24])
 
 
-def test_the_python_example_runs(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(fitted)
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def check_picture(path: Path, kind: str) -> None:
+    content = path.read_bytes()
+    if kind == "png":
+        assert all(400 <= pixels <= 4000 for pixels in png_size(content)), path.name
+    elif kind == "svg":
+        assert ET.fromstring(content).tag.endswith("}svg")
+    else:
+        assert content.startswith(b"%PDF-")
+        assert content.rstrip().endswith(b"%%EOF")
+
+
+def check_output(path: Path, expected: object) -> None:
+    """Check that a file holds what the chain's table says."""
+    if expected is None:
+        return
+    if isinstance(expected, str):
+        check_picture(path, expected)
+    elif isinstance(expected, set):
+        assert expected <= set(json.loads(path.read_text())), path.name
+    elif path.suffix == ".pt":
+        features, targets, components = expected
+        model = mdncli.load(path)
+        assert (model.schema.feature_names, model.schema.target_names) == (features, targets)
+        assert components in (None, model.network.components), path.name
+    else:
+        rows, columns = expected
+        table = mdncli.read_table(path)
+        assert (len(table), list(table.columns)) == (rows, columns), path.name
+
+
+@pytest.mark.quick
+def test_every_example_belongs_to_one_chain() -> None:
+    assert sorted(examples()) == sorted(each for chain in CHAINS.values() for each in chain)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_examples_run_and_write_what_they_should(
+    chain: str, fitted: Path, tmp_path: Path
+) -> None:
+    found = FOUND if chain == "answers" else {}
+    for name, source in found.items():
+        shutil.copy(fitted / source, tmp_path / name)
+    scripts = [script for heading in CHAINS[chain] for script in examples()[heading]]
+    printed = "".join(run_script(script, tmp_path) for script in scripts)
+    for words in PRINTED[chain]:
+        assert words in printed
+    assert {path.name for path in tmp_path.iterdir()} == {*found, *OUTPUTS[chain]}
+    for name, expected in OUTPUTS[chain].items():
+        check_output(tmp_path / name, expected)
+
+
+def test_the_python_examples_run(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("data.csv", "model.pt"):
+        shutil.copy(fitted / name, tmp_path)
+    arm = tmp_path / "arm.csv"
+    assert mdn("generate", "robot-arm", "--inverse", "-o", arm).returncode == 0
+    fit = ("fit", arm, "-t", "theta1,theta2", "--steps", "20", "-o", tmp_path / "arm.pt", "-q")
+    assert mdn(*fit).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    first, tables, distributions, regressor = map(
+        run_python, (code for kind, code in BLOCK.findall(README) if kind == "python")
+    )
+
+    assert list(first["answers"].columns[:6]) == ["x", "y", "y_mean", "y_q05", "y_q95", REGIONS[0]]
+    assert first["draws"].shape == (10_000, 2)
+    assert np.isfinite(first["nll"])
+    assert len(first["figure"].axes) == 3
+    assert first["model"].network.components == 8
+    assert [each.kind for each in tables["model"].schema.features] == ["number", "category", "date"]
+    carried = list(tables["shop"].columns)
+    added = ["price_mean", "price_lo90", "price_hi90"]
+    assert list(tables["answers"].columns) == carried + added
+    assert distributions["y"].pi.shape == (2, 5)
+    assert distributions["theta2"].names == ["theta2"]
+    assert regressor["reg"].predict(regressor["rows"][["x"]]).shape == (1000,)
+    assert mdncli.load("sklearn.pt").network.components == 5
+
+
+def run_python(code: str) -> dict:
+    """Run an example by itself, and return its names."""
     names: dict = {}
     exec(code, names)
-    assert names["y"].pi.shape == (1000, 5)
-    assert names["reg"].predict(names["rows"][["x"]]).shape == (1000,)
+    return names
 
 
+@pytest.mark.quick
 def test_there_are_exactly_two_set_up_commands() -> None:
     [part] = re.findall(r"<!-- set-up -->(.*?)<!-- end of set-up -->", README, re.DOTALL)
     commands = re.findall(r"```sh\n(.*?)\n```", part, re.DOTALL)
@@ -58,31 +263,127 @@ def test_there_are_exactly_two_set_up_commands() -> None:
     assert all("\n" not in command for command in commands)
 
 
-def test_pictures_are_there() -> None:
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
-    assert len(pictures) >= 3
-    for picture in pictures:
-        assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
+# What the texts name.
 
 
-def test_every_sample_table_has_its_command() -> None:
-    listed = re.findall(r"\| `(\S+\.csv)` \|", (ROOT / "sample_data/README.md").read_text())
-    assert sorted(listed) == sorted(path.name for path in (ROOT / "sample_data").glob("*.csv"))
-    assert len(listed) >= 4
+@functools.cache
+def options_by_command() -> dict[str, set[str]]:
+    """Return the options of every command, as its help lists them."""
+    group = typer.main.get_command(app)
+    commands = {"": group, **group.commands}
+    return {
+        name: {o for each in command.params for o in each.opts if o.startswith("-")} | {"--help"}
+        for name, command in commands.items()
+    }
 
 
+def command_lines(text: str) -> list[tuple[str, set[str]]]:
+    """Return the name and the options of every `mdn` command in the shell blocks of a text."""
+    scripts = [code for kind, code in BLOCK.findall(text) if kind == "sh"]
+    pieces = [piece for script in scripts for piece in re.split(r"\||&&|\n", script)]
+    words = [piece.split() for piece in pieces if piece.split()[:1] == ["mdn"]]
+    return [(line[1], {word for word in line[2:] if re.match(r"--?[a-z]", word)}) for line in words]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("text", [README, SAMPLES], ids=["README.md", "sample_data/README.md"])
+def test_every_command_line_uses_options_that_its_command_has(text: str) -> None:
+    lines = command_lines(text)
+    assert lines
+    for command, options in lines:
+        assert options <= options_by_command()[command], command
+
+
+@pytest.mark.quick
+def test_every_option_in_the_prose_exists() -> None:
+    prose = BLOCK.sub("", re.sub(r"<!--.*?-->", "", README))
+    spans = re.findall(r"`([^`]+)`", prose)
+    named = {option for span in spans for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", span)}
+    known = set().union(*options_by_command().values())
+    assert len(named) > len(known) / 2
+    assert named <= known
+
+
+@pytest.mark.quick
+def test_every_command_has_a_section_with_an_example() -> None:
+    commands = set(options_by_command()) - {""}
+    assert commands == {h[5:-1] for h in examples() if h.startswith("`mdn ")}
+    assert commands <= {command for command, _ in command_lines(README)}
+
+
+@pytest.mark.quick
+def test_every_option_of_predict_that_asks_a_question_is_in_its_table() -> None:
+    text = dict(sections(README))["`mdn predict`"]
+    named = set(re.findall(r"--[a-z-]+", text))
+    reading = options_by_command()["evaluate"] | {"--given", "--marginal"}
+    assert options_by_command()["predict"] - reading <= named
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("text", [README, BENCHMARKS], ids=["README.md", "benchmarks/README.md"])
+def test_every_benchmark_that_is_named_takes_the_options_that_are_named(text: str) -> None:
+    lines = re.findall(r"python (tests/benchmarks/\w+\.py)([^\n>]*)", text)
+    for script, words in lines:
+        assert (ROOT / script).is_file(), script
+        for option in re.findall(r"--[a-z-]+", words):
+            assert f'"{option}"' in (ROOT / script).read_text(), f"{script} {option}"
+    if text is README:
+        marked = re.findall(r"<!-- figures: python (\S+) .*?-->\n\|.*?<!-- end of", text, re.DOTALL)
+        scripts = {path.name for path in (ROOT / "tests/benchmarks").glob("*.py")}
+        assert {Path(name).name for name in marked} == scripts - {"markdown_table.py"}
+
+
+def slug(heading: str) -> str:
+    """Return the anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.quick
 @pytest.mark.parametrize(
-    ("file", "command"),
-    re.findall(r"\| `(\S+\.csv)` \| `mdn (.*?)` \|", (ROOT / "sample_data/README.md").read_text()),
+    "path", ["README.md", "sample_data/README.md", "tests/benchmarks/README.md"]
 )
-def test_sample_tables_are_what_generate_writes(file: str, command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mdncli", *command.split()], capture_output=True, check=True
+def test_links_lead_somewhere(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    anchors = {slug(heading) for heading, _ in sections(text)}
+    for target in re.findall(r"\]\((.*?)\)", BLOCK.sub("", text)):
+        file, _, anchor = target.partition("#")
+        assert ((ROOT / path).parent / file).exists(), target
+        assert not anchor or anchor in anchors, target
+
+
+# Pictures and sample tables.
+
+
+@pytest.mark.quick
+def test_every_picture_is_a_png_that_the_sample_readme_says_how_to_draw() -> None:
+    pictures = re.findall(r"!\[(.*?)\]\((.*?)\)", README)
+    files = {path.name for path in (ROOT / "sample_data/figures").iterdir()}
+    assert {Path(path).name for _, path in pictures} == files
+    for description, path in pictures:
+        assert description
+        width, height = png_size((ROOT / path).read_bytes())
+        assert 600 <= width <= 2400, path
+        assert 300 <= height <= 2400, path
+        drawn = rf"mdn plot .*-o figures/{re.escape(Path(path).name)}\n"
+        assert len(re.findall(drawn, SAMPLES)) == 1, path
+
+
+TABLES = re.findall(r"\| `(\S+\.csv)` \| `mdn (.*?)` \|", SAMPLES)
+
+
+@pytest.mark.quick
+def test_every_sample_table_is_listed_with_its_command() -> None:
+    assert sorted(file for file, _ in TABLES) == sorted(
+        path.name for path in (ROOT / "sample_data").glob("*.csv")
     )
-    kept = read_table((ROOT / "sample_data" / file).read_bytes(), file)
-    fresh = read_table(done.stdout, "fresh")
-    assert kept.names == fresh.names
+
+
+@pytest.mark.parametrize(("file", "command"), TABLES)
+def test_sample_tables_are_what_generate_writes(file: str, command: str, tmp_path: Path) -> None:
+    done = mdn(*command.split(), "-o", tmp_path / file)
+    assert done.returncode == 0, done.stderr
+    kept = mdncli.read_table(ROOT / "sample_data" / file)
+    fresh = mdncli.read_table(tmp_path / file)
+    assert list(kept.columns) == list(fresh.columns)
     # Processors differ in the last bits of a sine.
-    np.testing.assert_allclose(
-        kept.numbers(kept.names), fresh.numbers(fresh.names), rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(kept, fresh, rtol=1e-9, atol=1e-12)

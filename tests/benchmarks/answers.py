@@ -125,11 +125,14 @@ def report(rates: Rates, rivals: Rates, *, markdown: bool) -> None:
     """Print the rates."""
     if markdown:
         rows = [
-            [name, three_digits(statistics.median(each)), rounded(rivals.get(name) or [0.0])]
+            [
+                name,
+                three_digits(statistics.median(each)),
+                rounded(rivals[name]) if name in rivals else "",
+            ]
             for name, each in rates.items()
             if name != ONE_SAMPLE
         ]
-        rows = [[name, rate, "" if rival == "0" else rival] for name, rate, rival in rows]
         print(markdown_table(["question", "a second", "skpro"], rows))
         return
     for name, each in rates.items():

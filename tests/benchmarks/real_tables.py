@@ -1,16 +1,18 @@
-"""Real tables with categories and gaps, as they come: `mdn fit FILE -t TARGET` beside NGBoost.
+"""Real tables with categories and missing cells: `mdn fit FILE -t TARGET` beside NGBoost.
 
     python tests/benchmarks/real_tables.py DIR [--tables cps85,faithful] [--preset default]
+        [--markdown]
 
 DIR holds airquality.csv, cps85.csv, diamonds.csv and faithful.csv, or others named as FILE:TARGET.
-For seeds 1 to 10 (a table of more than 10,000 rows: 1) a random four fifths of the rows that have a
-target are fitted by the command line, without any other option, and the rest are scored. NGBoost
-(500 trees), where it is installed, learns from the same rows, their categories as one column a
-level and their gaps filled with medians. Figures are means of the NLL in nats with their standard
-errors, and the mean of the paired differences with its own.
+For each of the seeds 1 to 10 (for a table of more than 10,000 rows: 1), a random four fifths of the
+rows that have a target are fitted by the command line, without any other option. The other rows are
+scored. NGBoost (500 trees) learns from the same rows, if it is installed. It gets one column for
+each level of a category, and the median in place of a missing cell. Figures are means of the NLL in
+nats with their standard errors, and the mean of the paired differences with its own.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import math
@@ -21,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from markdown_table import markdown_table, with_minus_signs
 
 TARGETS = {"airquality": "Ozone", "cps85": "wage", "diamonds": "price", "faithful": "waiting"}
 SPLITS, MANY_ROWS = 10, 10_000
@@ -39,7 +42,7 @@ def read(path: Path, target: str) -> Table:
 
 
 def ours(names: list[str], train: list, test: list, target: str, preset: str) -> float:
-    """Return the test NLL of the command line, with nothing but the target named."""
+    """Return the test NLL of the command line, which is given the target alone."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for part, rows in (("train", train), ("test", test)):
@@ -59,7 +62,7 @@ def ours(names: list[str], train: list, test: list, target: str, preset: str) ->
 
 
 def ngboost(names: list[str], train: list, test: list, target: str) -> float:
-    """Return the test NLL of NGBoost with 500 trees, all else as it comes."""
+    """Return the test NLL of NGBoost with 500 trees and its other defaults."""
     from ngboost import NGBRegressor
 
     at = names.index(target)
@@ -75,7 +78,11 @@ def ngboost(names: list[str], train: list, test: list, target: str) -> float:
 
 
 def encoded(train: list[str], test: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return a column as numbers, gaps at the median, or as one column for each level."""
+    """Return the columns of the training and the test rows for NGBoost.
+
+    Numbers are one column, with the median in place of a missing cell. A category is one column for
+    each level.
+    """
     try:
         known = [float(cell) for cell in train if cell not in MISSING]
     except ValueError:
@@ -93,46 +100,59 @@ def encoded(train: list[str], test: list[str]) -> list[tuple[np.ndarray, np.ndar
     ]
 
 
-def compared(path: Path, target: str, preset: str) -> str:
-    """Return a line about one table."""
+def compared(path: Path, target: str, preset: str) -> tuple[list[float], list[float]]:
+    """Return the NLLs of the preset and of NGBoost on each split; of NGBoost none without it."""
     names, rows = read(path, target)
-    scores: dict[str, list[float]] = {f"mdn --preset {preset}": [], "NGBoost": []}
+    scores: tuple[list[float], list[float]] = [], []
     for seed in range(1, 2 if len(rows) > MANY_ROWS else SPLITS + 1):
         order = np.random.default_rng(seed).permutation(len(rows))
         cut = round(0.8 * len(rows))
         train, test = ([rows[i] for i in part] for part in (order[:cut], order[cut:]))
-        scores[f"mdn --preset {preset}"].append(ours(names, train, test, target, preset))
-        try:
-            scores["NGBoost"].append(ngboost(names, train, test, target))
-        except ImportError:
-            del scores["NGBoost"]
-            break
-    words = [f"{name} {mean_and_error(nlls)}" for name, nlls in scores.items()]
-    if len(scores) > 1:
-        differences = [one - other for one, other in zip(*scores.values(), strict=True)]
-        words.append(f"difference {mean_and_error(differences)}")
-    return f"{path.stem:<12}" + "   ".join(words)
+        scores[0].append(ours(names, train, test, target, preset))
+        with contextlib.suppress(ImportError):
+            scores[1].append(ngboost(names, train, test, target))
+    return scores
 
 
-def mean_and_error(values: list[float]) -> str:
+def line(ours: list[float], theirs: list[float]) -> list[str]:
+    """Return the mean of each and of their differences, with standard errors."""
+    if not theirs:
+        return [mean_and_error(ours), "", ""]
+    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+    difference = with_minus_signs(mean_and_error(differences, digits=2))
+    return [mean_and_error(ours), mean_and_error(theirs), difference]
+
+
+def mean_and_error(values: list[float], digits: int = 3) -> str:
     """Return the mean of some figures and its standard error, if there are several."""
     if len(values) < 2:
-        return f"{values[0]:.3f}"
+        return f"{values[0]:.{digits}f}"
     error = statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.fmean(values):.3f} ± {error:.3f}"
+    return f"{statistics.fmean(values):.{digits}f} ± {error:.{digits}f}"
 
 
 def main() -> None:
-    """Print a line for each table."""
+    """Print the figures of each table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("dir", type=Path)
     parser.add_argument("--tables", default=",".join(TARGETS), help="names, or NAME:TARGET")
     parser.add_argument("--preset", default="default")
+    parser.add_argument("--markdown", action="store_true", help="print the README's table")
     options = parser.parse_args()
+    rows = []
     for each in options.tables.split(","):
         name, _, target = each.partition(":")
         path = options.dir / f"{name}.csv"
-        print(compared(path, target or TARGETS[name], options.preset), flush=True)
+        scores = compared(path, target or TARGETS[name], options.preset)
+        rows.append([name, *line(*scores)])
+        if not options.markdown:
+            ours, theirs, difference = rows[-1][1:]
+            words = f"mdn --preset {options.preset} {ours}"
+            words += f"   NGBoost {theirs}   difference {difference}" if theirs else ""
+            print(f"{name:<12}{words}", flush=True)
+    if options.markdown:
+        titles = ["table", f"`{options.preset}`", "NGBoost", "difference ± its standard error"]
+        print(markdown_table(titles, rows))
 
 
 if __name__ == "__main__":

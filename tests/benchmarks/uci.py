@@ -1,37 +1,39 @@
 """Real tables, 20 splits each: every preset beside NGBoost, skpro and the published figures.
 
     python tests/benchmarks/uci.py DIR [--sets concrete,energy] [--splits 20] [--threads 1]
+        [--markdown]
 
-Each CSV of numbers in DIR is a set, its target last. The splits are those of the literature: from
-`numpy.random.seed(1)`, 20 permutations, nine tenths of each to learn from. One recipe serves all
-sets. NGBoost and skpro take part where they are installed: `pip install '.[bench]'`.
+DIR holds the sets, which are tables of numbers with their target last: by default concrete.csv,
+energy.csv, power.csv, yacht.csv and wine.csv. The splits are those of the literature: 20
+permutations from `numpy.random.seed(1)`, with nine tenths of each to learn from. One recipe serves
+all sets. NGBoost and skpro take part if they are installed: `pip install '.[bench]'`.
 
-Figures are means over splits, NLL in nats and in the units of the file, with its standard error;
-CRPS in units of the target; the share of test values inside the central 90% interval; and the
-median seconds of learning a split, imports left out.
+Figures are means over splits. NLL is in nats and in the units of the file, with its standard error.
+CRPS is in the units of the target. Coverage is the share of test values inside the central 90%
+interval. Seconds are the median time of learning a split, without imports. A mean NLL that is lower
+than the steps of the target support is shown as `spikes`. The exit status is 1 if a figure misses
+its limit.
 """
 
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import TextIO
 
 import numpy as np
+import pandas as pd
+from markdown_table import markdown_table, with_minus_signs
 
-from mdncli.columns.kinds import choose_roles
-from mdncli.columns.schema import learnable
+import mdncli
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.moments import coverage, crps
-from mdncli.errors import DataError
-from mdncli.learning.fit import fit
-from mdncli.learning.splits import Examples
-from mdncli.settings import Settings
-from mdncli.tables.table import read_table
 
-# Best published NLL of a method trained from scratch; of TabPFN v2, which is pretrained.
+# Best published NLL of a method that is trained from scratch, and that of TabPFN v2, which is
+# pretrained.
 PUBLISHED = {
     "concrete": ("2.75 (PGBM)", "2.21"),
     "energy": (".53 (WGBoost)", ".15"),
@@ -39,12 +41,15 @@ PUBLISHED = {
     "yacht": (".05 (PGBM)", "-.73"),
     "wine": (".87 (CARD)", "spikes"),
 }
-# What `--preset best` is asked to reach.
-ASKED = {"concrete": 2.65, "energy": 0.10, "power": 2.53, "yacht": -0.85, "wine": 0.91}
+# The largest NLL that `--preset best` may have.
+LIMITS = {"concrete": 2.65, "energy": 0.10, "power": 2.53, "yacht": -0.85, "wine": 0.91}
+PRESETS = ("fast", "default", "best")
+NGBOOST, SKPRO, SKPRO_NGEM = "NGBoost", "skpro", "skpro, ngem"
+METHODS = (*PRESETS, NGBOOST, SKPRO, SKPRO_NGEM)
 
 Rows = tuple[np.ndarray, np.ndarray]
-# What a method gives for test rows: their mixtures, and the seconds that learning took.
-Method = Callable[[Rows, np.ndarray], tuple[GaussianMixture, float]]
+# What a method gives for test rows: their distribution, and the seconds that learning took.
+Method = Callable[[Rows, np.ndarray], tuple[mdncli.Distribution, float]]
 
 
 @dataclass(frozen=True)
@@ -57,26 +62,63 @@ class Score:
     seconds: float
 
 
-def ours(preset: str, threads: int | None) -> Method:
-    """Return what `mdn fit --preset` does with all settings as they are."""
+@dataclass(frozen=True)
+class Scores:
+    """One method on every split of a set, of which there may be none."""
 
-    def learn(train: Rows, x: np.ndarray) -> tuple[GaussianMixture, float]:
-        settings = Settings.of(preset, threads=threads)
-        names = [f"x{i}" for i in range(train[0].shape[1])]
-        table = read_table((",".join([*names, "y"]) + "\n").encode(), "split")
-        schema, kept = learnable("split", *train, choose_roles(table))
-        learning, seconds = fit(Examples(train[0][:, kept], train[1]), schema, settings), 0.0
-        while True:
-            try:
-                seconds = next(learning).seconds
-            except StopIteration as ended:
-                return ended.value.mixture(x[:, kept]), seconds
+    each: list[Score]
+    resolution: float
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a score; NaN without splits."""
+        return float(np.mean([getattr(s, name) for s in self.each])) if self.each else math.nan
+
+    @property
+    def seconds(self) -> float:
+        """The median time of learning; NaN without splits."""
+        return float(np.median([s.seconds for s in self.each])) if self.each else math.nan
+
+    @property
+    def spikes(self) -> bool:
+        """Whether the NLL is lower than the steps of the target support."""
+        return self.mean("nll") < self.resolution
+
+    def nll_in_words(self, *, with_error: bool = True) -> str:
+        """Return the mean NLL, with its standard error if there are several splits."""
+        if not self.each or self.spikes:
+            return "spikes" if self.each else ""
+        words = f"{self.mean('nll'):.3f}"
+        if not with_error or len(self.each) < 2:
+            return words
+        error = np.std([s.nll for s in self.each], ddof=1) / math.sqrt(len(self.each))
+        return f"{words} ± {error:.3f}"
+
+
+# The scores of a set, by method.
+SetScores = dict[str, Scores]
+
+
+def ours(preset: str, threads: int | None) -> Method:
+    """Return what `mdn fit --preset` does with its other defaults."""
+
+    def learn(train: Rows, x: np.ndarray) -> tuple[mdncli.Distribution, float]:
+        names = [f"x{i + 1}" for i in range(x.shape[1])]
+        seconds = [0.0]
+        model = mdncli.fit(
+            pd.DataFrame(train[0], columns=names),
+            train[1],
+            preset=preset,
+            threads=threads,
+            progress=lambda epoch: seconds.append(epoch.seconds),
+        )
+        # By name, since a feature that is constant on these rows is left out.
+        return model.condition(pd.DataFrame(x, columns=names)), seconds[-1]
 
     return learn
 
 
-def ngboost(train: Rows, x: np.ndarray) -> tuple[GaussianMixture, float]:
-    """Learn by NGBoost with 500 trees, all else as it comes."""
+def ngboost(train: Rows, x: np.ndarray) -> tuple[mdncli.Distribution, float]:
+    """Learn by NGBoost with 500 trees and its other defaults."""
     from ngboost import NGBRegressor
 
     model = NGBRegressor(n_estimators=500, verbose=False, random_state=0)
@@ -88,13 +130,12 @@ def ngboost(train: Rows, x: np.ndarray) -> tuple[GaussianMixture, float]:
 
 
 def skpro(loss: str) -> Method:
-    """Return skpro's mixture density network with one of its losses, all else as it comes."""
+    """Return skpro's mixture density network with one of its losses and its other defaults."""
 
-    def learn(train: Rows, x: np.ndarray) -> tuple[GaussianMixture, float]:
-        import pandas as pd
+    def learn(train: Rows, x: np.ndarray) -> tuple[mdncli.Distribution, float]:
         from skpro.regression.mdn import MDNRegressor
 
-        # It leaves the scale of the columns to its user.
+        # It does not standardize the columns.
         (x_mean, x_std), (y_mean, y_std) = ((v.mean(0), v.std(0)) for v in train)
         x_std = np.where(x_std > 0.0, x_std, 1.0)
         model = MDNRegressor(loss=loss, random_state=0)
@@ -115,161 +156,199 @@ def skpro(loss: str) -> Method:
     return learn
 
 
-def gaussians(log_pi: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> GaussianMixture:
-    """Return mixtures from arrays of shape (N, K)."""
-    return GaussianMixture(log_pi, mu[:, :, None], sigma[:, :, None])
+def gaussians(log_pi: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> mdncli.Distribution:
+    """Return the distribution with mixtures from arrays of shape (N, K)."""
+    return mdncli.Distribution(GaussianMixture(log_pi, mu[:, :, None], sigma[:, :, None]))
 
 
 def methods(threads: int | None) -> dict[str, Method]:
-    """Return the methods that can run here, by the name that the table gives them."""
-    found: dict[str, Method] = {
-        f"mdn --preset {preset}": ours(preset, threads) for preset in ("fast", "default", "best")
-    }
+    """Return the methods that can run here, by their names in the tables."""
+    found: dict[str, Method] = {preset: ours(preset, threads) for preset in PRESETS}
     try:
         import ngboost as _
     except ImportError:
         print("NGBoost is not installed; it is left out.", file=sys.stderr)
     else:
-        found["NGBoost, 500 trees"] = ngboost
+        found[NGBOOST] = ngboost
     try:
         import skpro.regression.mdn as _  # noqa: F401
     except ImportError:
         print("skpro is not installed; it is left out.", file=sys.stderr)
     else:
-        found |= {"skpro MDN": skpro("nll"), "skpro MDN, ngem": skpro("ngem")}
+        found |= {SKPRO: skpro("nll"), SKPRO_NGEM: skpro("ngem")}
     return found
 
 
 def read(path: Path) -> Rows | None:
-    """Return x and y of a set, or None with a word about why it is left out."""
+    """Return x and y of a set, or None with a message if it does not hold numbers alone."""
     try:
-        table = read_table(path.read_bytes(), path.name)
-        roles = choose_roles(table)
-        return table.numbers(roles.features), table.numbers(roles.targets)
-    except DataError as error:
+        frame = mdncli.read_table(path)
+    except mdncli.MdnError as error:
         print(f"left out: {error}", file=sys.stderr)
         return None
+    if not all(kind == np.float64 for kind in frame.dtypes) or frame.isna().any(axis=None):
+        print(f"left out: {path.name} does not hold numbers alone.", file=sys.stderr)
+        return None
+    values = frame.to_numpy()
+    return values[:, :-1], values[:, -1:]
+
+
+def resolution(y: np.ndarray) -> float:
+    """Return the lowest NLL that the steps of a target support, ln(step); -inf if it has none."""
+    if (y == np.round(y)).all():
+        return math.log(np.gcd.reduce(np.diff(np.unique(y)).astype(int)))
+    return -math.inf
 
 
 def splits(rows: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the rows to learn from and to test on, of the standard protocol."""
+    """Return the rows to learn from and to test on, by the standard protocol."""
     np.random.seed(1)
     permutations = [np.random.choice(range(rows), rows, replace=False) for _ in range(count)]
     return [(p[: round(0.9 * rows)], p[round(0.9 * rows) :]) for p in permutations]
 
 
 def measure(method: Method, train: Rows, test: Rows) -> Score:
-    """Return how a method does on one split."""
-    mixture, seconds = method(train, test[0])
+    """Return the scores of a method on one split."""
+    distribution, seconds = method(train, test[0])
     y = test[1]
+    inside = np.abs(distribution.cdf(y) - 0.5) <= 0.45
     return Score(
-        -float(mixture.log_prob(y).mean()),
-        float(crps(mixture, y).mean()),
-        coverage(mixture, y, 0.9),
+        -float(distribution.log_prob(y).mean()),
+        float(distribution.crps(y).mean()),
+        float(inside.mean()),
         seconds,
     )
 
 
-def contest(
-    name: str, data: Rows, chosen: dict[str, Method], count: int, skpro_count: int
-) -> dict[str, list[Score]]:
-    """Run every method on every split of a set, in turn, and print the set's part of the table."""
+def compete(data: Rows, chosen: dict[str, Method], count: int, skpro_count: int) -> SetScores:
+    """Run every method on every split of a set, in turn."""
     x, y = data
-    scores: dict[str, list[Score]] = {method: [] for method in chosen}
+    scores = {method: Scores([], resolution(y)) for method in METHODS}
     for number, (train, test) in enumerate(splits(len(y), count)):
         for method, learn in chosen.items():
-            if number < skpro_count or "skpro" not in method:
-                scores[method].append(measure(learn, (x[train], y[train]), (x[test], y[test])))
-    print(f"\n{name}: {len(y)} rows, {x.shape[1]} features, {count} splits")
-    row = "  {:<24}{:>18}{:>12}{:>10}{:>10}".format
-    print(row("", "NLL", "CRPS", "90% cov.", "seconds"))
-    for method, each in scores.items():
-        if not each:
-            continue
-        nll = np.array([score.nll for score in each])
-        error = nll.std(ddof=1) / math.sqrt(len(nll)) if len(nll) > 1 else math.nan
-        others = [np.mean([s.crps for s in each]), np.mean([s.coverage for s in each])]
-        seconds = np.median([s.seconds for s in each])
-        figures = f"{others[0]:.4g}", f"{others[1]:.1%}", f"{seconds:.2f}"
-        print(row(method, f"{nll.mean():.3f} ± {error:.3f}", *figures), flush=True)
-    best, pretrained = PUBLISHED.get(name, ("none", "none"))
-    print(f"  published, from scratch: {best}; TabPFN v2, pretrained: {pretrained}", flush=True)
+            if number < skpro_count or method not in (SKPRO, SKPRO_NGEM):
+                score = measure(learn, (x[train], y[train]), (x[test], y[test]))
+                scores[method].each.append(score)
     return scores
 
 
-def verdict(results: dict[str, dict[str, list[Score]]]) -> bool:
-    """Print what was asked and whether it held, over the sets that were run."""
+def show(name: str, scores: SetScores, stream: TextIO) -> None:
+    """Write the scores of a set."""
+    row = "  {:<14}{:>18}{:>12}{:>10}{:>10}".format
+    print(f"\n{name}", file=stream)
+    print(row("", "NLL", "CRPS", "90% cov.", "seconds"), file=stream)
+    for method, each in scores.items():
+        if each.each:
+            figures = f"{each.mean('crps'):.4g}", f"{each.mean('coverage'):.1%}"
+            line = row(method, each.nll_in_words(), *figures, f"{each.seconds:.2f}")
+            print(line, file=stream)
+    best, pretrained = PUBLISHED.get(name, ("none", "none"))
+    words = f"  published, from scratch: {best}; TabPFN v2, pretrained: {pretrained}"
+    print(words, file=stream, flush=True)
+
+
+def nll_table(results: dict[str, SetScores]) -> str:
+    """Return the README's table of NLLs; the lowest of a row is bold."""
+    rows = []
+    for name, scores in results.items():
+        lowest = min(s.mean("nll") for s in scores.values() if s.each and not s.spikes)
+        cells = []
+        for method, each in scores.items():
+            cell = each.nll_in_words(with_error=method not in (SKPRO, SKPRO_NGEM))
+            cells.append(f"**{cell}**" if each.mean("nll") == lowest else cell)
+        cells += PUBLISHED.get(name, ("", ""))
+        rows.append([name, *map(with_minus_signs, cells)])
+    titles = ["set", *(f"`{preset}`" for preset in PRESETS), NGBOOST, SKPRO, SKPRO_NGEM]
+    return markdown_table([*titles, "best from scratch", "TabPFN v2 (pretrained)"], rows)
+
+
+def other_table(results: dict[str, SetScores]) -> str:
+    """Return the README's table of seconds, coverage and CRPS."""
+    timed, compared = (*PRESETS, NGBOOST, SKPRO), ("default", "best", NGBOOST)
+    rows = []
+    for name, scores in results.items():
+        figures = [_seconds(scores[method].seconds) for method in timed]
+        figures += [_known(scores[method].mean("coverage"), ".0%") for method in compared]
+        figures += [_known(scores[method].mean("crps"), "#.3g") for method in compared]
+        rows.append([name, *figures])
+    titles = ["set", "seconds of learning: `fast`", "`default`", "`best`", NGBOOST, SKPRO]
+    titles += ["90% intervals cover: `default`", "`best`", NGBOOST]
+    return markdown_table([*titles, "CRPS: `default`", "`best`", NGBOOST], rows)
+
+
+def _seconds(value: float) -> str:
+    return _known(value, ".1f" if value < 20.0 else ".0f")
+
+
+def _known(value: float, form: str) -> str:
+    return "" if math.isnan(value) else f"{value:{form}}"
+
+
+def verdict(results: dict[str, SetScores], stream: TextIO) -> bool:
+    """Write every limit and whether it holds, over the sets that were run."""
     held = True
 
     def say(text: str, holds: bool) -> None:
         nonlocal held
         held = held and holds
-        print(f"  {text}: {'held' if holds else 'MISSED'}")
+        print(f"  {text}: {'held' if holds else 'MISSED'}", file=stream)
 
-    print("\nasked")
-    mean = {
-        name: {
-            method: float(np.mean([s.nll for s in each])) for method, each in scores.items() if each
-        }
-        for name, scores in results.items()
-    }
-    for name, most in ASKED.items():
-        if name in mean:
-            best = mean[name]["mdn --preset best"]
+    print("\nlimits", file=stream)
+    for name, most in LIMITS.items():
+        if name in results:
+            best = results[name]["best"].mean("nll")
             say(f"best on {name}: NLL {best:.3f}, at most {most}", best <= most)
     for preset in ("default", "best"):
-        covered = [
-            np.mean([s.coverage for s in scores[f"mdn --preset {preset}"]])
-            for scores in results.values()
-        ]
-        share = float(np.mean(covered))
+        share = float(np.mean([scores[preset].mean("coverage") for scores in results.values()]))
         say(f"{preset}: 90% intervals cover {share:.1%}, 88% to 92%", 0.88 <= share <= 0.92)
-    if all("NGBoost, 500 trees" in scores for scores in results.values()):
-        against_ngboost(results, mean, say)
+    if all(scores[NGBOOST].each for scores in results.values()):
+        against_ngboost(results, say)
     return held
 
 
-def against_ngboost(
-    results: dict[str, dict[str, list[Score]]],
-    mean: dict[str, dict[str, float]],
-    say: Callable[[str, bool], None],
-) -> None:
-    """Say how the presets stand to NGBoost, in NLL and in time."""
+def against_ngboost(results: dict[str, SetScores], say: Callable[[str, bool], None]) -> None:
+    """Print how the presets compare with NGBoost, in NLL and in time."""
     wins, quick = 0, True
     for name, scores in results.items():
-        theirs, default, best = (
-            float(np.median([s.seconds for s in scores[method]]))
-            for method in ("NGBoost, 500 trees", "mdn --preset default", "mdn --preset best")
-        )
-        wins += mean[name]["mdn --preset default"] < mean[name]["NGBoost, 500 trees"]
-        quick = quick and default <= theirs
+        theirs = scores[NGBOOST]
+        wins += scores["default"].mean("nll") < theirs.mean("nll")
+        quick = quick and scores["default"].seconds <= theirs.seconds
         if name != "power":
-            ratio = best / theirs
+            ratio = scores["best"].seconds / theirs.seconds
             say(f"best on {name}: {ratio:.1f} times NGBoost's time, below 4", ratio < 4.0)
     say(f"default is better than NGBoost on {wins} of {len(results)}", wins >= len(results) - 1)
     say("default takes no longer than NGBoost on any", quick)
 
 
-def main() -> int:
-    """Run the sets, print the table, and return 0 if all that was asked held."""
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--sets", help="names of sets, with commas; all of DIR if not given")
+    parser.add_argument("--sets", default=",".join(PUBLISHED), help="names of sets, with commas")
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--skpro-splits", type=int, help="fewer for skpro, the slowest; 0: none")
-    parser.add_argument("--threads", type=int, help="of the presets; their own if not given")
-    options = parser.parse_args()
+    parser.add_argument("--threads", type=int, help="of the presets; by default their own")
+    parser.add_argument("--markdown", action="store_true", help="print the README's tables")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the sets, print the tables, and return the exit status."""
+    options = arguments()
+    # Such as that of a constant feature, which some splits have.
+    warnings.simplefilter("ignore")
     chosen = methods(options.threads)
-    paths = sorted(options.folder.glob("*.csv"))
-    if options.sets:
-        paths = [options.folder / f"{name}.csv" for name in options.sets.split(",")]
+    skpro_splits = options.splits if options.skpro_splits is None else options.skpro_splits
+    stream = sys.stderr if options.markdown else sys.stdout
     results = {}
-    for path in paths:
-        data = read(path)
+    for name in options.sets.split(","):
+        data = read(options.folder / f"{name}.csv")
         if data is not None:
-            skpro = options.splits if options.skpro_splits is None else options.skpro_splits
-            results[path.stem] = contest(path.stem, data, chosen, options.splits, skpro)
-    return 0 if verdict(results) else 1
+            results[name] = compete(data, chosen, options.splits, skpro_splits)
+            show(name, results[name], stream)
+    if options.markdown:
+        print(nll_table(results), other_table(results), sep="\n\n")
+    return 0 if verdict(results, stream) else 1
 
 
 if __name__ == "__main__":
