@@ -1,4 +1,4 @@
-"""The command line as a user runs it: in a process of its own."""
+"""The command line in a process of its own."""
 
 import subprocess
 import sys

@@ -1,7 +1,9 @@
-"""What a command answered, as columns and numbers, and its mixtures worked out with SciPy."""
+"""The output of a command as columns and numbers, and mixtures computed with SciPy."""
 
 import csv
 import io
+import re
+import struct
 import subprocess
 
 import numpy as np
@@ -9,6 +11,13 @@ from scipy.special import logsumexp, ndtr
 from scipy.stats import norm
 
 Cells = dict[str, list[str]]
+
+# Every question of `mdn predict`.
+EVERYTHING = (
+    *("--mean", "--std", "--median", "--mode", "--component-mean", "--parameters"),
+    *("--quantiles", "0.05,0.5,0.975", "--quantiles", "0.001", "--interval", "0.9,0.5"),
+    *("--hdr", "0.9", "--density", "--cdf", "--exceed", "-0.5", "--flag-extrapolation"),
+)
 
 
 def cells(content: bytes) -> Cells:
@@ -20,13 +29,13 @@ def cells(content: bytes) -> Cells:
 
 
 def table_of(done: subprocess.CompletedProcess[bytes]) -> Cells:
-    """Return the table that a command that went well wrote."""
+    """Return the table that a successful command wrote to standard output."""
     assert done.returncode == 0, done.stderr
     return cells(done.stdout)
 
 
 def error_of(done: subprocess.CompletedProcess[bytes], status: int) -> str:
-    """Return the one line that a command message which refused with this status."""
+    """Return the single line of error of a command that failed with this status."""
     message = done.stderr.decode()
     assert (done.returncode, done.stdout) == (status, b""), message
     assert message.startswith("error: ")
@@ -40,8 +49,23 @@ def numbers(columns: Cells, *names: str) -> np.ndarray:
     return np.array(values[0] if len(names) == 1 else values).T
 
 
+def texts_of(svg: bytes) -> set[str]:
+    """Return the texts of a picture, which an SVG holds in comments beside their outlines."""
+    assert svg.startswith(b"<?xml")
+    assert svg.rstrip().endswith(b"</svg>")
+    return set(re.findall("<!-- (.*?) -->", svg.decode()))
+
+
+def png_size(png: bytes) -> tuple[int, int]:
+    """Return the width and the height of a whole PNG, in pixels."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert png.endswith(b"IEND\xaeB`\x82")
+    width, height = struct.unpack(">2I", png[16:24])
+    return width, height
+
+
 class Mixture:
-    """The mixtures of one target that `mdn predict --parameters` tells."""
+    """The mixtures of one target that `mdn predict --parameters` writes."""
 
     def __init__(self, columns: Cells, target: str = "y") -> None:
         count = sum(name.startswith("pi") for name in columns)
@@ -51,24 +75,24 @@ class Mixture:
         )
 
     def log_density(self, y: np.ndarray) -> np.ndarray:
-        """Return log p(y) at one point of each."""
+        """Return log p(y) at one point for each row, (N,)."""
         return logsumexp(norm.logpdf(y[:, None], self.mu, self.sigma), b=self.pi, axis=1)
 
     def cdf(self, y: np.ndarray) -> np.ndarray:
-        """Return P(Y <= y) at one point of each."""
+        """Return P(Y <= y) at one point for each row, (N,)."""
         return (self.pi * ndtr((y[:, None] - self.mu) / self.sigma)).sum(axis=1)
 
     def mean(self) -> np.ndarray:
-        """Return E[Y]."""
+        """Return E[Y], (N,)."""
         return (self.pi * self.mu).sum(axis=1)
 
     def std(self) -> np.ndarray:
-        """Return the standard deviation, from the second moment."""
+        """Return the standard deviation from the second moment, (N,)."""
         second = (self.pi * (self.sigma**2 + self.mu**2)).sum(axis=1)
         return np.sqrt(second - self.mean() ** 2)
 
     def crps(self, y: np.ndarray) -> np.ndarray:
-        """Return the integral of (F(t) - [y <= t])^2 dt, by Gauss and Legendre between knots."""
+        """Return the integral of (F(t) - [y <= t])^2 dt, by Gauss-Legendre quadrature, (N,)."""
         widths = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 9.0])
         near = self.mu[:, :, None] + self.sigma[:, :, None] * np.concatenate([-widths, widths])
         knots = np.sort(np.column_stack([near.reshape(len(y), -1), y]), axis=1)

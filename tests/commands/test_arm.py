@@ -12,9 +12,9 @@ WITHIN = 0.03
 
 
 def distances(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return how far from x the angles put the hand, by turning vectors in the complex plane."""
-    there = 0.8 * np.exp(1j * theta[:, 0]) - 0.2 * np.exp(1j * theta.sum(axis=1))
-    return np.abs(there - (x[:, 0] + 1j * x[:, 1]))
+    """Return the distance of the hand from x, (N,), by rotations in the complex plane."""
+    hand = 0.8 * np.exp(1j * theta[:, 0]) - 0.2 * np.exp(1j * theta.sum(axis=1))
+    return np.abs(hand - (x[:, 0] + 1j * x[:, 1]))
 
 
 def test_the_joint_mode_reaches_the_hand_and_least_squares_does_not(
@@ -31,13 +31,13 @@ def test_the_joint_mode_reaches_the_hand_and_least_squares_does_not(
     assert len(x) == 1000
     mode = numbers(columns, "theta1_mode", "theta2_mode")
     assert (distances(mode, x) <= WITHIN).mean() >= 0.95
-    least_squares = load(tmp_path / "model.pt").condition_baseline(x).mean()
+    least_squares = load(tmp_path / "model.pt").network.baseline_mixture(x).mean()
     assert (distances(least_squares, x) <= WITHIN).mean() < 0.75
 
 
-def test_generate_writes_both_directions(run: Run) -> None:
-    forward = table_of(run("generate", "robot-arm", "--n", "20"))
-    inverse = table_of(run("generate", "robot-arm", "--n", "20", "--inverse"))
+def test_generate_writes_both_directions(here: Run) -> None:
+    forward = table_of(here("generate", "robot-arm", "--n", "20"))
+    inverse = table_of(here("generate", "robot-arm", "--n", "20", "--inverse"))
     assert list(forward) == ["theta1", "theta2", "x1", "x2"]
     assert list(inverse) == ["x1", "x2", "theta1", "theta2"]
     assert all(forward[name] == inverse[name] for name in forward)

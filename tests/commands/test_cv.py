@@ -1,4 +1,4 @@
-"""`mdn fit --cv` as a user runs it: folds scored first, then the model that there is without it."""
+"""`mdn fit --cv`: it scores the folds first, then writes the model of a fit without `--cv`."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ OPTIONS = ("--epochs", "20", "--baseline")
 
 @pytest.fixture(scope="module")
 def folder(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the model of `fitted` made anew after a cross-validation."""
+    """Return a folder with a fit like that of `fitted`, with a cross-validation before it."""
     folder = tmp_path_factory.mktemp("cv")
     done = mdn("fit", fitted / "data.csv", *OPTIONS, "--cv", "3", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "result.json").write_bytes(done.stdout)
-    (folder / "message.txt").write_bytes(done.stderr)
+    (folder / "stderr.txt").write_bytes(done.stderr)
     return folder
 
 
@@ -39,27 +39,27 @@ def test_json_has_the_scores_of_every_fold(result: dict) -> None:
         assert set(fold) >= {"rows", "nll", "crps", "rmse", "coverage", "pit_ks", "skill"}
         assert set(fold["coverage"]) == {"0.5", "0.8", "0.9", "0.95"}
         assert fold["skill"]["baseline"] is not None
-    # Each fold is judged by a model of its own, and none of them by the one that is written.
+    # Each fold is scored by its own model, and none of them by the model that is written.
     figures = [fold["nll"] for fold in result["cv"]]
     assert len({*figures, result["nll_train"], result["nll_valid"]}) == 5
 
 
-def table_of(text: str) -> dict[str, str]:
-    """Return what a small table says of the folds."""
+def rows_of_folds(text: str) -> dict[str, str]:
+    """Return the rows about folds in a printed table, by their titles."""
     rows = [line.split(maxsplit=2) for line in text.splitlines() if "NLL" in line]
     return {" ".join(row[:2]): row[2].strip() for row in rows if len(row) == 3}
 
 
-def test_folds_are_told_as_they_are_learned_and_at_the_end(
+def test_folds_are_shown_while_they_are_learned_and_at_the_end(
     here: Run, folder: Path, result: dict
 ) -> None:
-    message = (folder / "message.txt").read_text()
+    message = (folder / "stderr.txt").read_text()
     for number in (1, 2, 3):
         assert f"fold {number} epoch 20/20" in message
     assert "\nepoch 20/20" in message
     nlls = [fold["nll"] for fold in result["cv"]]
     by_inspect = here("inspect", folder / "model.pt").stdout.decode()
-    for rows in (table_of(message), table_of(by_inspect)):
+    for rows in (rows_of_folds(message), rows_of_folds(by_inspect)):
         for number, fold in enumerate(result["cv"], start=1):
             covered = fold["coverage"]["0.9"]
             for figure in (f"NLL {fold['nll']:.4f}", f"CRPS {fold['crps']:.4g}", f"{covered:.1%}"):
@@ -68,10 +68,10 @@ def test_folds_are_told_as_they_are_learned_and_at_the_end(
         assert f"NLL {np.mean(nlls):.4f} ± {error:.4f}" in rows["all folds"]
 
 
-def test_the_model_is_the_one_that_there_is_without(
+def test_the_model_is_that_of_a_fit_without_cv(
     here: Run, fitted: Path, folder: Path, result: dict
 ) -> None:
-    with_cv, without = load(folder / "model.pt"), load(fitted / "model.pt")
+    with_cv, without = load(folder / "model.pt").network, load(fitted / "model.pt").network
     for one, other in zip(with_cv.networks, without.networks, strict=True):
         for layer, same in zip(one.layers, other.layers, strict=True):
             for array, twin in zip(layer, same, strict=True):
@@ -86,7 +86,7 @@ def test_the_model_is_the_one_that_there_is_without(
 
 @pytest.fixture
 def grouped(tmp_path: Path) -> Path:
-    """Return rows that are alike within a group: known ones look far too good."""
+    """Return the path of a table with groups of nearly equal rows."""
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(12), 8)
     x, y = rng.normal(size=(2, 12))
@@ -104,6 +104,7 @@ def nlls(done: subprocess.CompletedProcess[bytes]) -> list[float]:
 
 def test_groups_are_not_split(here: Run, grouped: Path) -> None:
     command = ("fit", grouped, "--cv", "3", "--steps", "150", "-q", "--json")
+    # If a group is in both parts, its held-out rows get far too good a score.
     split, whole = nlls(here(*command, "--ignore", "who")), nlls(here(*command, "--group", "who"))
     assert min(whole) > max(split) + 0.5
 
@@ -123,8 +124,8 @@ def test_several_targets_and_k_auto_are_cross_validated_too(here: Run, wide: Pat
         (("--cv", "-3"), 2, "--cv is -3"),
         (("--cv", "many"), 2, "--cv"),
         (("--cv", "2", "--valid-file", "data.csv"), 2, "--cv and --valid-file exclude each other"),
-        (("--cv", "97", "--ignore", "who", "-q"), 65, "there are 96 rows only"),
-        (("--cv", "13", "--group", "who", "-q"), 65, "there are 12 groups only"),
+        (("--cv", "97", "--ignore", "who", "-q"), 65, "--cv is 97, but there are only 96 rows"),
+        (("--cv", "13", "--group", "who", "-q"), 65, "--cv is 13, but there are only 12 groups"),
     ],
 )
 def test_refusals(
@@ -139,4 +140,4 @@ def test_too_few_rows_left_of_a_fold_is_said(here: Run) -> None:
     rows = "\n".join(["x,y", *(f"{i},{i * i % 7}" for i in range(12))])
     done = here("fit", "-", "--cv", "2", "-q", stdin=rows.encode())
     assert done.returncode == 65
-    assert b"error: fold 1 of --cv: 6 rows are too few" in done.stderr
+    assert b"error: standard input, fold 1: 6 rows are too few" in done.stderr

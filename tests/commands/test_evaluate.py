@@ -1,4 +1,4 @@
-"""`mdn evaluate` as a user runs it: its scores against SciPy's, its gates, its refusals."""
+"""`mdn evaluate`: its scores against those of SciPy, `--fail-over`, and errors."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def write(path: Path, header: str, *columns: np.ndarray) -> Path:
 
 @pytest.fixture(scope="module")
 def fresh(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return rows whose targets the fitted model itself drew."""
+    """Return the path of a table with targets drawn from the fitted model."""
     path = tmp_path_factory.mktemp("fresh") / "fresh.csv"
     done = mdn("sample", "model.pt", "--rows", "data.csv", "--seed", "5", "-o", path, cwd=fitted)
     assert done.returncode == 0, done.stderr
@@ -39,14 +39,14 @@ def fresh(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(fitted: Path, fresh: Path) -> dict:
-    """Return the scores of the fitted model on the rows that it drew."""
+def result(fitted: Path, fresh: Path) -> dict:
+    """Return the scores of the fitted model on the table drawn from it."""
     return scores(mdn("evaluate", "model.pt", fresh, "--json", cwd=fitted))
 
 
 @pytest.fixture(scope="module")
 def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a model of a target in steps, and rows it drew itself, to the step."""
+    """Return a folder with a model of a target in steps, and a table drawn from it, in steps."""
     folder = tmp_path_factory.mktemp("stepped")
     rng = np.random.default_rng(3)
     x = rng.uniform(-1.0, 1.0, 400)
@@ -60,70 +60,70 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_model_passes_on_rows_that_it_drew_itself(judged: dict) -> None:
-    assert judged["rows"] == 1000
-    assert judged["pit_ks_p"] > 1e-3
-    assert judged["pit_ks"] < 0.06
+def test_a_model_passes_on_rows_drawn_from_itself(result: dict) -> None:
+    assert result["rows"] == 1000
+    assert result["pit_ks_p"] > 1e-3
+    assert result["pit_ks"] < 0.06
     for level in LEVELS:
         share = float(level)
         error = 5.0 * np.sqrt(share * (1.0 - share) / 1000)
-        assert judged["coverage"][level] == pytest.approx(share, abs=error)
-    assert judged["skill"]["unconditional"] > 0.5
-    assert judged["skill"]["baseline"] > 0.5
+        assert result["coverage"][level] == pytest.approx(share, abs=error)
+    assert result["skill"]["unconditional"] > 0.5
+    assert result["skill"]["baseline"] > 0.5
 
 
-def test_json_has_the_keys_of_the_plan(judged: dict) -> None:
-    assert set(judged) >= {
+def test_json_has_the_keys_of_the_plan(result: dict) -> None:
+    assert set(result) >= {
         *("rows", "nll", "resolution", "crps", "rmse", "coverage", "pit_ks", "width"),
         *("pit_ks_p", "skill"),
     }
-    assert judged["resolution"] is None
-    assert tuple(judged["coverage"]) == tuple(judged["width"]) == LEVELS
+    assert result["resolution"] is None
+    assert tuple(result["coverage"]) == tuple(result["width"]) == LEVELS
 
 
 def test_scores_are_those_of_an_independent_computation(
-    here: Run, fitted: Path, fresh: Path, judged: dict
+    here: Run, fitted: Path, fresh: Path, result: dict
 ) -> None:
     model = fitted / "model.pt"
     command = ("--parameters", "--interval", ",".join(LEVELS))
     columns = table_of(here("predict", model, fresh, *command))
     mixture, y = Mixture(columns), numbers(columns, "y")
     reached = mixture.cdf(y)
-    assert judged["nll"] == pytest.approx(-mixture.log_density(y).mean(), rel=1e-9)
-    assert judged["crps"] == pytest.approx(mixture.crps(y).mean(), rel=1e-6)
-    assert judged["rmse"] == pytest.approx(np.sqrt(((mixture.mean() - y) ** 2).mean()), rel=1e-9)
+    assert result["nll"] == pytest.approx(-mixture.log_density(y).mean(), rel=1e-9)
+    assert result["crps"] == pytest.approx(mixture.crps(y).mean(), rel=1e-6)
+    assert result["rmse"] == pytest.approx(np.sqrt(((mixture.mean() - y) ** 2).mean()), rel=1e-9)
     test = kstest(reached, "uniform")
-    assert judged["pit_ks"] == pytest.approx(test.statistic, rel=1e-9)
-    assert judged["pit_ks_p"] == pytest.approx(test.pvalue, rel=1e-6)
+    assert result["pit_ks"] == pytest.approx(test.statistic, rel=1e-9)
+    assert result["pit_ks_p"] == pytest.approx(test.pvalue, rel=1e-6)
     for level in LEVELS:
         low, high = (numbers(columns, f"y_{end}{float(level) * 100:g}") for end in ("lo", "hi"))
-        assert judged["coverage"][level] == ((low <= y) & (y <= high)).mean()
-        assert judged["width"][level] == pytest.approx((high - low).mean(), rel=1e-9)
+        assert result["coverage"][level] == ((low <= y) & (y <= high)).mean()
+        assert result["width"][level] == pytest.approx((high - low).mean(), rel=1e-9)
 
 
-def test_skill_is_over_the_mixture_without_x_and_over_least_squares(
-    fitted: Path, fresh: Path, judged: dict
+def test_skill_is_the_improvement_over_the_reference_and_over_least_squares(
+    fitted: Path, fresh: Path, result: dict
 ) -> None:
     model, rows = load(fitted / "model.pt"), read_table(fresh)
     [target] = model.schema.targets
     standardized = (rows["y"].to_numpy()[:, None] - target.mean) / target.scale
-    pi, mu, sigma = (part.ravel() for part in model.reference.arrays())
+    pi, mu, sigma = (part.ravel() for part in model.network.reference.arrays())
     without_x = logsumexp(pi + norm.logpdf(standardized, mu, sigma), axis=1) - np.log(target.scale)
-    skill = -without_x.mean() - judged["nll"]
-    assert judged["skill"]["unconditional"] == pytest.approx(skill, rel=1e-6)
-    gaussian = model.condition_baseline(rows[["x"]].to_numpy())
+    skill = -without_x.mean() - result["nll"]
+    assert result["skill"]["unconditional"] == pytest.approx(skill, rel=1e-6)
+    gaussian = model.network.baseline_mixture(rows[["x"]].to_numpy())
     log_density = norm.logpdf(rows["y"], gaussian.mu[:, 0, 0], gaussian.sigma[:, 0, 0])
-    skill = -log_density.mean() - judged["nll"]
-    assert judged["skill"]["baseline"] == pytest.approx(skill, rel=1e-6)
+    skill = -log_density.mean() - result["nll"]
+    assert result["skill"]["baseline"] == pytest.approx(skill, rel=1e-6)
 
 
-def test_python_gives_the_same_scores(fitted: Path, fresh: Path, judged: dict) -> None:
+def test_python_gives_the_same_scores(fitted: Path, fresh: Path, result: dict) -> None:
     model, rows = load(fitted / "model.pt"), read_table(fresh)
     plain = model.evaluate(rows).to_plain()
     assert np.isnan(plain.pop("resolution"))
-    assert plain == {name: judged[name] for name in plain}
+    assert plain == {name: result[name] for name in plain}
     x, y = rows[["x"]].to_numpy(), rows["y"].to_numpy()
-    assert model.evaluate(x, y).nll == judged["nll"]
+    assert model.evaluate(x, y).nll == result["nll"]
 
 
 def test_several_targets_give_objects_by_name(here: Run, wide: Path) -> None:
@@ -172,10 +172,11 @@ def test_a_target_in_steps_has_its_pit_drawn_within_them(
     done = run("evaluate", model, rows)
     assert done.returncode == 0
     assert b"'y' was recorded in steps" in done.stderr
-    assert b"PIT is drawn within" in done.stderr
+    assert b"PIT is drawn at random within each step" in done.stderr
     result = scores(here("evaluate", model, rows, "--json"))
     assert result["resolution"] == pytest.approx(np.log(0.5))
-    # The rows are the model's own, so its densities are right: the plain PIT says they are not.
+    # The rows are drawn from the model, so its densities are right. Even so, the PIT without
+    # randomization is far from uniform.
     columns = table_of(here("predict", model, rows, "--parameters"))
     mixture, y = Mixture(columns), numbers(columns, "y")
     assert kstest(mixture.cdf(y), "uniform").pvalue < 1e-6
@@ -198,7 +199,9 @@ def test_a_wrong_model_of_a_target_in_steps_still_fails(
     assert result["pit_ks_p"] < 1e-6
 
 
-def test_a_continuous_target_says_nothing_of_steps(here: Run, fitted: Path, fresh: Path) -> None:
+def test_a_continuous_target_prints_nothing_about_steps(
+    here: Run, fitted: Path, fresh: Path
+) -> None:
     done = here("evaluate", fitted / "model.pt", fresh)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -206,21 +209,21 @@ def test_a_continuous_target_says_nothing_of_steps(here: Run, fitted: Path, fres
 # Rows.
 
 
-def test_per_row_scores_are_what_the_means_are_of(
-    here: Run, fitted: Path, fresh: Path, judged: dict, tmp_path: Path
+def test_the_scores_are_means_of_the_scores_per_row(
+    here: Run, fitted: Path, fresh: Path, result: dict, tmp_path: Path
 ) -> None:
     done = here("evaluate", fitted / "model.pt", fresh, "--per-row", "-o", "rows.csv", "--json")
-    assert scores(done) == judged
+    assert scores(done) == result
     rows = cells((tmp_path / "rows.csv").read_bytes())
     assert list(rows) == ["x", "y", "nll", "y_crps", "y_error", "y_pit"]
     given = cells(fresh.read_bytes())
     assert {name: rows[name] for name in given} == given
-    assert numbers(rows, "nll").mean() == pytest.approx(judged["nll"], rel=1e-12)
-    assert numbers(rows, "y_crps").mean() == pytest.approx(judged["crps"], rel=1e-12)
+    assert numbers(rows, "nll").mean() == pytest.approx(result["nll"], rel=1e-12)
+    assert numbers(rows, "y_crps").mean() == pytest.approx(result["crps"], rel=1e-12)
     rmse = np.sqrt((numbers(rows, "y_error") ** 2).mean())
-    assert rmse == pytest.approx(judged["rmse"], rel=1e-12)
+    assert rmse == pytest.approx(result["rmse"], rel=1e-12)
     pit = kstest(numbers(rows, "y_pit"), "uniform").statistic
-    assert pit == pytest.approx(judged["pit_ks"], rel=1e-12)
+    assert pit == pytest.approx(result["pit_ks"], rel=1e-12)
 
 
 def test_per_row_writes_data_alone_and_the_table_when_it_has_a_file(
@@ -280,38 +283,38 @@ def test_the_training_table_is_known_by_its_content(
     assert scores(another)["rows"] == scores(done)["rows"] + 1
 
 
-# Gates.
+# Limits on scores.
 
 
 def test_fail_over_ends_with_1_and_everything_written(
-    run: Run, here: Run, fitted: Path, fresh: Path, judged: dict, tmp_path: Path
+    run: Run, here: Run, fitted: Path, fresh: Path, result: dict, tmp_path: Path
 ) -> None:
     command = ("evaluate", fitted / "model.pt", fresh, "--json", "--per-row", "-o", "rows.csv")
-    gates = [f"--fail-over={name}={judged[name]!r}" for name in ("nll", "crps", "rmse", "pit_ks")]
-    assert scores(here(*command, *gates)) == judged
+    limits = [f"--fail-over={name}={result[name]!r}" for name in ("nll", "crps", "rmse", "pit_ks")]
+    assert scores(here(*command, *limits)) == result
     rows = (tmp_path / "rows.csv").read_bytes()
     (tmp_path / "rows.csv").unlink()
-    gates[2] = f"--fail-over=rmse={judged['rmse'] - 1e-6!r}"
-    done = run(*command, *gates)
-    assert scores(done, status=1) == judged
+    limits[2] = f"--fail-over=rmse={result['rmse'] - 1e-6!r}"
+    done = run(*command, *limits)
+    assert scores(done, status=1) == result
     assert (tmp_path / "rows.csv").read_bytes() == rows
     assert b"warning: rmse is" in done.stderr
     assert b"nll" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["nll", "crps", "rmse", "pit_ks"])
-def test_every_score_can_be_a_gate(here: Run, wide: Path, name: str) -> None:
+def test_every_score_can_have_a_limit(here: Run, wide: Path, name: str) -> None:
     command = ("evaluate", wide / "model.pt", wide / "data.csv", "--json")
     result = scores(here(*command))
     values = [result[name]] if name == "nll" else [*result[name].values()]
-    # Of several targets the worst one counts.
+    # With several targets, the greatest score counts.
     for limit, status in ((max(values), 0), (max(values) - 1e-9, 1)):
         done = here(*command, "--fail-over", f"{name}={limit!r}")
         assert scores(done, status) == result
         assert (f"warning: {name} is".encode() in done.stderr) == (status == 1)
 
 
-# Refusals.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -319,10 +322,10 @@ def test_every_score_can_be_a_gate(here: Run, wide: Path, name: str) -> None:
     [
         (("--fail-over", "mse=1"), "one of nll, crps, rmse, pit_ks"),
         (("--fail-over", "nll"), "write it as SCORE=MOST"),
-        (("--fail-over", "nll=low"), "'low' is not a finite number"),
-        (("-o", "scores.txt"), "-o is where --per-row writes"),
-        (("--per-row", "--json"), "both want standard output"),
-        (("--per-row", "--json", "-o", "-"), "both want standard output"),
+        (("--fail-over", "nll=low"), "low is not a finite number"),
+        (("-o", "scores.txt"), "-o is the output file of --per-row"),
+        (("--per-row", "--json"), "both use standard output"),
+        (("--per-row", "--json", "-o", "-"), "both use standard output"),
         (("--per-row", "-o", "rows.csv"), "would replace an input"),
         (("--per-row",), "'nll' already"),
     ],
@@ -338,7 +341,6 @@ def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, options: tuple, wo
     ("rows", "options", "words"),
     [
         (b"x,y\n", (), ["there are no rows to evaluate"]),
-        (b"x,y\n,1\n2,\n", ("--on-bad-rows", "skip"), ["there are no rows to evaluate"]),
         (b"x,yy\n1,2\n", (), ["no column 'y'", "Did you mean 'yy'?"]),
         (b"X,y\n1,2\n", (), ["no column 'x'", "Did you mean 'X'?"]),
         (b"", (), ["empty"]),
@@ -349,8 +351,18 @@ def test_tables_without_what_is_needed(
 ) -> None:
     message = error_of(here("evaluate", fitted / "model.pt", "-", *options, stdin=rows), 65)
     assert all(word in message for word in ("standard input", *words)), message
-    # Which only `predict` has.
+    # Only `predict` has this option.
     assert "--at-target" not in message
+
+
+def test_an_error_follows_the_warning_of_skipped_rows(here: Run, fitted: Path) -> None:
+    command = ("evaluate", fitted / "model.pt", "-", "--on-bad-rows", "skip")
+    done = here(*command, stdin=b"x,y\n,1\n2,\n")
+    assert (done.returncode, done.stdout) == (65, b"")
+    bad_cell, no_target, error = done.stderr.decode().splitlines()
+    assert bad_cell.startswith("warning: 1 of 2 rows have a cell that cannot be used")
+    assert no_target.startswith("warning: 1 of 2 rows have no target")
+    assert error == "error: standard input: there are no rows to evaluate."
 
 
 def test_what_is_not_there(run: Run, here: Run, fitted: Path) -> None:

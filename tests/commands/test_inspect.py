@@ -1,4 +1,4 @@
-"""`mdn inspect` as a user runs it: what a model file is, and what a table holds."""
+"""`mdn inspect`: what a model file is, and what a table holds."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from commands.helpers import error_of
 from mdncli import load, read_table
 from running import Run, mdn
 
-OLD = Path(__file__).parent.parent / "files"
+OLD = Path(__file__).parent.parent / "modelfile" / "files"
 
 
 def plain(done: subprocess.CompletedProcess[bytes]) -> dict:
@@ -33,8 +33,8 @@ def lines(done: subprocess.CompletedProcess[bytes]) -> list[list[str]]:
 # A model.
 
 
-def test_json_of_a_model_is_what_it_was_made_of(run: Run, wide: Path) -> None:
-    result = plain(run("inspect", wide / "model.pt", "--json"))
+def test_json_of_a_model_describes_it(here: Run, wide: Path) -> None:
+    result = plain(here("inspect", wide / "model.pt", "--json"))
     data = read_table(wide / "data.csv")
     assert result["kind"] == "model"
     for role, names in (("features", "abc"), ("targets", "uv")):
@@ -49,9 +49,9 @@ def test_json_of_a_model_is_what_it_was_made_of(run: Run, wide: Path) -> None:
     assert result["record"]["rows"] == 400
     assert result["record"]["stopped"] == "epochs"
     assert len(result["record"]["components"][0]["weight"]) == 12
-    assert result["origin"]["command"] == "mdn fit DATA --target u,v --mixtures 12 --epochs 20 " + (
-        "--baseline"
-    )
+    assert result["origin"][
+        "command"
+    ] == "mdn fit DATA --target u --target v --mixtures 12 --epochs 20 " + ("--baseline")
     table = (wide / "data.csv").read_bytes()
     assert result["origin"]["table_sha256"] == hashlib.sha256(table).hexdigest()
     assert set(result["origin"]["versions"]) >= {"mdncli", "python", "torch", "numpy"}
@@ -61,11 +61,12 @@ def test_json_of_a_model_is_what_it_was_made_of(run: Run, wide: Path) -> None:
     assert result["nll_baseline"] == python["nll_baseline"]
 
 
-def test_the_table_of_a_model_says_it_to_a_person(run: Run, wide: Path) -> None:
-    done = run("inspect", wide / "model.pt")
+def test_a_model_is_described_as_text(here: Run, wide: Path) -> None:
+    done = here("inspect", wide / "model.pt")
     assert done.stderr == b""
     message = done.stdout.decode()
     result = load(wide / "model.pt").describe()
+    command = plain(here("inspect", wide / "model.pt", "--json"))["origin"]["command"]
     rows = {words[0]: words[1:] for words in lines(done) if words}
     for column in (*result["features"], *result["targets"]):
         role, kind, *numbers = rows[f"'{column['name']}'"]
@@ -75,11 +76,11 @@ def test_the_table_of_a_model_says_it_to_a_person(run: Run, wide: Path) -> None:
     record, origin = result["record"], result["origin"]
     for text in (
         *("1 of 12", "64,64, silu", "epochs=20", "400, 40 of them held out"),
-        *(f"{value:.4f} nats a row" for value in (record["nll_train"], record["nll_valid"])),
-        f"{record['reference']['nll_valid']:.4f} nats a row",
-        f"{result['nll_baseline']:.4f} nats a row",
+        *(f"{value:.4f} nats per row" for value in (record["nll_train"], record["nll_valid"])),
+        f"{record['reference']['nll_valid']:.4f} nats per row",
+        f"{result['nll_baseline']:.4f} nats per row",
         f"all epochs done; best epoch {record['best_epochs'][0]} of 20",
-        *(origin["command"], origin["table_sha256"], f"numpy {np.__version__}"),
+        *(command, origin["table_sha256"], f"numpy {np.__version__}"),
         f"effective components: {record['components'][0]['effective']:.1f} of 12",
     ):
         assert text in message
@@ -89,7 +90,7 @@ def test_a_model_comes_through_a_pipe_and_loads_no_torch(run: Run, fitted: Path)
     model = (fitted / "model.pt").read_bytes()
     code = (
         "import sys; from mdncli.commands.app import run; status = run()\n"
-        "print('loaded', *sorted({'torch', 'scipy', 'pandas'} & set(sys.modules)))\n"
+        "print('loaded', *sorted({'torch', 'scipy.special', 'pandas'} & set(sys.modules)))\n"
         "sys.exit(status)"
     )
     done = subprocess.run(
@@ -98,28 +99,31 @@ def test_a_model_comes_through_a_pipe_and_loads_no_torch(run: Run, fitted: Path)
         capture_output=True,
         check=True,
     )
-    told, loaded = done.stdout.splitlines(keepends=True)
+    output, loaded = done.stdout.splitlines(keepends=True)
     assert loaded == b"loaded\n"
-    assert told == run("inspect", fitted / "model.pt", "--json").stdout
+    assert output == run("inspect", fitted / "model.pt", "--json").stdout
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_models_of_earlier_formats_say_what_they_know(here: Run, version: int) -> None:
+def test_models_of_earlier_formats_are_described(here: Run, version: int) -> None:
     path = OLD / f"version{version}.pt"
     result = plain(here("inspect", path, "--json"))
-    assert result["origin"] == {"command": "", "table_sha256": "", "versions": {}}
+    assert result["origin"] == {
+        **{"command": "", "request": {}, "dialect": {}},
+        **{"table_sha256": "", "versions": {}},
+    }
     done = here("inspect", path)
     assert ["made", "by", "unknown"] in lines(done)
     assert "nan" not in done.stdout.decode()
     assert (b"least squares" in done.stdout) == (result["nll_baseline"] is not None)
 
 
-def test_no_name_of_a_file_is_in_a_model(here: Run, fitted: Path, tmp_path: Path) -> None:
+def test_a_model_holds_no_file_name(here: Run, fitted: Path, tmp_path: Path) -> None:
     (tmp_path / "other-name.csv").write_bytes((fitted / "data.csv").read_bytes())
     options = ("--baseline", "--epochs", "20")
     done = here("fit", "other-name.csv", *options, "-o", "another.pt", "--json")
     assert done.returncode == 0, done.stderr
-    # The order of the options and what is printed do not matter either, but for the command kept.
+    # The order of the options does not matter either.
     kept = {
         path: plain(here("inspect", path, "--json"))
         for path in (fitted / "model.pt", tmp_path / "another.pt")
@@ -130,7 +134,7 @@ def test_no_name_of_a_file_is_in_a_model(here: Run, fitted: Path, tmp_path: Path
     assert (tmp_path / "another.pt").read_bytes() == (fitted / "model.pt").read_bytes()
 
 
-def test_the_command_kept_makes_the_model_again(here: Run, tmp_path: Path) -> None:
+def test_the_stored_command_makes_the_model_again(here: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, count in (("table.csv", 60), ("held-out.csv", 20)):
         rows = "\n".join(f"{a},{b},{b + 0.1 * a}" for a, b in rng.normal(size=(count, 2)).tolist())
@@ -159,7 +163,7 @@ TABLE = (
 )
 
 
-def test_json_of_a_table_says_what_its_columns_hold(run: Run) -> None:
+def test_json_of_a_table_describes_its_columns(run: Run) -> None:
     result = plain(run("inspect", "-", "--json", stdin=TABLE.encode()))
     assert (result["kind"], result["rows"]) == ("table", 4)
     columns = {column["name"]: column for column in result["columns"]}
@@ -182,15 +186,19 @@ def test_json_of_a_table_says_what_its_columns_hold(run: Run) -> None:
     assert result["options"] == ["-t steps", "--ignore mixed"]
 
 
-def test_the_table_of_a_table_says_it_to_a_person(run: Run, tmp_path: Path) -> None:
+def test_a_table_is_described_as_text(here: Run, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
-    done = run("inspect", "t.csv")
+    done = here("inspect", "t.csv")
     rows = lines(done)
     assert rows[0] == ["4", "rows,", "7", "columns"]
     assert rows[2] == ["'n'", "number", "4", "-4", "0.375", "10"]
     assert rows[3] == ["'steps'", "number", "3", "0", "1.5", "3", "1.5"]
     assert rows[4] == ["'word'", "text", "3", "'red',", "'blue',", "'a", "b'"]
-    assert done.stdout.decode().splitlines()[-1].startswith("mdn fit would need: -t steps --ignore")
+    assert (
+        done.stdout.decode()
+        .splitlines()[-1]
+        .startswith("mdn fit needs these options: -t steps --ignore")
+    )
     assert done.stderr == b""
 
 
@@ -198,8 +206,8 @@ def test_the_options_named_are_what_fit_needs(here: Run, tmp_path: Path) -> None
     rows = (f"{i},id {i},{i * i % 7},,{i % 5}.5,{'' if i == 3 else i},5" for i in range(30))
     names = 'x,my id,"the, target",none,"a ""b""",gap,same'
     (tmp_path / "t.csv").write_text("\n".join([names, *rows]) + "\n")
-    told = here("inspect", "t.csv").stdout.decode().splitlines()[-1]
-    options = shlex.split(told.removeprefix("mdn fit would need: "))
+    last_line = here("inspect", "t.csv").stdout.decode().splitlines()[-1]
+    options = shlex.split(last_line.removeprefix("mdn fit needs these options: "))
     assert options == ["-t", "gap"]
     done = here("fit", "t.csv", "--epochs", "1", "--json", *options)
     assert done.returncode == 0, done.stderr
@@ -209,10 +217,10 @@ def test_the_options_named_are_what_fit_needs(here: Run, tmp_path: Path) -> None
 def test_a_table_that_fit_takes_needs_no_options(here: Run, fitted: Path, wide: Path) -> None:
     for folder in (fitted, wide):
         assert plain(here("inspect", folder / "data.csv", "--json"))["options"] == []
-        assert b"mdn fit would need" not in here("inspect", folder / "data.csv").stdout
+        assert b"mdn fit needs" not in here("inspect", folder / "data.csv").stdout
 
 
-LOOKS = [
+DIALECTS = [
     ("d.csv", b"x;y\n1,5;2\n2,5;3\n", ["--delimiter", ";", "--decimal", ","]),
     ("d.csv", b"x;y\na;b\n", ["--delimiter", ";"]),
     ("d.tsv", b"x\ty\n1\t2\n", []),
@@ -227,25 +235,27 @@ LOOKS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "words"), LOOKS)
-def test_what_a_file_looks_like_is_told_and_reads_it(
+@pytest.mark.parametrize(("name", "content", "words"), DIALECTS)
+def test_the_suggested_options_read_the_file(
     here: Run, tmp_path: Path, name: str, content: bytes, words: list[str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    told = plain(here("inspect", name, "--json"))
-    assert told["reading"] == words
+    result = plain(here("inspect", name, "--json"))
+    assert result["reading"] == words
     message = here("inspect", name).stdout.decode()
-    assert (f"would read it so: mdn fit {shlex.join([name, *words])}\n" in message) == bool(words)
-    # With those options in effect it is described, and nothing else is suggested.
-    by_hand = plain(here("inspect", name, "--json", *words))
-    assert (len(by_hand["columns"]), by_hand["problem"], by_hand["reading"]) == (2, None, words)
-    assert "What would read" not in here("inspect", name, *words).stdout.decode()
+    assert (f"To read it like that: mdn fit {shlex.join([name, *words])}\n" in message) == bool(
+        words
+    )
+    # With those options it is described, and nothing else is suggested.
+    explicit = plain(here("inspect", name, "--json", *words))
+    assert (len(explicit["columns"]), explicit["problem"], explicit["reading"]) == (2, None, words)
+    assert "To read it" not in here("inspect", name, *words).stdout.decode()
 
 
-def test_what_is_asked_for_by_hand_is_not_doubted_while_it_reads(here: Run) -> None:
-    told = plain(here("inspect", "-", "--json", "--delimiter", "|", stdin=b"x;y\n1;2\n"))
-    assert [column["name"] for column in told["columns"]] == ["x;y"]
-    assert told["reading"] == ["--delimiter", "|"]
+def test_explicit_options_that_read_the_file_are_not_doubted(here: Run) -> None:
+    result = plain(here("inspect", "-", "--json", "--delimiter", "|", stdin=b"x;y\n1;2\n"))
+    assert [column["name"] for column in result["columns"]] == ["x;y"]
+    assert result["reading"] == ["--delimiter", "|"]
 
 
 def test_a_header_alone_is_a_table_of_no_rows(here: Run) -> None:
@@ -274,7 +284,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
     assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
-# Refusals.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -287,7 +297,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
         (b"\xff\0,\xff\n", "null bytes"),
     ],
 )
-def test_what_is_neither(here: Run, content: bytes, words: str) -> None:
+def test_files_that_are_neither_a_model_nor_a_table(here: Run, content: bytes, words: str) -> None:
     assert words in error_of(here("inspect", "-", stdin=content), 65)
 
 

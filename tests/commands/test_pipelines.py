@@ -1,4 +1,4 @@
-"""The commands as a user runs them: real files, real pipes."""
+"""The commands together, through real files and real pipes."""
 
 import json
 import os
@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands.helpers import png_size
 
 from mdncli import load
+from mdncli.files import FileContent
 from mdncli.tables.table import Table, read_table
 from running import Run, mdn
 
@@ -19,7 +21,7 @@ MDN = f'"{sys.executable}" -m mdncli'
 
 
 def table(content: bytes) -> Table:
-    return read_table(content, "output")
+    return read_table(FileContent("output", content))
 
 
 def shell(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -42,7 +44,7 @@ def test_generate_writes_a_header_and_rows(run: Run) -> None:
     assert run("generate", "sinusoid", "--n", "7", "--seed", "4").stdout != done.stdout
 
 
-def test_the_whole_way_through_files(run: Run, tmp_path: Path) -> None:
+def test_generate_fit_sample_and_plot_through_files(run: Run, tmp_path: Path) -> None:
     assert run("generate", "sinusoid", "--inverse", "-o", "data.csv").returncode == 0
     fitted = run("fit", "data.csv", "--mixtures", "5")
     assert fitted.returncode == 0, fitted.stderr
@@ -62,10 +64,11 @@ def test_the_whole_way_through_files(run: Run, tmp_path: Path) -> None:
     assert y.min() < -8.0
     assert y.max() > 8.0
     assert run("plot", "model.pt", "data.csv").returncode == 0
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    # 11 by 8 inches, at 130 dots per inch.
+    assert png_size((tmp_path / "plot.png").read_bytes()) == (1430, 1040)
 
 
-def test_the_whole_way_through_pipes(tmp_path: Path) -> None:
+def test_generate_fit_and_sample_through_pipes(tmp_path: Path) -> None:
     script = (
         "mdn generate sinusoid --inverse --n 2000 | mdn fit - --mixtures 5 --epochs 5 -o - "
         "| mdn sample - --n 1000 > samples.csv"
@@ -100,70 +103,73 @@ def test_fit_prints_json_for_machines(run: Run, fitted: Path) -> None:
     assert result["seconds"]["total"] > result["seconds"]["train"] > 0.0
 
 
-def test_json_says_null_where_there_is_no_number(run: Run, fitted: Path) -> None:
+def test_json_says_null_where_there_is_no_number(here: Run, fitted: Path) -> None:
     data = fitted / "data.csv"
-    done = run("fit", data, "-q", "--json", "--epochs", "2", "--valid", "0", "-o", "m.pt")
+    done = here("fit", data, "-q", "--json", "--epochs", "2", "--valid", "0", "-o", "m.pt")
     assert json.loads(done.stdout)["nll_valid"] is None
 
 
-def test_reported_nll_is_that_of_the_written_model(run: Run, fitted: Path, tmp_path: Path) -> None:
+def test_reported_nll_is_that_of_the_written_model(here: Run, fitted: Path, tmp_path: Path) -> None:
     data = fitted / "data.csv"
-    done = run("fit", data, "-q", "--json", "--epochs", "9", "--valid", "0", "-o", "m.pt")
+    done = here("fit", data, "-q", "--json", "--epochs", "9", "--valid", "0", "-o", "m.pt")
     density = load(tmp_path / "m.pt").network
     rows = table(data.read_bytes())
     nll = density.mean_nll(rows.numbers(["x"]), rows.numbers(["y"]))
     assert json.loads(done.stdout)["nll_train"] == pytest.approx(nll, abs=1e-5)
 
 
-def test_the_same_seed_writes_the_same_bytes_whatever_the_name(run: Run, fitted: Path) -> None:
-    data, folder = fitted / "data.csv", fitted
+def test_the_same_seed_writes_the_same_bytes_whatever_the_name(
+    run: Run, here: Run, fitted: Path, tmp_path: Path
+) -> None:
+    data, folder = fitted / "data.csv", tmp_path
     options = ("--epochs", "3", "--baseline", "-q")
-    for name in ("one.pt", "two.pt"):
-        assert run("fit", data, *options, "-o", folder / name).returncode == 0
+    # Once in a process of its own, and once in this one, which has done other things before.
+    for name, command in (("one.pt", run), ("two.pt", here)):
+        assert command("fit", data, *options, "-o", folder / name).returncode == 0
         for end in ("png", "svg", "pdf"):
             plot = ("plot", folder / name, data, "--kind", "comparison", "-q")
-            assert run(*plot, "-o", folder / f"{name}.{end}").returncode == 0
+            assert command(*plot, "-o", folder / f"{name}.{end}").returncode == 0
     for end in ("", ".png", ".svg", ".pdf"):
         one, two = ((folder / f"{name}.pt{end}").read_bytes() for name in ("one", "two"))
         assert one == two
-    assert run("fit", data, *options, "--seed", "1", "-o", folder / "two.pt").returncode == 0
+    assert here("fit", data, *options, "--seed", "1", "-o", folder / "two.pt").returncode == 0
     assert (folder / "one.pt").read_bytes() != (folder / "two.pt").read_bytes()
 
 
-def test_several_targets_and_chosen_columns(run: Run, wide: Path, tmp_path: Path) -> None:
+def test_several_targets_and_chosen_columns(here: Run, wide: Path, tmp_path: Path) -> None:
     data = wide / "data.csv"
     options = ("-t", "u", "-t", "v", "-x", "b,a", "--covariance", "isotropic", "--epochs", "3")
-    done = run("fit", data, *options, "-o", "m.pt", "-q", "--json")
+    done = here("fit", data, *options, "-o", "m.pt", "-q", "--json")
     result = json.loads(done.stdout)
     assert result["features"] == ["b", "a"]
     assert result["target"] == ["u", "v"]
-    sampled = run("sample", "m.pt", "--rows", data, "--n", "2", "--component")
+    sampled = here("sample", "m.pt", "--rows", data, "--n", "2", "--component")
     assert table(sampled.stdout).names == ["component", "b", "a", "u", "v"]
     assert table(sampled.stdout).rows == 800
 
 
-def test_ignored_and_constant_columns_are_never_asked_for_again(run: Run, tmp_path: Path) -> None:
+def test_ignored_and_constant_columns_are_not_needed_later(here: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lines = [f"row {i},5,{v!r},{v * v!r}" for i, v in enumerate(rng.normal(size=60).tolist())]
     (tmp_path / "d.csv").write_text("id,const,x,y\n" + "\n".join(lines))
-    done = run("fit", "d.csv", "--ignore", "id", "--epochs", "2")
+    done = here("fit", "d.csv", "--ignore", "id", "--epochs", "2")
     assert done.returncode == 0, done.stderr
-    assert b"left out, since constant: 'const'" in done.stderr
+    assert b"'const' is left out, because it is constant" in done.stderr
     (tmp_path / "new.csv").write_text("x\n0.5\n")
-    assert run("sample", "model.pt", "--rows", "new.csv").returncode == 0
+    assert here("sample", "model.pt", "--rows", "new.csv").returncode == 0
 
 
-def test_names_with_commas_quotes_and_brackets(run: Run, tmp_path: Path) -> None:
+def test_names_with_commas_quotes_and_brackets(here: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(60, 3)).tolist()
     text = '"a, b","$x_1$ [red]",y\n' + "\n".join(",".join(map(repr, row)) for row in rows)
     (tmp_path / "d.csv").write_text(text)
-    done = run("fit", "d.csv", "-x", "a, b", "-x", "$x_1$ [red]", "--epochs", "2")
+    done = here("fit", "d.csv", "-x", "a, b", "-x", "$x_1$ [red]", "--epochs", "2")
     assert done.returncode == 0, done.stderr
     assert b"$x_1$ [red]" in done.stderr
-    at = run("sample", "model.pt", "--at", "a, b=1", "--at", "$x_1$ [red]=2", "--n", "3")
+    at = here("sample", "model.pt", "--at", "a, b=1", "--at", "$x_1$ [red]=2", "--n", "3")
     assert table(at.stdout).numbers(["a, b", "$x_1$ [red]"]).tolist() == [[1.0, 2.0]] * 3
-    assert run("plot", "model.pt", "d.csv").returncode == 0
+    assert here("plot", "model.pt", "d.csv").returncode == 0
 
 
 def test_samples_at_a_point_follow_the_density(fitted: Path, run: Run) -> None:
@@ -179,28 +185,28 @@ def test_samples_at_a_point_follow_the_density(fitted: Path, run: Run) -> None:
     np.testing.assert_allclose(shares, density.pi[0], atol=0.02)
 
 
-def test_temperatures(fitted: Path, run: Run) -> None:
+def test_temperatures(fitted: Path, here: Run) -> None:
     model = fitted / "model.pt"
     options = ("--at", "x=0", "--n", "2000", "--component")
-    cold = run("sample", model, *options, "--temperature", "1e-6", "--sigma-temperature", "0")
+    cold = here("sample", model, *options, "--temperature", "1e-6", "--sigma-temperature", "0")
     rows = table(cold.stdout).numbers(["component", "y"])
     assert len(np.unique(rows[:, 0])) == 1
     assert len(np.unique(rows[:, 1])) == 1
-    hot = run("sample", model, *options, "--temperature", "1000")
+    hot = here("sample", model, *options, "--temperature", "1000")
     shares = np.bincount(table(hot.stdout).numbers(["component"])[:, 0].astype(int))[1:] / 2000
     np.testing.assert_allclose(shares, 0.2, atol=0.05)
 
 
-def test_rows_keep_their_text_and_their_draws_are_adjacent(fitted: Path, run: Run) -> None:
+def test_rows_keep_their_text_and_their_draws_are_adjacent(fitted: Path, here: Run) -> None:
     rows = b"other,x\nfoo,0.10\nbar,007\n"
-    done = run("sample", fitted / "model.pt", "--rows", "-", "--n", "3", stdin=rows)
+    done = here("sample", fitted / "model.pt", "--rows", "-", "--n", "3", stdin=rows)
     assert [line.split(b",")[0] for line in done.stdout.splitlines()] == [
         *(b"x", b"0.10", b"0.10", b"0.10", b"007", b"007", b"007")
     ]
 
 
-def test_a_header_alone_gives_a_header(fitted: Path, run: Run) -> None:
-    done = run("sample", fitted / "model.pt", "--rows", "-", stdin=b"x\n")
+def test_a_header_alone_gives_a_header(fitted: Path, here: Run) -> None:
+    done = here("sample", fitted / "model.pt", "--rows", "-", stdin=b"x\n")
     assert (done.returncode, done.stdout) == (0, b"x,y\n")
 
 
@@ -256,15 +262,15 @@ def test_quiet_says_nothing(fitted: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize("rows", [10, 49])
-def test_few_rows_are_warned_about_even_when_quiet(run: Run, tmp_path: Path, rows: int) -> None:
-    made = run("generate", "sinusoid", "--n", str(rows))
-    done = run("fit", "-", "--epochs", "2", "-q", stdin=made.stdout)
+def test_few_rows_are_warned_about_even_when_quiet(here: Run, tmp_path: Path, rows: int) -> None:
+    made = here("generate", "sinusoid", "--n", str(rows))
+    done = here("fit", "-", "--epochs", "2", "-q", stdin=made.stdout)
     assert done.returncode == 0
-    assert f"with {rows} rows the validation NLL is unreliable".encode() in done.stderr
+    assert f"With {rows} rows the validation NLL is unreliable".encode() in done.stderr
     assert (
         b"unreliable"
-        not in run(
-            "fit", "-", "--epochs", "2", stdin=run("generate", "sinusoid", "--n", "50").stdout
+        not in here(
+            "fit", "-", "--epochs", "2", stdin=here("generate", "sinusoid", "--n", "50").stdout
         ).stderr
     )
 

@@ -1,4 +1,4 @@
-"""Tables in other dialects and other files, through the commands as a user runs them."""
+"""Tables in other dialects and other file formats, through the commands."""
 
 import gzip
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands.helpers import cells, error_of, table_of
+from commands.helpers import cells, error_of, table_of, texts_of
 
 from mdncli import read_table
 from running import Run, mdn
@@ -18,7 +18,7 @@ ABROAD = ("--delimiter", ";", "--decimal", ",", "--encoding", "latin-1", "--comm
 
 
 def abroad(content: bytes) -> bytes:
-    """Return a CSV as a spreadsheet elsewhere writes it."""
+    """Return a CSV as a European spreadsheet writes it."""
     text = content.decode().replace(",", ";").replace(".", ",").replace("x;y", "größe;y")
     return f"# aus Köln\n{text}".encode("latin-1")
 
@@ -41,8 +41,9 @@ def test_every_command_takes_the_same_options(foreign: Path, here: Run, tmp_path
     assert json.loads(scores.stdout)["rows"] == 1000
     drawn = table_of(here("sample", model, "--rows", data, *ABROAD))
     assert drawn["größe"] == predicted["größe"]
-    done = here("plot", model, data, *ABROAD, "--kind", "modes", "-o", "p.png")
+    done = here("plot", model, data, *ABROAD, "--kind", "modes", "-o", "p.svg")
     assert done.returncode == 0, done.stderr
+    assert {"größe", "y"} <= texts_of((tmp_path / "p.svg").read_bytes())
     assert len(json.loads(here("inspect", data, *ABROAD, "--json").stdout)["columns"]) == 2
     assert "--decimal ," in json.loads(here("inspect", model, "--json").stdout)["origin"]["command"]
 
@@ -55,7 +56,7 @@ def test_the_dialect_does_not_change_what_is_learned(foreign: Path, fitted: Path
     assert ours.to_numpy().tolist() == theirs.to_numpy().tolist()
 
 
-def test_a_refusal_names_the_options_of_the_fit(foreign: Path, here: Run) -> None:
+def test_an_error_names_the_reading_options_of_the_fit(foreign: Path, here: Run) -> None:
     model, data = foreign / "model.pt", foreign / "data.csv"
     was = "The model was fitted with --delimiter ';' --decimal , --encoding latin-1 --comment '#'."
     for command in (
@@ -73,7 +74,7 @@ def test_a_refusal_names_the_options_of_the_fit(foreign: Path, here: Run) -> Non
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--delimiter", ";;"), "--delimiter is ';;': it must be one character"),
+        (("--delimiter", ";;"), "--delimiter is ';;'. It must be a single character"),
         (("--delimiter", ""), "--delimiter is ''"),
         (("--quote", ","), "--quote and the delimiter are both ','"),
         (("--delimiter", ";", "--escape", ";"), "--delimiter and --escape are both ';'"),
@@ -81,10 +82,10 @@ def test_a_refusal_names_the_options_of_the_fit(foreign: Path, here: Run) -> Non
         (("--decimal", "x"), "--decimal is 'x'"),
         (("--encoding", "klingon"), "--encoding is 'klingon', which is unknown"),
         (("--encoding", "rot13"), "--encoding is 'rot13'"),
-        (("--comment", "\n"), "no line end"),
+        (("--comment", "\n"), "It must not be a line end"),
     ],
 )
-def test_options_that_cannot_be_are_refused(here: Run, flags: tuple, words: str) -> None:
+def test_impossible_options(here: Run, flags: tuple, words: str) -> None:
     assert words in error_of(here("inspect", "-", *flags, stdin=b"x,y\n1,2\n"), 2)
 
 
@@ -111,7 +112,10 @@ def test_fit_leaves_out_bad_rows_and_counts_them(here: Run, fitted: Path) -> Non
     done = here("fit", "-", "--on-bad-rows", "skip", "--epochs", "1", "--json", stdin=data)
     assert json.loads(done.stdout)["rows"] == 1000
     message = done.stderr.decode()
-    assert "warning: 2 of 1004 rows have another number of fields and are left out" in message
+    assert (
+        "warning: 2 of 1004 rows have a different number of fields than the header and are left out"
+        in message
+    )
     assert "The first: standard input, row 1001, line 1002: 1 field where" in message
     assert "warning: 2 of 1004 rows have a cell that cannot be used" in message
     assert "The first: standard input, row 1002, line 1003, column 'x': 'abc'" in message
@@ -125,18 +129,18 @@ def test_fit_stops_when_more_than_a_tenth_is_bad(here: Run, fitted: Path) -> Non
     done = here("fit", "-", *flags, stdin=many)
     assert done.returncode == 65
     assert b"120 of 1120 rows cannot be used, more than 10%" in done.stderr
-    # A row without a target is nobody's mistake.
-    untold = rows_of(fitted, *[b"1,"] * 500)
-    assert json.loads(here("fit", "-", *flags, stdin=untold).stdout)["rows"] == 1000
+    # A row without a target is not a bad row.
+    without_target = rows_of(fitted, *[b"1,"] * 500)
+    assert json.loads(here("fit", "-", *flags, stdin=without_target).stdout)["rows"] == 1000
 
 
-def test_rows_in_are_rows_out_or_reported(here: Run, fitted: Path) -> None:
+def test_every_row_is_answered_or_reported(here: Run, fitted: Path) -> None:
     data = b"x,y\n1,2\n3\nabc,4\n5,6\n7,8,9\n"
     model, skip = fitted / "model.pt", ("--on-bad-rows", "skip")
     done = here("predict", model, "-", *skip, "--mean", stdin=data)
     assert table_of(done)["x"] == ["1", "abc", "5"]
     assert [cell == "" for cell in table_of(done)["y_mean"]] == [False, True, False]
-    assert b"2 of 5 rows have another number of fields" in done.stderr
+    assert b"2 of 5 rows have a different number of fields than the header" in done.stderr
     done = here("sample", model, "--rows", "-", *skip, stdin=data)
     assert table_of(done)["x"] == ["1", "5"]
     assert b"1 of 5 rows have a cell that cannot be used" in done.stderr
@@ -151,7 +155,7 @@ def test_rows_in_are_rows_out_or_reported(here: Run, fitted: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "csv.zst", "tsv.xz", "parquet"])
-def test_outputs_are_what_their_names_say(
+def test_the_suffix_of_the_output_sets_its_format(
     here: Run, fitted: Path, tmp_path: Path, suffix: str
 ) -> None:
     rows = b'id,x,note\n007,0.10,"a, b"\n0x1,1.5,\n'
@@ -173,14 +177,14 @@ def test_outputs_are_what_their_names_say(
     unpack = {"gz": gzip.decompress, "xz": lzma.decompress, "zst": unpacked}.get(suffix[4:], bytes)
     text = unpack(content)
     if suffix.startswith("tsv"):
-        # No cell needs quotes: a comma is no delimiter here.
+        # No cell needs quotes, because a comma is not a delimiter here.
         assert b'"' not in text
         text = text.replace(b"a, b", b'"a; b"').replace(b"\t", b",").replace(b";", b",")
     assert cells(text) == plain
 
 
 def unpacked(content: bytes) -> bytes:
-    """Return what a file of zstd holds."""
+    """Return the content of a zstd file."""
     return pa.CompressedInputStream(pa.BufferReader(content), "zstd").read()
 
 
@@ -207,6 +211,6 @@ def test_parquet_in_is_parquet_out_with_its_types(here: Run, fitted: Path, tmp_p
     assert "column 'x': it holds list" in error_of(here(*command), 65)
 
 
-def test_a_name_is_a_path_and_nothing_else(here: Run, fitted: Path) -> None:
+def test_a_file_argument_is_only_ever_a_path(here: Run, fitted: Path) -> None:
     for name in ("http://127.0.0.1:9/x.csv", "s3://bucket/x.csv", "file:///etc/hostname", "a|b"):
         assert "there is no such file" in error_of(here("predict", fitted / "model.pt", name), 66)

@@ -1,4 +1,4 @@
-"""What bad input gets: one clear line, the right status, no traceback, nothing overwritten."""
+"""Errors: one clear line, the exit status, no traceback, and no file overwritten."""
 
 import os
 import stat
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from mdncli.commands import app
 from running import Run
 
 GOOD = b"x,y\n" + b"".join(b"%d,%d\n" % (i, (i * 7) % 13) for i in range(30))
 
 
 def error_of(done, status: int, *words: str) -> str:
-    """Check a refusal and return what it message."""
+    """Check that a command failed with this status, and return its standard error."""
     message = done.stderr.decode()
     assert done.returncode == status, message
     assert "Traceback" not in message
@@ -42,10 +43,10 @@ def error_of(done, status: int, *words: str) -> str:
         (b"y\n1\n2\n3\n", ["no feature"]),
     ],
 )
-def test_tables_that_fit_refuses(run: Run, tmp_path: Path, content: bytes, words: list) -> None:
+def test_tables_that_fit_refuses(here: Run, tmp_path: Path, content: bytes, words: list) -> None:
     (tmp_path / "data.csv").write_bytes(content)
     (tmp_path / "model.pt").write_bytes(b"as it was")
-    message = error_of(run("fit", "data.csv"), 65, "error: data.csv", *words)
+    message = error_of(here("fit", "data.csv"), 65, "error: data.csv", *words)
     assert message.count("\n") == 1
     assert (tmp_path / "model.pt").read_bytes() == b"as it was"
     assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
@@ -99,10 +100,10 @@ def test_standard_input_is_named_in_refusals(run: Run) -> None:
         ("fit", "data.csv", "--threads", "100000"),
     ],
 )
-def test_wrong_usage(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
+def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
     for name in ("data.csv", "model.pt"):
         (tmp_path / name).write_bytes((fitted / name).read_bytes())
-    message = error_of(run(*arguments), 2)
+    message = error_of(here(*arguments), 2)
     assert message.startswith("error: ")
     assert message.count("\n") == 1
     assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
@@ -129,22 +130,22 @@ def test_several_features_need_a_place_to_sample_at(run: Run, wide: Path) -> Non
     ],
 )
 def test_what_is_not_there(
-    run: Run, fitted: Path, tmp_path: Path, arguments: tuple, words: list
+    here: Run, fitted: Path, tmp_path: Path, arguments: tuple, words: list
 ) -> None:
     for name in ("data.csv", "model.pt"):
         (tmp_path / name).write_bytes((fitted / name).read_bytes())
     (tmp_path / "other.csv").write_bytes(b"xx,y\n1,2\n")
     (tmp_path / "cut.pt").write_bytes((fitted / "model.pt").read_bytes()[:9000])
     before = sorted(os.listdir(tmp_path))
-    error_of(run(*arguments), 65, *words)
+    error_of(here(*arguments), 65, *words)
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_comparison_without_a_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
+def test_a_comparison_without_a_baseline_says_how_to_get_one(here: Run, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(GOOD)
-    assert run("fit", "data.csv", "--epochs", "2").returncode == 0
-    done = run("plot", "model.pt", "data.csv", "--kind", "comparison")
-    error_of(done, 65, "mdn fit data.csv --baseline")
+    assert here("fit", "data.csv", "--epochs", "2").returncode == 0
+    done = here("plot", "model.pt", "data.csv", "--kind", "comparison")
+    error_of(done, 65, "Fit one with the mixture: --baseline")
 
 
 @pytest.mark.parametrize(
@@ -157,23 +158,33 @@ def test_a_comparison_without_a_baseline_says_how_to_get_one(run: Run, tmp_path:
         ("sample", "model.pt", "--rows", "nowhere.csv"),
     ],
 )
-def test_a_missing_file(run: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
+def test_a_missing_file(here: Run, fitted: Path, tmp_path: Path, arguments: tuple) -> None:
     (tmp_path / "model.pt").write_bytes((fitted / "model.pt").read_bytes())
-    error_of(run(*arguments), 66, "nowhere", "there is no such file")
+    error_of(here(*arguments), 66, "nowhere", "there is no such file")
 
 
-def test_a_folder_is_no_file(run: Run, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(here: Run, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    error_of(run("fit", "folder"), 74, "folder: cannot be read")
+    error_of(here("fit", "folder"), 74, "folder: cannot be read")
     (tmp_path / "data.csv").write_bytes(GOOD)
-    error_of(run("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written")
+    error_of(
+        here("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written"
+    )
     for name in ("no/such/folder.csv", "new-folder/", ""):
-        error_of(run("generate", "spiral", "-o", name), 74, "cannot be written")
+        error_of(here("generate", "spiral", "-o", name), 74, "cannot be written")
 
 
-def test_fit_looks_whether_it_can_write_before_it_learns(run: Run, tmp_path: Path) -> None:
-    message = error_of(run("fit", "nowhere.csv", "-o", "no/such/model.pt"), 74, "no such folder")
+def test_fit_checks_that_it_can_write_before_it_learns(here: Run, tmp_path: Path) -> None:
+    message = error_of(here("fit", "nowhere.csv", "-o", "no/such/model.pt"), 74, "no such folder")
     assert "epoch" not in message
+
+
+def test_a_bug_is_reported_as_one(here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(app, "app", fail)
+    error_of(here("generate", "spiral"), 70, "a bug in mdn", "ZeroDivisionError: division by zero")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
@@ -242,8 +253,8 @@ def test_an_unwritable_folder(run: Run, tmp_path: Path) -> None:
     error_of(run("generate", "spiral", "-o", folder / "data.csv"), 74, "permission denied")
 
 
-def test_text_from_a_file_cannot_disturb_the_terminal(run: Run) -> None:
+def test_text_from_a_file_cannot_disturb_the_terminal(here: Run) -> None:
     hostile = "x,y\n1,\x1b[31m\u202e[bold]red\n".encode()
-    message = error_of(run("fit", "-", stdin=hostile), 65, r"\x1b[31m\u202e[bold]red")
+    message = error_of(here("fit", "-", stdin=hostile), 65, r"\x1b[31m\u202e[bold]red")
     assert "\x1b" not in message
     assert "\u202e" not in message
