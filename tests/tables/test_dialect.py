@@ -55,7 +55,7 @@ def test_every_field_declares_its_help() -> None:
             {"delimiter": ";;"},
             "delimiter is ';;'. It must be a single character. Write a tab as \\t.",
         ),
-        ({"quote": "''"}, "quote is \"''\". It must be a single character."),
+        ({"quote": "ab"}, "quote is 'ab'. It must be a single character."),
         ({"comment": "\n"}, "comment is '\\n'. It must not be a line end or a null character."),
         ({"delimiter": ";", "quote": ";"}, "delimiter and quote are both ';'."),
         ({"comment": "#", "escape": "#"}, "comment and escape are both '#'."),
