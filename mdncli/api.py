@@ -98,14 +98,12 @@ def fit(
         options = replace(options, target=table.names[len(table.names) - _width(y) :])
     chosen = settings or Settings.of(options.preset, **given)
     _warn_of_unused_share(given, chosen, options)
-    if not table.rows:
-        require_rows(table.source, 0)
     layout = _layout(table, options)
     rules = RowRules(
         weights=options.weight,
         groups=options.group,
         skip=options.on_bad_rows == "skip",
-        remedy=_fit_remedy(layout),
+        feature_remedy=_feature_remedy(layout),
     )
     every = training_dataset(table, layout, rules)
     schema, dataset = measure_schema(table.source, every, layout)
@@ -284,6 +282,8 @@ def _width(y: Any) -> int:
 def _layout(table: Table, options: FitOptions) -> Layout:
     """Return how the columns of a table to learn from are read."""
     roles = choose_roles(table, options)
+    if not table.rows:
+        require_rows(table.source, 0)
     readers = feature_readers(table, roles, options)
     min_sigma, lower, upper = (
         NamedValues(name, "target", roles.targets).numbers(getattr(options, name))
@@ -298,7 +298,7 @@ def _layout(table: Table, options: FitOptions) -> Layout:
     return Layout(readers, roles.targets, roles.weight, roles.group, transforms, min_sigma)
 
 
-def _fit_remedy(layout: Layout) -> str:
+def _feature_remedy(layout: Layout) -> str:
     names = [reader.name for reader in layout.features]
     return (
         f"Correct them, leave the rows out with {parameter('on_bad_rows', repr('skip'))}, or leave "

@@ -147,14 +147,20 @@ class ConditionalDensity:
         """
         request = PredictRequest.of(**questions)
         answers = self.predictions(rows, replace(request, only=True)).frame()
+        if dataframe.is_data_frame(rows):
+            answers.index = rows.index
         if request.only:
             return answers
-        frame = rows if dataframe.is_data_frame(rows) else self._frame(rows, request)
+        frame = (
+            rows
+            if dataframe.is_data_frame(rows)
+            else self._frame(rows, request.dialect, request.skip)
+        )
         require_new_names(list(answers), [str(name) for name in frame.columns])
         return frame.assign(**{name: answers[name].to_numpy() for name in answers})
 
-    def _frame(self, rows: TableLike, request: "PredictRequest") -> "pd.DataFrame":
-        table = self._table(rows, request.dialect, skip=request.skip)
+    def _frame(self, rows: TableLike, dialect: Dialect, skip: bool) -> "pd.DataFrame":
+        table = self._table(rows, dialect, skip=skip)
         return dataframe.frame_of([dataframe.numbers_where_possible(table)])
 
     def predictions(self, rows: TableLike, request: "PredictRequest") -> Result:
@@ -224,7 +230,8 @@ class ConditionalDensity:
         if own and rows is None:
             raise ParameterError(
                 f"{parameter('given')} names {quoted(own[0])} without a value, which stands for "
-                f"the row's own value, and there are no {parameter('rows')}. Give a value."
+                f"the row's own value, and there are no rows. Add {parameter('rows', 'FILE')}, or "
+                f"give a value: {parameter('given', 'NAME=VALUE')}."
             )
         if rows is None:
             x, columns, n = _places(schema, request)
@@ -292,6 +299,24 @@ class ConditionalDensity:
         """
         return self.evaluate_rows(data, targets, weights, **reading)[0]
 
+    def score_rows(
+        self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
+    ) -> "pd.DataFrame":
+        """Return the rows with the scores of each beside them: nll, y_crps, y_error and y_pit.
+
+        The scores of a row that does not count are empty. The parameters and the errors are those
+        of `evaluate`.
+
+        >>> load("model.pt").score_rows("data.csv").columns.tolist()
+        ['x', 'y', 'nll', 'y_crps', 'y_error', 'y_pit']
+        """
+        evaluation, result = self.evaluate_rows(data, targets, weights, **reading)
+        scored, own = result.frame(), data
+        if not dataframe.is_data_frame(data):
+            own = self._frame(data, *_reading(reading))
+        scores = scored.columns[-1 - 3 * len(evaluation.targets) :]
+        return own.assign(**{name: scored[name].to_numpy() for name in scores})
+
     def evaluate_rows(
         self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
     ) -> tuple[Evaluation, Result]:
@@ -322,13 +347,16 @@ class ConditionalDensity:
         evaluation = evaluate(self.network, dataset.x, dataset.y, dataset.weights)
         return evaluation, Result(scored_rows(evaluation, table, dataset))
 
-    def plot(self, kind: str = "overview", data: TableLike = None, **more: Any) -> "Figure":
+    def plot(
+        self, kind: str = "overview", data: TableLike = None, targets: Any = None, **more: Any
+    ) -> "Figure":
         """Return a picture of the model as a matplotlib figure.
 
         Args:
             kind: of picture; see `PlotRequest`.
             data: rows to show, with their targets; for `row` and `pairs` the targets may be
                 missing. `comparison`, `calibration`, `residuals` and `row` need rows.
+            targets: (N,) or (N, T), if `data` holds the features alone.
             more: `along`, `target`, `given`, `seed`, `on_bad_rows`, and how to read a file; see
                 `PlotRequest`.
 
@@ -339,7 +367,11 @@ class ConditionalDensity:
         >>> len(load("model.pt").plot("parameters").axes)
         3
         """
-        return self.figure(data, PlotRequest.of(kind=kind, **more))
+        request = PlotRequest.of(kind=kind, **more)
+        if targets is not None:
+            table = self._table(data, request.dialect, skip=request.skip)
+            data = _with_targets(table, targets, self.schema.target_names)
+        return self.figure(data, request)
 
     def figure(self, data: TableLike, request: PlotRequest) -> "Figure":
         """Return what `plot` does."""
@@ -442,7 +474,7 @@ class ConditionalDensity:
 def _resolved(questions: Questions, targets: list[str]) -> Questions:
     """Return the questions, with the values for targets as numbers by name."""
     exceed, at_target = (
-        NamedValues(name, "target", targets).numbers(getattr(questions, name) or None)
+        NamedValues(name, "target", targets).numbers(getattr(questions, name))
         for name in ("exceed", "at_target")
     )
     return replace(questions, exceed=exceed, at_target=at_target)
@@ -477,7 +509,8 @@ def _point(schema: Schema, at: Any) -> Array:
     try:
         return model_dataset(table, schema, RowRules(remedy="Correct the value.")).x
     except DataError as error:
-        raise ParameterError(error.message) from error
+        # There is only one row, so its number would say nothing.
+        raise ParameterError(error.message.replace(", row 1,", ",", 1)) from error
 
 
 def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:

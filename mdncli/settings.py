@@ -94,6 +94,7 @@ class Declaration:
         type: of its value on the command line.
         whole: whether its value must be a whole number.
         names_columns: whether its value names columns of the table.
+        or_auto: whether it may be the word `auto` instead.
     """
 
     help: str
@@ -107,6 +108,7 @@ class Declaration:
     type: Any = str
     whole: bool = False
     names_columns: bool = False
+    or_auto: bool = False
 
 
 _COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
@@ -280,6 +282,7 @@ class Settings:
         metavar="K",
         short="-k",
         parse=_number_or_auto(int, "a whole number"),
+        or_auto=True,
         whole=True,
     )
     hidden: tuple[int, ...] = _network(
@@ -372,6 +375,7 @@ class Settings:
         range=_NOT_NEGATIVE,
         metavar="STD",
         parse=_number_or_auto(float, "a number"),
+        or_auto=True,
     )
     noise_y: Noise = _learning(
         0.0,
@@ -379,6 +383,7 @@ class Settings:
         range=_NOT_NEGATIVE,
         metavar="STD",
         parse=_number_or_auto(float, "a number"),
+        or_auto=True,
     )
     time_limit: float | None = _learning(
         None,
@@ -490,18 +495,19 @@ def _check(settings: "Settings | FitOptions") -> None:
     """
     for each in fields(settings):
         declaration, value = declaration_of(each), getattr(settings, each.name)
-        if value is None or (isinstance(value, str) and value == "auto"):
+        if value is None or (declaration.or_auto and isinstance(value, str) and value == "auto"):
             continue
+        auto = "auto, or " if declaration.or_auto else ""
         if declaration.choices is not None and value not in get_args(declaration.choices):
             words = ", ".join(get_args(declaration.choices))
             raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be one of {words}.")
         if declaration.whole:
-            require_whole(each.name, value)
+            require_whole(each.name, value, f"{auto}a whole number")
         if declaration.type is bool and value not in (True, False):
             raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be True or False.")
         if declaration.range is not None and not _in_range(declaration.range, value):
             raise ParameterError(
-                f"{parameter(each.name)} is {value!r}: it must be {declaration.range.words}."
+                f"{parameter(each.name)} is {value!r}: it must be {auto}{declaration.range.words}."
             )
         if declaration.range is not None:
             # A model file holds Python's own numbers, whatever kind of number was given.
@@ -516,14 +522,14 @@ def _in_range(allowed: Range, value: Any) -> bool:
         return False
 
 
-def require_whole(name: str, value: Any) -> None:
-    """Check that a parameter's value is a whole number.
+def require_whole(name: str, value: Any, words: str = "a whole number") -> None:
+    """Check that a parameter's value is a whole number; `words` say what it may be.
 
     Raises:
         ParameterError: it is not.
     """
     if not _is_whole(value):
-        raise ParameterError(f"{parameter(name)} is {value!r}: it must be a whole number.")
+        raise ParameterError(f"{parameter(name)} is {value!r}: it must be {words}.")
 
 
 def _is_whole(value: Any) -> bool:

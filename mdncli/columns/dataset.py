@@ -88,24 +88,28 @@ class RowRules:
         missing_target: what to do with a row that lacks one of them: `leave out` the row with a
             warning, `keep` it with NaN, or take it as a `fault` like any bad cell.
         complete: the features that must not have missing cells.
+        warn_of_unseen: whether to warn of categories that the readers do not know.
         inside: the transforms of the targets with values that must be inside bounds, by name.
         weights: the name of a column, or (N,) numbers; None where all rows count alike.
         groups: the name of a column, or (N,) values; None where rows are independent.
         skip: whether bad rows are left out.
         most_skipped: the largest share of bad rows that may be left out.
         remedy: what to do about bad cells, for the error.
+        feature_remedy: the same, if all bad cells are of features; empty for `remedy`.
         consequence: what happens to bad rows that are skipped, for the warning.
     """
 
     targets: Sequence[str] = ()
     missing_target: Literal["leave out", "keep", "fault"] = "leave out"
     complete: Sequence[str] = ()
+    warn_of_unseen: bool = False
     inside: Mapping[str, Transform] = field(default_factory=dict)
     weights: Any = None
     groups: Any = None
     skip: bool = False
     most_skipped: float = 1.0
     remedy: str = f"{_CORRECT}: {parameter('on_bad_rows', repr('skip'))}."
+    feature_remedy: str = ""
     consequence: str = "are left out"
 
 
@@ -136,7 +140,8 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     _settle_bad_rows(table, _in_rows(faults, bad), bad, rules)
     _warn_of_rows(table, no_target, "no target and are left out")
     _warn_of_rows(table, zero, "a weight of 0 and are left out")
-    _warn_of_unseen(features.unseen, table.rows)
+    if rules.warn_of_unseen:
+        _warn_of_unseen(features.unseen, table.rows)
     used = ~(bad | no_target | zero)
     left_out = {
         "without_target": int(no_target.sum()),
@@ -164,8 +169,6 @@ def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
     Raises:
         DataError: as for `read_dataset`; too many rows may be skipped as well.
     """
-    if not table.rows:
-        require_rows(table.source, 0)
     whole = replace(
         rules, targets=layout.targets, inside=layout.transforms, most_skipped=_MOST_SKIPPED
     )
@@ -181,7 +184,7 @@ def model_dataset(table: Table, schema: Schema, rules: RowRules) -> Dataset:
         DataError: as for `read_dataset`.
     """
     complete = [feature.name for feature in schema.features if not feature.allows_missing]
-    rules = replace(rules, complete=complete)
+    rules = replace(rules, complete=complete, warn_of_unseen=True)
     dataset = read_dataset(table, [reader_of(feature) for feature in schema.features], rules)
     y = np.full((len(dataset), len(schema.targets)), np.nan)
     for position, name in enumerate(rules.targets):
@@ -207,9 +210,7 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
     )
     kept = [i for i in range(len(layout.features)) if _varies(dataset.x[:, i])]
     if not kept:
-        raise DataError(
-            f"{source}: every feature is constant, so none says anything of the target."
-        )
+        raise DataError(f"{source}: every feature is constant, and at least one must vary.")
     features = tuple(layout.features[i].measure(dataset.x[:, i]) for i in kept)
     schema = Schema(features, targets, layout.weight)
     if len(kept) == len(layout.features):
@@ -366,7 +367,9 @@ def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRul
     """Raise an error for bad rows, or warn that they are skipped."""
     if bad.any() and not rules.skip:
         raise DataError(
-            table.fault_message(faults, f"{_about_missing(rules, faults)}{rules.remedy}")
+            table.fault_message(
+                faults, f"{_about_missing(table, rules, faults)}{_remedy(rules, faults)}"
+            )
         )
     count = int(bad.sum()) + table.skipped
     if count > rules.most_skipped * table.rows_in_file:
@@ -387,10 +390,23 @@ def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRul
         )
 
 
-def _about_missing(rules: RowRules, faults: list[Fault]) -> str:
-    """Return a sentence on why missing cells matter, if some of the faults may be missing cells."""
-    names = dict.fromkeys(fault.column for fault in faults if fault.column in rules.complete)
-    return f"No cell of {listed(list(names))} was missing in training. " if names else ""
+def _about_missing(table: Table, rules: RowRules, faults: list[Fault]) -> str:
+    """Return a sentence on why missing cells matter, if some of the faults are missing cells."""
+    names = [
+        fault.column
+        for fault in faults
+        if fault.column in rules.complete and table.cells(fault.column).missing[fault.rows].any()
+    ]
+    return (
+        f"No cell of {listed([*dict.fromkeys(names)])} was missing in training. " if names else ""
+    )
+
+
+def _remedy(rules: RowRules, faults: list[Fault]) -> str:
+    needed = (*rules.targets, rules.weights)
+    if rules.feature_remedy and all(fault.column not in needed for fault in faults):
+        return rules.feature_remedy
+    return rules.remedy
 
 
 def _warn_of_rows(table: Table, rows: Mask, what: str) -> None:

@@ -57,14 +57,24 @@ def choose_roles(table: Table, options: FitOptions) -> Roles:
     _require_one_role(targets, features, ignored)
     features = features or [name for name in left if name not in targets]
     if not features:
-        raise DataError(
-            f"{table.source}: no feature is left beside the target. A table needs at least two "
-            "columns, separated by commas."
-        )
+        raise DataError(f"{table.source}: {_why_no_feature(table, targets)}")
     weight, group = (
         each if isinstance(each, str) else None for each in (options.weight, options.group)
     )
     return Roles(features, targets, weight, group)
+
+
+def _why_no_feature(table: Table, targets: Sequence[str]) -> str:
+    if len(table.names) == 1:
+        return (
+            f"the only column is {quoted(table.names[0])}, and a table needs a target and a "
+            "feature. If its cells are separated by another mark, set "
+            f"{parameter('delimiter')}."
+        )
+    return (
+        f"no feature is left beside the target {listed(targets)}. Ignored columns, the weight and "
+        "the group are not features."
+    )
 
 
 def _require_one_role(targets: list[str], features: list[str], ignored: list[str]) -> None:
@@ -182,6 +192,12 @@ class NamedValues:
             texts = _texts(given)
             if len(texts) == len(self.names) == 1 and "=" not in texts[0]:
                 return {self.names[0]: self.number(texts[0])}
+            if len(texts) == 1 and not {"=", ","} & set(texts[0]):
+                example = ",".join(f"{name}={texts[0]}" for name in self.names)
+                raise ParameterError(
+                    f"{parameter(self.parameter)} {quoted(texts[0])}: there are {len(self.names)} "
+                    f"{self.kind}s. Name them: {parameter(self.parameter, repr(example))}."
+                )
             given = self.values(texts, "NAME=NUMBER")
         values = self.values(given)
         return {name: self.number(value, f" of {quoted(name)}") for name, value in values.items()}

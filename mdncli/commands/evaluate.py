@@ -152,8 +152,9 @@ def _say_of_steps(density: "ConditionalDensity") -> None:
     stepped = [target.name for target in density.schema.targets if target.step is not None]
     if stepped:
         say(
-            f"{listed(stepped)} was recorded in steps, so the PIT is drawn at random within each "
-            "step (with a fixed seed). Without that, not even the true density has a uniform PIT."
+            f"Recorded in steps: {listed(stepped)}. The PIT is therefore drawn at random within "
+            "each step (with a fixed seed). Without that, not even the true density has a uniform "
+            "PIT."
         )
 
 

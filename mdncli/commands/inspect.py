@@ -15,11 +15,13 @@ from mdncli.commands.console import (
 )
 from mdncli.commands.options import dialect_words, with_parameters_of
 from mdncli.tables.dialect import Dialect
-from mdncli.text import counted, listed, quoted
+from mdncli.text import counted, quoted
 
 if TYPE_CHECKING:
     from mdncli.api import TableReport
     from mdncli.columns.description import TableDescription
+
+_MOST_EXAMPLES = 3
 
 
 @with_parameters_of(Dialect)
@@ -118,7 +120,12 @@ def _table_columns(description: "TableDescription") -> TextTable:
                 str(column.distinct),
                 *(f"{value:g}" if known else "" for value in numbers),
                 "" if column.step is None else f"{column.step:g}",
-                listed(column.examples, 3),
+                _first(column.examples),
             ]
         )
     return TextTable(rows, titles)
+
+
+def _first(examples: list[str]) -> str:
+    more = ", …" if len(examples) > _MOST_EXAMPLES else ""
+    return ", ".join(quoted(text) for text in examples[:_MOST_EXAMPLES]) + more

@@ -32,7 +32,8 @@ Output = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, help="Seed of the random numbers. The same seed, the same output.")
+    int,
+    typer.Option(min=0, help="Seed of the random numbers. The same seed gives the same output."),
 ]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
@@ -107,8 +108,8 @@ _OPENED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 Given = Annotated[
     list[str] | None,
     option(
-        "With several targets: ask about the others, given that a is 1 and b has the row's own "
-        "value. May be repeated.",
+        "With several targets: fix a at 1, and b at the value in each row. The answers are about "
+        "the other targets. May be repeated.",
         "--given",
         metavar="a=1,b",
         columns=True,

@@ -56,7 +56,7 @@ def predict(
         option(
             "The correlation of every two targets: u_v_correlation.",
             "--correlation",
-            panel=_INTERVALS,
+            panel=_VALUES,
         ),
     ] = False,
     quantiles: Annotated[
@@ -111,7 +111,8 @@ def predict(
     log: Annotated[
         bool,
         option(
-            "The logarithm of densities and probabilities: y_log_… It is empty where one is 0.",
+            "The logarithm of densities and probabilities: y_log_… A cell is empty if the "
+            "probability is 0.",
             "--log",
             panel=_AT,
         ),

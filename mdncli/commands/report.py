@@ -201,7 +201,7 @@ def _live() -> Iterator[ShowEpoch]:
                 "valid": epoch.nll_valid,
                 "reference": epoch.reference,
             }
-            name = epoch.fold + epoch.stage
+            name = _stage(epoch)
             if name not in tasks:
                 tasks[name] = progress.add_task("", total=epoch.epochs, **figures)
             progress.update(tasks[name], completed=epoch.epoch, description=_name(epoch), **figures)
@@ -210,7 +210,12 @@ def _live() -> Iterator[ShowEpoch]:
 
 
 def _name(epoch: Any) -> str:
-    return f"{epoch.fold}{epoch.stage}epoch {epoch.epoch}/{epoch.epochs}"
+    return f"{_stage(epoch)}epoch {epoch.epoch}/{epoch.epochs}"
+
+
+def _stage(epoch: Any) -> str:
+    """Return the fold and the stage of an epoch, as the beginning of a text."""
+    return f"{epoch.fold} {epoch.stage}" if epoch.fold else str(epoch.stage)
 
 
 # After learning.

@@ -84,14 +84,14 @@ class Questions:
                         f"{parameter(name)} is {value:g}: it must be between 0 and 1."
                     )
         density, cdf, exceed = (parameter(name) for name in ("density", "cdf", "exceed"))
-        if self.at_target and not (self.density or self.cdf):
+        if _is_given(self.at_target) and not (self.density or self.cdf):
             raise ParameterError(
                 f"{parameter('at_target')} sets where {density} and {cdf} are computed. Add one of "
                 "them."
             )
         if self.marginal and not self.density:
             raise ParameterError(f"{parameter('marginal')} applies to {density}. Add {density}.")
-        if self.log and not (self.density or self.cdf or self.exceed):
+        if self.log and not (self.density or self.cdf or _is_given(self.exceed)):
             raise ParameterError(
                 f"{parameter('log')} applies to {density}, {cdf} and {exceed}. Add one of them."
             )
@@ -263,6 +263,11 @@ def percent(probability: float) -> str:
     """Return a probability in percent with at least two integer digits: 05, 50, 97.5."""
     whole, dot, rest = f"{(Decimal(repr(probability)) * 100).normalize():f}".partition(".")
     return whole.zfill(2) + dot + rest
+
+
+def _is_given(values: Any) -> bool:
+    """Return whether there is a value for a target: a number, which may be 0, or some by name."""
+    return values is not None and not (hasattr(values, "__len__") and len(values) == 0)
 
 
 def _several(probabilities: float | Sequence[float]) -> list[float]:

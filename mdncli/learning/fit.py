@@ -208,7 +208,7 @@ def cross_validate(
     for number, fold in enumerate(held_out, start=1):
         train = dataset.take(np.setdiff1d(np.arange(rows), fold))
         schema, train = measure_schema(f"{source}, fold {number}", train, layout)
-        named_progress = _with_fold(f"fold {number} ", progress)
+        named_progress = _with_fold(f"fold {number}", progress)
         model = fit(train, schema, settings, progress=named_progress, stop=stop)
         if stop is not None and stop():
             break

@@ -140,7 +140,7 @@ def _position_of_target(
     names = model.schema.target_names
     remaining = remaining_targets(list(given), names)
     if target in given:
-        raise ParameterError(
+        raise DataError(
             f"{quoted(target or '')} is both {parameter('target')} and {parameter('given')}. "
             f"Choose another target: {listed(remaining)}."
         )

@@ -229,8 +229,10 @@ def draw_residuals(calibration: Calibration) -> Figure:
         shown = calibration.model.schema.features[feature]
         _draw_feature(axes, values, pit, feature_places(shown, values))
         axes.set_xlabel(plain(shown.name, 28))
-        label_ticks(axes, feature_ticks(shown, calibration.x[:, feature]))
     label_panels(figure, panels, _ACROSS, y="PIT")
+    for feature, axes in zip(chosen, panels, strict=True):
+        shown = calibration.model.schema.features[feature]
+        label_ticks(axes, feature_ticks(shown, calibration.x[:, feature]))
     most = f"the {_MOST_FEATURES} of {features} features with the strongest dependence"
     most *= features > _MOST_FEATURES
     remarks = [remark for remark in (most, calibration.randomized) if remark]

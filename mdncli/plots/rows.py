@@ -16,7 +16,7 @@ from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.parallel import in_pieces
 from mdncli.errors import DataError, parameter
-from mdncli.plots.slice import given_values
+from mdncli.plots.slice import given_values, value_text
 from mdncli.plots.style import (
     COLOURS,
     DATA,
@@ -156,9 +156,11 @@ def _remark(given: Mapping[str, ArrayLike], shown: int, rows: int) -> str:
 
 def _named_values(model: MixtureDensityNetwork, row: Array) -> str:
     """Return a row's features, (F,), as a title has room for them."""
-    pairs = zip(model.schema.feature_names[:_MOST_NAMED], row, strict=False)
+    pairs = zip(model.schema.features[:_MOST_NAMED], row, strict=False)
     most = 30 // min(_MOST_NAMED, len(row))
-    named = ", ".join(f"{plain(name, most)}={value:.4g}" for name, value in pairs)
+    named = ", ".join(
+        f"{plain(each.name, most)}={value_text(each, value)}" for each, value in pairs
+    )
     return plain(named, 51) + (", …" if len(row) > _MOST_NAMED else "")
 
 

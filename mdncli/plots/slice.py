@@ -9,7 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from mdncli.columns.features import OTHER, CategoryFeature, DateFeature, Feature, date_texts
+from mdncli.columns.features import (
+    OTHER,
+    CategoryFeature,
+    DateFeature,
+    Feature,
+    date_texts,
+)
 from mdncli.columns.transforms import Transform
 from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture, generator_of_draws
@@ -184,6 +190,14 @@ def given_values(given: Mapping[str, ArrayLike]) -> str:
         f"{name} of the row" if np.ndim(value) else f"{name} = {float(np.asarray(value)):.6g}"
         for name, value in given.items()
     )
+
+
+def value_text(feature: Feature, value: float) -> str:
+    """Return a value of a feature as a title shows it."""
+    if isinstance(feature, CategoryFeature | DateFeature):
+        [text] = feature.column(np.array([value])).to_pylist()
+        return text or "(empty)"
+    return "(empty)" if np.isnan(value) else f"{value:.4g}"
 
 
 def feature_places(feature: Feature, values: Array) -> Array:

@@ -290,7 +290,9 @@ def require_names(names: list[str], source: str, separator: str = "a delimiter")
         if not name.strip():
             last = position == len(names) > 1
             trailing = f" Does every row end with {separator}?" if last else ""
-            raise DataError(f"{source}: column {position} has no name in the header.{trailing}")
+            raise DataError(
+                f"{source}: column {position} has no name in the header. Give it a name.{trailing}"
+            )
         if BYTE_ORDER_MARK in name:
             raise DataError(
                 f"{source}: column {position}, {quoted(name)}, has a byte order mark in its name. "

@@ -1,5 +1,6 @@
 """`mdncli.fit`: every source of a table, and every parameter."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -318,3 +319,19 @@ def test_the_rows_and_their_schema_are_shown_before_learning() -> None:
 def test_a_parameter_that_does_not_exist_is_a_type_error(name: str) -> None:
     with pytest.raises(TypeError, match=f"There is no parameter '{name}'"):
         fit(FRAME, **{name: 1})
+
+
+def test_a_fit_says_nothing_of_its_own_rare_categories() -> None:
+    frame = FRAME.assign(c=["p", "q"] * 59 + ["r", "s"])[["c", *FRAME]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = quick_fit(frame)
+    with pytest.warns(MdnWarning, match="2 of 120 rows have a category in 'c'"):
+        model.condition(frame)
+
+
+def test_a_table_without_rows_is_first_checked_for_its_columns() -> None:
+    with pytest.raises(DataError, match="there is no column 'q'"):
+        fit(FRAME[:0], target="q")
+    with pytest.raises(DataError, match="0 rows are too few. At least 10 are needed"):
+        fit(FRAME[:0])

@@ -61,8 +61,8 @@ def model() -> ConditionalDensity:
     [
         ({"lr": 0}, "lr is 0: it must be positive."),
         ({"lr": "fast"}, "lr is 'fast': it must be positive."),
-        ({"mixtures": 2.5}, "mixtures is 2.5: it must be a whole number."),
-        ({"mixtures": "many"}, "mixtures is 'many': it must be a whole number."),
+        ({"mixtures": 2.5}, "mixtures is 2.5: it must be auto, or a whole number."),
+        ({"mixtures": "many"}, "mixtures is 'many': it must be auto, or a whole number."),
         ({"members": 0}, "members is 0: it must be from 1 to 1000."),
         ({"batch_size": 2.5}, "batch_size is 2.5: it must be a whole number."),
         ({"batch_size": 0}, "batch_size is 0: it must be at least 1."),

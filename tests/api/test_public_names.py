@@ -20,7 +20,9 @@ NAMES = {
     *("fit", "load", "read_table", "Settings", "ConditionalDensity", "Distribution"),
     *("MixtureDensityRegressor", "MdnError", "datasets"),
 }
-METHODS = ["condition", "predict", "sample", "evaluate", "plot", "describe", "save"]
+METHODS = [
+    *("condition", "predict", "sample", "evaluate", "score_rows", "plot", "describe", "save"),
+]
 
 
 @pytest.fixture

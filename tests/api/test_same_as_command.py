@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from small_fits import QUICK, QUICK_FLAGS, every_kind, model_bytes
 
-from mdncli import ConditionalDensity, fit, load
+from mdncli import ConditionalDensity, MdnError, fit, load
 from mdncli.requests import PlotRequest
 from running import mdn
 
@@ -178,6 +178,21 @@ def test_a_data_frame_keeps_its_columns_and_its_index(model: ConditionalDensity)
     predicted = model.predict(frame)
     pd.testing.assert_frame_equal(predicted[frame.columns.tolist()], frame)
     assert "u_mean" in predicted
+    assert model.predict(frame, only=True).index.equals(frame.index)
+
+
+def test_zero_is_a_value_for_a_target(folder: Path, model: ConditionalDensity) -> None:
+    flags = ("--density", "--at-target", "u=0", "--marginal", "--exceed", "u=0", "--log")
+    theirs = answers(folder, "predict", "model.pt", "data.csv", "--only", *flags)
+    asked = {"density": True, "marginal": True, "log": True, "only": True}
+    require_same(model.predict("data.csv", at_target={"u": 0}, exceed={"u": 0.0}, **asked), theirs)
+    for value in (0, np.float64(0.0), "u=0,v=0"):
+        both = model.predict("data.csv", at_target=value, exceed=value, **asked)
+        np.testing.assert_array_equal(both["u_log_density"], theirs["u_log_density"])
+        np.testing.assert_array_equal(both["u_log_exceed"], theirs["u_log_exceed"])
+    with pytest.raises(MdnError, match="at_target sets where density"):
+        model.predict("data.csv", at_target=0)
+    assert "u_log_exceed" in model.predict("data.csv", exceed=0, log=True)
 
 
 SAMPLES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
@@ -226,6 +241,8 @@ def test_scores(folder: Path, model: ConditionalDensity) -> None:
         assert model.evaluate(features, targets).nll == ours["nll"]
     weighted = model.evaluate(frame, weights=frame["w"])
     by_row = model.evaluate(frame).by_row.nll
+    table = answers(folder, "evaluate", "model.pt", "data.csv", "--per-row", "-q")
+    require_same(model.score_rows("data.csv"), table)
     assert weighted.nll == pytest.approx(np.average(by_row, weights=frame["w"]))
 
 
@@ -240,7 +257,10 @@ def test_pictures(folder: Path, tmp_path: Path, model: ConditionalDensity, kind:
     assert stream.getvalue() == path.read_bytes()
     figure = model.plot(kind, *data)
     drawn = [[line.get_ydata() for line in axes.lines] for axes in figure.axes]
-    by_frame = model.plot(kind, every_kind() if data else None)
-    for axes, lines in zip(by_frame.axes, drawn, strict=True):
-        for line, values in zip(axes.lines, lines, strict=True):
-            np.testing.assert_array_equal(line.get_ydata(), values)
+    features, targets = every_kind().drop(columns=["u", "v"]), every_kind()[["u", "v"]]
+    others = [model.plot(kind, every_kind() if data else None)]
+    others += [model.plot(kind, features, targets.to_numpy())] if data else []
+    for other in others:
+        for axes, lines in zip(other.axes, drawn, strict=True):
+            for line, values in zip(axes.lines, lines, strict=True):
+                np.testing.assert_array_equal(line.get_ydata(), values)

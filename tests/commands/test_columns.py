@@ -207,7 +207,7 @@ def test_at_takes_categories_dates_and_missing_cells(here: Run, fitted: Path) ->
     assert all(line.startswith(",red,2025-02-03,") for line in drawn[1:])
     done = here("sample", fitted, "--at", "size=1,colour=red,day=soon")
     assert done.returncode == 2
-    assert b"--at, row 1, column 'day': 'soon' is not a date" in done.stderr
+    assert b"--at, column 'day': 'soon' is not a date" in done.stderr
 
 
 @pytest.mark.parametrize("along", ["colour", "day", "size"])

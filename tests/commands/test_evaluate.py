@@ -171,8 +171,8 @@ def test_a_target_in_steps_has_its_pit_drawn_within_them(
     model, rows = stepped / "model.pt", stepped / "fresh.csv"
     done = run("evaluate", model, rows)
     assert done.returncode == 0
-    assert b"'y' was recorded in steps" in done.stderr
-    assert b"PIT is drawn at random within each step" in done.stderr
+    assert b"Recorded in steps: 'y'" in done.stderr
+    assert b"PIT is therefore drawn at random within each step" in done.stderr
     result = scores(here("evaluate", model, rows, "--json"))
     assert result["resolution"] == pytest.approx(np.log(0.5))
     # The rows are drawn from the model, so its densities are right. Even so, the PIT without

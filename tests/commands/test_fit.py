@@ -115,7 +115,7 @@ def test_min_sigma_of_several_targets_goes_by_name(here: Run, wide: Path, tmp_pa
     schema = load(tmp_path / "model.pt").network.schema
     assert [target.min_sigma for target in schema.targets] == [0.5, 0.25]
     for value, status, word in (
-        ("0.1", 2, "NAME=NUMBER"),
+        ("0.1", 2, "--min-sigma u=0.1,v=0.1"),
         ("w=1", 65, "no target 'w'"),
         ("u=0", 2, "must be positive"),
         ("u=1e-30", 65, "at least"),

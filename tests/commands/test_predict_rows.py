@@ -206,7 +206,7 @@ def test_wrong_usage(here: Run, fitted: Path, tmp_path: Path, options: tuple, wo
 def test_what_several_targets_need_by_name(here: Run, wide: Path) -> None:
     command = ("predict", wide / "model.pt", wide / "data.csv", "--only")
     for options, status, word in (
-        (("--exceed", "15"), 2, "NAME=NUMBER"),
+        (("--exceed", "15"), 2, "--exceed u=15,v=15"),
         (("--density", "--at-target", "u=15"), 2, "--at-target lacks 'v'"),
         (("--exceed", "w=1"), 65, "no target 'w'"),
     ):

@@ -40,7 +40,7 @@ def error_of(done, status: int, *words: str) -> str:
         (GOOD + b"abc,4\n", ["row 31, line 32", "column 'x'", "'abc' is not a number"]),
         (GOOD + b"4,-inf\n", ["row 31, line 32", "column 'y'", "'-inf' is not a finite number"]),
         (b"x,y\n" + b"".join(b"%d,5\n" % i for i in range(30)), ["target 'y' is 5 in every row"]),
-        (b"y\n1\n2\n3\n", ["no feature"]),
+        (b"y\n1\n2\n3\n", ["the only column is 'y'"]),
     ],
 )
 def test_tables_that_fit_refuses(here: Run, tmp_path: Path, content: bytes, words: list) -> None:

@@ -156,7 +156,7 @@ def test_a_bad_row_has_no_answer_and_disturbs_no_other(here: Run, three: Path) -
         ),
         (("predict", "x.csv", "--given", "a"), 65, "--given NAME=VALUE"),
         (("predict", "few.csv", "--given", "a", "--exceed", "a=1"), 65, "no target 'a'"),
-        (("sample", "--at", "x=1", "--given", "a"), 2, "there are no --rows"),
+        (("sample", "--at", "x=1", "--given", "a"), 2, "Add --rows FILE"),
         (("plot", "--given", "a"), 2, "only --kind row and --kind pairs have rows"),
         (
             ("plot", "few.csv", "--kind", "calibration", "--given", GIVEN),

@@ -4,7 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from density.models import inverse_sinusoid, twenty_features, two_targets, with_steps
+from density.models import (
+    inverse_sinusoid,
+    twenty_features,
+    two_targets,
+    with_a_category,
+    with_steps,
+)
 from pictures import lines_of, words_of
 from scipy.stats import binom
 
@@ -148,6 +154,13 @@ def test_dependence_finds_a_shift_and_a_spread_and_nothing_in_noise() -> None:
     assert dependence(x, narrow) > 8.0
     assert dependence(np.ones(2000), shifted) == 0.0
     assert dependence(x, np.full(2000, 0.5)) == 0.0
+
+
+def test_the_axis_of_a_category_has_its_levels() -> None:
+    model, x, y = with_a_category()
+    axes = draw("residuals", model, x, y).axes[0]
+    labels = {label.get_position()[0]: label.get_text() for label in axes.get_xticklabels()}
+    assert labels == {0: "red", 1: "green", 2: "blue"}
 
 
 def test_a_feature_that_is_constant_in_the_table_is_drawn() -> None:

@@ -167,7 +167,7 @@ def test_wrong_names_are_refused_with_the_nearest_one() -> None:
         draw("row", model, x, y, target="w")
     with pytest.raises(DataError, match=r"no feature 'A'\. Did you mean 'a'\?"):
         draw("modes", model, x, y, along="A")
-    with pytest.raises(ParameterError, match="'u' is both target and given"):
+    with pytest.raises(DataError, match="'u' is both target and given"):
         draw("modes", model, x, y, target="u", given={"u": 1.0})
 
 

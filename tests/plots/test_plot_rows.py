@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
-from density.models import bounded_targets, inverse_sinusoid, twenty_features, two_targets
+from density.models import (
+    bounded_targets,
+    inverse_sinusoid,
+    twenty_features,
+    two_targets,
+    with_a_category,
+)
 from pictures import bytes_of, lines_of, title_of, words_of
 
+from mdncli.columns.features import DateFeature, NumberFeature
 from mdncli.errors import DataError
 from mdncli.plots import draw
+from mdncli.plots.slice import value_text
 
 
 def test_each_of_the_first_nine_rows_has_a_panel_and_its_value() -> None:
@@ -60,6 +68,26 @@ def test_a_title_names_at_most_three_features() -> None:
     title = draw("row", model, x[:1], y[:1]).axes[0].get_title(loc="left")
     assert title.count("=") == 3
     assert title.endswith(", …")
+
+
+def test_a_title_shows_a_category_by_its_name() -> None:
+    model, _, y = with_a_category()
+    row = np.array([[1.0, 0.25]])
+    assert (
+        draw("row", model, row, y[:1])
+        .axes[0]
+        .get_title(loc="left")
+        .endswith("kind=green, size=0.25")
+    )
+
+
+def test_a_title_shows_dates_and_empty_cells() -> None:
+    days = np.arange(20_000.0, 20_100.0)
+    date = DateFeature.measure_feature("day", days, format="")
+    number = NumberFeature.measure_feature("n", days)
+    assert value_text(date, 20_000.0) == "2024-10-04"
+    assert value_text(number, 20_000.0) == "2e+04"
+    assert [value_text(each, np.nan) for each in (date, number)] == ["(empty)", "(empty)"]
 
 
 def test_pairs_show_the_first_rows_and_their_values() -> None:

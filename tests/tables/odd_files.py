@@ -98,7 +98,7 @@ BROKEN_FILES: list[tuple[str, dict[str, Any], str]] = [
     (
         "trailing-commas-everywhere.csv",
         {},
-        "column 3 has no name in the header. Does every row end with a comma?",
+        "column 3 has no name in the header. Give it a name. Does every row end with a comma?",
     ),
     ("blank-line-of-blanks.csv", {}, "row 2, line 3: 1 field"),
     ("same-name-twice.csv", {}, "two columns are named 'x'. Rename one."),
