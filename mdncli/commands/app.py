@@ -90,7 +90,7 @@ def _options(
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     # The imports create many objects and hardly any garbage, so the collector runs less often.
-    gc.set_threshold(200_000)
+    gc.set_threshold(500_000)
     status = run()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

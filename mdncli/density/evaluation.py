@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,8 @@ def evaluate(
             alike.
         seed: of the randomized PIT of targets that were recorded in steps.
     """
+    # It takes less time to import before the computations below have started their threads.
+    import_module("scipy.stats")
     rng = np.random.default_rng(seed)
     if weights is not None:
         # Only the ratios matter. Divided by the largest, their sums and squares do not overflow.
