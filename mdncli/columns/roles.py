@@ -5,7 +5,7 @@ any other text is split at its commas. So names may hold commas themselves.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -308,4 +308,6 @@ def probabilities(name: str, value: Any) -> tuple[float, ...]:
 
 
 def _texts(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(each) for each in value]
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [str(each) for each in value]
+    return [str(value)]

@@ -335,3 +335,10 @@ def test_a_table_without_rows_is_first_checked_for_its_columns() -> None:
         fit(FRAME[:0], target="q")
     with pytest.raises(DataError, match="0 rows are too few. At least 10 are needed"):
         fit(FRAME[:0])
+
+
+@pytest.mark.parametrize("target", [2, [2], "2", np.int64(2)])
+def test_columns_may_have_numbers_as_names(target: Any) -> None:
+    frame = pd.DataFrame(np.column_stack([X, Y]))
+    model = quick_fit(frame, target=target, ignore=1)
+    assert (model.schema.feature_names, model.schema.target_names) == (["0"], ["2"])
