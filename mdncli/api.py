@@ -20,13 +20,14 @@ from mdncli.columns.dataset import (
     model_dataset,
     require_rows,
     training_dataset,
+    warn_of_skipped_rows,
 )
 from mdncli.columns.description import TableDescription, describe_table
 from mdncli.columns.kinds import Layout, feature_readers
 from mdncli.columns.roles import NamedValues, choose_roles, column_names, date_formats
 from mdncli.columns.schema import Schema
 from mdncli.columns.transforms import transforms_by_name
-from mdncli.conditional_density import ConditionalDensity, Result, TableLike, load
+from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
 from mdncli.density.record import Origin
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
@@ -197,11 +198,7 @@ def inspect(
     try:
         table = read_table_file(content, asked, skip_bad_rows=skip)
         description = describe_table(table)
-        if table.skipped:
-            warn(
-                f"{table.skipped} of {table.rows_in_file} rows have a different number of fields "
-                f"than the header and are left out. The first: {table.first_skipped}."
-            )
+        warn_of_skipped_rows(table)
     except DataError as error:
         refusal, problem = error, error.message
     looks = None if is_parquet(content.name) else sniff(content)
@@ -241,22 +238,13 @@ def _fit_parameters(
 
 def _training_table(data: TableLike, y: Any, dialect: Dialect, *, skip: bool) -> Table:
     """Return the table to learn from; its last columns are the targets `y`, if they are given."""
-    if isinstance(data, Table):
-        return data
-    if isinstance(data, str | os.PathLike | FileContent):
-        return read_table_file(data, dialect, skip_bad_rows=skip)
-    table = dataframe.table_of(data)
+    table = as_table(data, dialect, skip=skip)
     if y is None:
         return table
     targets = dataframe.table_of(y, target_names(y, table.names))
     clash = [name for name in targets.names if name in table.names]
     if clash:
         raise DataError(f"{listed(clash)} names both a feature and a target. Rename one.")
-    if targets.rows != table.rows or not table.rows:
-        raise DataError(
-            f"Got {table.rows} rows but {targets.rows} targets; the counts must match and be at "
-            "least one."
-        )
     return dataframe.joined(table, targets, targets.names)
 
 
@@ -308,14 +296,10 @@ def _feature_remedy(layout: Layout) -> str:
 
 def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
     """Return the user's own rows to hold out, their columns as the schema has them."""
-    if isinstance(file, str | os.PathLike | FileContent):
-        table = read_table_file(file, dialect, skip_bad_rows=False)
-    else:
-        table = dataframe.table_of(file)
-    transforms = zip(schema.target_names, schema.transforms, strict=True)
+    table = as_table(file, dialect, skip=False)
     rules = RowRules(
         targets=schema.target_names,
-        inside=dict(transforms),
+        inside=schema.transforms_of(schema.target_names),
         weights=schema.weight,
         remedy="Correct them, or remove the rows.",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from mdncli.columns import dataframe
-from mdncli.columns.dataset import RowRules, model_dataset
+from mdncli.columns.dataset import Dataset, RowRules, model_dataset
 from mdncli.columns.roles import NamedValues
 from mdncli.columns.schema import Schema
 from mdncli.density.answers import (
@@ -146,22 +146,16 @@ class ConditionalDensity:
         1000
         """
         request = PredictRequest.of(**questions)
-        answers = self.predictions(rows, replace(request, only=True)).frame()
+        with _recalling(self.network, rows, request.dialect):
+            table = self._table(rows, request.dialect, skip=request.skip)
+        answers = self.predictions(table, replace(request, only=True)).frame()
         if dataframe.is_data_frame(rows):
             answers.index = rows.index
         if request.only:
             return answers
-        frame = (
-            rows
-            if dataframe.is_data_frame(rows)
-            else self._frame(rows, request.dialect, request.skip)
-        )
+        frame = _as_frame(rows, table)
         require_new_names(list(answers), [str(name) for name in frame.columns])
         return frame.assign(**{name: answers[name].to_numpy() for name in answers})
-
-    def _frame(self, rows: TableLike, dialect: Dialect, skip: bool) -> "pd.DataFrame":
-        table = self._table(rows, dialect, skip=skip)
-        return dataframe.frame_of([dataframe.numbers_where_possible(table)])
 
     def predictions(self, rows: TableLike, request: "PredictRequest") -> Result:
         """Return what `predict` does, computed piece by piece."""
@@ -171,11 +165,10 @@ class ConditionalDensity:
         questions = _resolved(request.questions, left)
         own = [name for name, value in known.items() if value is None]
         own_targets = questions.needed_targets(left)
-        inside = {name: self.schema.transforms[targets.index(name)] for name in own}
         rules = RowRules(
             targets=[*own, *own_targets],
             missing_target="fault",
-            inside=inside,
+            inside=self.schema.transforms_of(own),
             skip=request.skip,
             remedy="Correct them, or leave the answers of such rows empty: "
             f"{parameter('on_bad_rows', repr('skip'))}.",
@@ -265,8 +258,7 @@ class ConditionalDensity:
     ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
         """Return x (N, F), the columns of the features, and the rows' own values of targets."""
         schema = self.schema
-        inside = {name: schema.transforms[schema.target_names.index(name)] for name in own}
-        rules = RowRules(targets=own, inside=inside, skip=request.skip)
+        rules = RowRules(targets=own, inside=schema.transforms_of(own), skip=request.skip)
         with _recalling(self.network, rows, request.dialect):
             table = self._table(rows, request.dialect, skip=request.skip)
             _require_targets(table, own, [])
@@ -274,8 +266,7 @@ class ConditionalDensity:
         columns = {name: table.originals[name] for name in schema.feature_names}
         if dataset.positions is not None:
             columns = {name: take_rows(c, dataset.positions) for name, c in columns.items()}
-        values = {name: dataset.y[:, schema.target_names.index(name)] for name in own}
-        return dataset.x, columns, values
+        return dataset.x, columns, _own_values(schema, dataset, own)
 
     def evaluate(
         self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
@@ -310,12 +301,13 @@ class ConditionalDensity:
         >>> load("model.pt").score_rows("data.csv").columns.tolist()
         ['x', 'y', 'nll', 'y_crps', 'y_error', 'y_pit']
         """
-        evaluation, result = self.evaluate_rows(data, targets, weights, **reading)
-        scored, own = result.frame(), data
-        if not dataframe.is_data_frame(data):
-            own = self._frame(data, *_reading(reading))
+        dialect, skip = _reading({**reading})
+        with _recalling(self.network, data, dialect):
+            table = self._table(data, dialect, skip=skip)
+        evaluation, result = self.evaluate_rows(table, targets, weights, **reading)
+        scored = result.frame()
         scores = scored.columns[-1 - 3 * len(evaluation.targets) :]
-        return own.assign(**{name: scored[name].to_numpy() for name in scores})
+        return _as_frame(data, table).assign(**{name: scored[name].to_numpy() for name in scores})
 
     def evaluate_rows(
         self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
@@ -416,7 +408,7 @@ class ConditionalDensity:
                 rules = RowRules(
                     targets=[*there, *own],
                     missing_target="keep",
-                    inside={n: schema.transforms[schema.target_names.index(n)] for n in own},
+                    inside=schema.transforms_of(own),
                     skip=request.skip,
                 )
             else:
@@ -427,7 +419,7 @@ class ConditionalDensity:
                 f"{table.source}: {parameter('kind', repr(request.kind))} needs rows, and there "
                 "are none."
             )
-        values = {name: dataset.y[:, schema.target_names.index(name)] for name in own}
+        values = _own_values(schema, dataset, own)
         whole = np.ones(len(dataset), dtype=bool)
         for own_values in values.values():
             whole &= np.isfinite(own_values)
@@ -461,14 +453,23 @@ class ConditionalDensity:
         write_model(self.network, stream)
 
     def _table(self, rows: TableLike, dialect: Dialect, *, skip: bool) -> Table:
-        names = self.schema.feature_names
-        if isinstance(rows, Table):
-            return rows
-        if dataframe.is_data_frame(rows) or isinstance(rows, Mapping):
-            return dataframe.table_of(rows)
-        if isinstance(rows, str | os.PathLike | FileContent):
-            return read_table(rows, dialect, skip_bad_rows=skip)
-        return dataframe.table_of(rows, names)
+        return as_table(rows, dialect, skip=skip, names=self.schema.feature_names)
+
+
+def as_table(rows: TableLike, dialect: Dialect, *, skip: bool, names: Sequence[str] = ()) -> Table:
+    """Return the table of a file, a data frame, a mapping or an array.
+
+    Args:
+        rows: the path of a file, its content, or what `table_of` takes.
+        dialect: how a file is written.
+        skip: whether rows with another number of fields are left out of a file.
+        names: of the columns of an array.
+    """
+    if isinstance(rows, Table):
+        return rows
+    if isinstance(rows, str | os.PathLike | FileContent):
+        return read_table(rows, dialect, skip_bad_rows=skip)
+    return dataframe.table_of(rows, names)
 
 
 def _resolved(questions: Questions, targets: list[str]) -> Questions:
@@ -517,11 +518,6 @@ def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
     """Return a table with these targets, by their names or in the order of the model."""
     added = dataframe.table_of(targets, names)
     added.require(names)
-    if added.rows != table.rows:
-        raise DataError(
-            f"Got {table.rows} rows but {added.rows} targets; the counts must match and be at "
-            "least one."
-        )
     return dataframe.joined(table, added, names)
 
 
@@ -544,10 +540,24 @@ def _recalling(network: MixtureDensityNetwork, rows: TableLike, dialect: Dialect
     except DataError as error:
         then, now = network.origin.dialect, dialect.to_plain()
         differing = {name: value for name, value in then.items() if now.get(name) != value}
-        if not differing or not isinstance(rows, str | os.PathLike | FileContent):
+        from_file = isinstance(rows, str | os.PathLike | FileContent)
+        from_file |= isinstance(rows, Table) and rows.file is not None
+        if not differing or not from_file:
             raise
         words = " ".join(parameter(name, repr(value)) for name, value in differing.items())
         raise DataError(f"{error.message} The model was fitted with {words}.") from error
+
+
+def _as_frame(rows: TableLike, table: Table) -> "pd.DataFrame":
+    """Return rows as a data frame: themselves if they are one, otherwise their table."""
+    if dataframe.is_data_frame(rows):
+        return rows
+    return dataframe.frame_of([dataframe.numbers_where_possible(table)])
+
+
+def _own_values(schema: Schema, dataset: Dataset, targets: list[str]) -> dict[str, Array]:
+    """Return the rows' own values of some targets, (N,) each."""
+    return {name: dataset.y[:, schema.target_names.index(name)] for name in targets}
 
 
 def _require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) -> None:

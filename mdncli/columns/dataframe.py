@@ -85,7 +85,16 @@ def frame_of(pieces: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
 
 
 def joined(table: Table, other: Table, names: Sequence[str]) -> Table:
-    """Return a table with these columns of another one of as many rows, in place of its own."""
+    """Return a table with these columns of another one, the targets, in place of its own.
+
+    Raises:
+        DataError: the tables differ in their number of rows.
+    """
+    if other.rows != table.rows:
+        raise DataError(
+            f"Got {table.rows} rows but {other.rows} targets; the counts must match and be at "
+            "least one."
+        )
     originals = {**table.originals, **{name: other.originals[name] for name in names}}
     declared = {**table.declared, **other.declared}
     columns = {**table.columns, **{name: other.columns[name] for name in names}}

@@ -378,15 +378,20 @@ def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRul
             f"{table.source}: {count} of {table.rows_in_file} rows cannot be used, more than "
             f"{rules.most_skipped:.0%}. The first: {first}."
         )
-    if table.skipped:
-        warn(
-            f"{table.skipped} of {table.rows_in_file} rows have a different number of fields than "
-            f"the header and are left out. The first: {table.first_skipped}."
-        )
+    warn_of_skipped_rows(table)
     if bad.any():
         warn(
             f"{int(bad.sum())} of {table.rows_in_file} rows have a cell that cannot be used and "
             f"{rules.consequence}. The first: {table.describe_faults(faults, 1)[0]}."
+        )
+
+
+def warn_of_skipped_rows(table: Table) -> None:
+    """Warn of the rows that were skipped when the table was read."""
+    if table.skipped:
+        warn(
+            f"{table.skipped} of {table.rows_in_file} rows have a different number of fields than "
+            f"the header and are left out. The first: {table.first_skipped}."
         )
 
 

@@ -118,6 +118,10 @@ class Schema:
         """The transform of each target."""
         return tuple(target.transform for target in self.targets)
 
+    def transforms_of(self, targets: Sequence[str]) -> dict[str, Transform]:
+        """Return the transforms of some targets, by their names."""
+        return {each.name: each.transform for each in self.targets if each.name in targets}
+
     @property
     def bounded(self) -> bool:
         """Whether a target has a bound."""

@@ -342,3 +342,10 @@ def test_columns_may_have_numbers_as_names(target: Any) -> None:
     frame = pd.DataFrame(np.column_stack([X, Y]))
     model = quick_fit(frame, target=target, ignore=1)
     assert (model.schema.feature_names, model.schema.target_names) == (["0"], ["2"])
+
+
+def test_the_features_may_be_in_a_file_and_the_targets_beside_it(tmp_path: Path) -> None:
+    FRAME[["x1", "x2"]].to_csv(tmp_path / "x.csv", index=False)
+    beside, whole = quick_fit(tmp_path / "x.csv", Y), quick_fit(FRAME)
+    assert beside.schema.feature_names == ["x1", "x2"]
+    np.testing.assert_array_equal(means(beside), means(whole))
