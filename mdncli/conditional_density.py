@@ -96,8 +96,8 @@ class ConditionalDensity:
         schema = self.schema
         return (
             f"ConditionalDensity(features={schema.feature_names}, targets={schema.target_names}, "
-            f"members={len(self.network.networks)}, "
-            f"mixtures={self.network.architecture.mixtures})"
+            f"members={len(self.network.main.networks)}, "
+            f"mixtures={self.network.main.architecture.mixtures})"
         )
 
     @property
@@ -246,7 +246,8 @@ class ConditionalDensity:
 
         def pieces() -> Iterator[dict[str, Any]]:
             for positions, y, component in draws:
-                first = {_COMPONENT: component + 1} if request.component else {}
+                numbers = component + self.network.first_component
+                first = {_COMPONENT: numbers} if request.component else {}
                 carried = {name: take_rows(values, positions) for name, values in columns.items()}
                 targets = {name: y[:, i] for i, name in enumerate(schema.target_names)}
                 yield {**first, **carried, **targets}

@@ -48,9 +48,13 @@ MOST_ROWS = 10**9
 _ROWS_OF_PLAIN_STEPS = 5000
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
 # each component of a member, and from how many rows on a step takes twice as many of them.
-_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1200, 1250
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1000, 1250
 _ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
 _ROWS_OF_SMALL_BATCHES, _SMALL_BATCH = 5000, 256
+# What a network is by default.
+_MIXTURES, _HIDDEN, _FREQUENCIES = 5, (64, 64), 8
+# Members of each network of a ladder, which score every row by a member that held it out.
+_MEMBERS_OF_LADDER = 5
 _NOISE_TIMES = 0.1
 _HUGE = 1e30
 
@@ -95,6 +99,7 @@ class Declaration:
         whole: whether its value must be a whole number.
         names_columns: whether its value names columns of the table.
         or_auto: whether it may be the word `auto` instead.
+        on_off: whether the command line has a second option that turns it off.
     """
 
     help: str
@@ -109,6 +114,7 @@ class Declaration:
     whole: bool = False
     names_columns: bool = False
     or_auto: bool = False
+    on_off: bool = False
 
 
 _COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
@@ -265,18 +271,26 @@ class Settings:
     Attributes:
     """
 
-    members: int = _network(
-        1,
-        "Number of networks M. They learn at once and their densities are averaged. Each of "
-        "several holds out 1/max(M, 5) of the rows.",
+    ladder: bool | None = _network(
+        None,
+        "Let held-out rows weigh models of several kinds, from simple to rich: the marginal, a "
+        "linear one, networks without sines and cosines, and with them. By default on, unless you "
+        f"set {parameter('mixtures')}, {parameter('hidden')} or {parameter('frequencies')}.",
+        type=bool,
+        on_off=True,
+    )
+    members: int | None = _network(
+        None,
+        "Number of networks M of each kind. Their densities are averaged. Each of several holds "
+        "out 1/max(M, 5) of the rows. By default 5 with the ladder, else 1.",
         range=_from(1, 1000),
         metavar="M",
         type=int,
         whole=True,
     )
     mixtures: Mixtures | None = _network(
-        5,
-        "Number of components K of each network. auto tries several on held-out rows and takes the "
+        None,
+        "Number of components K of each network, by default 5. auto tries several on held-out rows and takes the "
         "fewest that do well, in at most about 4.5 times the steps of one fit.",
         range=_from(1, 100_000),
         metavar="K",
@@ -285,23 +299,23 @@ class Settings:
         or_auto=True,
         whole=True,
     )
-    hidden: tuple[int, ...] = _network(
-        (64, 64), "Widths of the hidden layers.", metavar="W,…", parse=_widths
+    hidden: tuple[int, ...] | None = _network(
+        None, "Widths of the hidden layers, by default 64,64.", metavar="W,…", parse=_widths
     )
     activation: Activation = _network(
         "silu", "Activation function of the hidden layers.", choices=Activation
     )
-    frequencies: int = _network(
-        8,
+    frequencies: int | None = _network(
+        None,
         "Number of sines and cosines of each feature that the network also reads, for curves that "
-        "turn often.",
+        "turn often. By default 8.",
         range=_from(0, 10_000),
         metavar="Q",
         type=int,
         whole=True,
     )
     covariance: Covariance = _network(
-        "diagonal",
+        "full",
         "Of several targets within a component: diagonal has one σ for each target, isotropic one "
         "σ for all (in standard deviations of each), full correlates them.",
         choices=Covariance,
@@ -361,12 +375,20 @@ class Settings:
         type=float,
     )
     dropout: float = _learning(
-        0.05,
-        "Probability that a hidden unit is left out of a step. It helps a single network. It does "
-        "not help an ensemble, or where σ must become small.",
+        0.1,
+        "Probability that a hidden unit is left out of a step, in the first 60% of the steps.",
         range=_SHARE,
         metavar="P",
         type=float,
+    )
+    finish: int | None = _learning(
+        None,
+        "Number of steps of L-BFGS on all rows after the other steps. By default up to 100, and "
+        "only where the features tell y almost exactly.",
+        range=_from(0, 100_000),
+        metavar="N",
+        type=int,
+        whole=True,
     )
     noise_x: Noise = _learning(
         0.0,
@@ -385,6 +407,19 @@ class Settings:
         parse=_number_or_auto(float, "a number"),
         or_auto=True,
     )
+    calibrate: bool = _learning(
+        True,
+        "Scale σ and sharpen or flatten π after learning, so that held-out rows are most likely.",
+        type=bool,
+        on_off=True,
+    )
+    background: bool = _learning(
+        True,
+        "Add component 0: a broad Gaussian with a weight of at least 2/(rows + 2), so that no "
+        "single row costs much more than under the marginal.",
+        type=bool,
+        on_off=True,
+    )
     time_limit: float | None = _learning(
         None,
         "Stop after this many seconds of learning and keep the best model so far.",
@@ -402,7 +437,8 @@ class Settings:
     )
     threads: int = _learning(
         1,
-        "Number of processor threads. One is fastest for networks of the default width.",
+        "Number of processor threads. They share the networks among them; the model is the same "
+        "for any number.",
         range=_from(1, 256),
         metavar="N",
         type=int,
@@ -417,6 +453,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.hidden is None:
+            return
         widths = tuple(self.hidden) if isinstance(self.hidden, Iterable) else ()
         if not widths or not all(_is_whole(each) and 1 <= each <= 100_000 for each in widths):
             raise ParameterError(
@@ -436,13 +474,27 @@ class Settings:
 
     def for_rows(self, rows: int) -> "Settings":
         """Return the settings with every open choice made for a table of this many rows."""
-        components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
+        components = _MIXTURES
+        if self.steps is None:
+            components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
         batch_size = _SMALL_BATCH * (2 if rows >= _ROWS_OF_SMALL_BATCHES else 1)
-        return replace(
-            self,
-            mixtures=components if self.mixtures is None else self.mixtures,
-            batch_size=batch_size if self.batch_size is None else self.batch_size,
-        )
+        chosen = {
+            "ladder": self.uses_ladder,
+            "members": _MEMBERS_OF_LADDER if self.uses_ladder else 1,
+            "mixtures": components,
+            "hidden": _HIDDEN,
+            "frequencies": _FREQUENCIES,
+            "batch_size": batch_size,
+        }
+        return replace(self, **{k: v for k, v in chosen.items() if getattr(self, k) is None})
+
+    @property
+    def uses_ladder(self) -> bool:
+        """Whether models of several kinds take part. It needs rows that are held out."""
+        if self.ladder is not None:
+            return self.ladder
+        named = (self.mixtures, self.hidden, self.frequencies)
+        return named == (None, None, None) and self.valid > 0.0
 
     def steps_per_epoch(self, rows: int) -> int:
         """Return the number of steps of a pass over this many training rows."""
@@ -473,17 +525,15 @@ class Settings:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the settings as plain values."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+        hidden = None if self.hidden is None else list(self.hidden)
+        return {**asdict(self), "hidden": hidden}
 
 
 # What each preset changes. None leaves a choice open until the number of rows is known.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 250},
+    "fast": {"steps": 250, "ladder": False},
     "default": {},
-    "best": {
-        **{"members": 20, "mixtures": None, "steps": None, "batch_size": None},
-        **{"dropout": 0.0, "threads": 2},
-    },
+    "best": {"members": 10, "steps": None, "batch_size": None, "threads": 2},
 }
 
 

@@ -86,11 +86,13 @@ class NumberFeature(Column):
             rows.
         allows_missing: whether the column had missing cells in training, so that it may have some
             later.
+        linear: whether the networks also read the standardized value itself, as a plain input.
     """
 
     knots: list[float]
     scores: list[float]
     allows_missing: bool = False
+    linear: bool = True
 
     kind: ClassVar[str] = "number"
     periodic_width: ClassVar[int] = 1
@@ -130,7 +132,7 @@ class NumberFeature(Column):
     @property
     def plain_width(self) -> int:
         """The number of inputs without sines and cosines."""
-        return int(self.allows_missing)
+        return int(self.linear) + int(self.allows_missing)
 
     @property
     def typical(self) -> float:
@@ -143,18 +145,22 @@ class NumberFeature(Column):
         One scale is in training standard deviations, cut at a million of them. The other is the
         normal score, which spreads a skewed feature evenly. A missing value stands at the median.
         """
-        values = np.where(np.isnan(values), self.median, values)
-        with np.errstate(over="ignore"):
-            linear = np.clip((values - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
+        linear = self._standardized(values)
         if not self.knots:
             return linear[:, None]
-        return 0.5 * (linear + np.interp(values, self.knots, self.scores))[:, None]
+        there = np.where(np.isnan(values), self.median, values)
+        return 0.5 * (linear + np.interp(there, self.knots, self.scores))[:, None]
+
+    def _standardized(self, values: Array) -> Array:
+        values = np.where(np.isnan(values), self.median, values)
+        with np.errstate(over="ignore"):
+            return np.clip((values - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
 
     def plain_inputs(self, values: Array) -> Array:
-        """Return the other inputs, (N, P): 1 where a value is missing."""
-        if not self.allows_missing:
-            return np.empty((len(values), 0))
-        return np.isnan(values)[:, None].astype(np.float64)
+        """Return the other inputs, (N, P): the standardized value, and 1 where it is missing."""
+        columns = [self._standardized(values)] if self.linear else []
+        columns += [np.isnan(values).astype(np.float64)] if self.allows_missing else []
+        return np.stack(columns, axis=1) if columns else np.empty((len(values), 0))
 
     def far_outside(self, values: Array) -> Mask:
         """Return which values, (N,), exceed the training range by more than a tenth of it."""

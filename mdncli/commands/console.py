@@ -213,6 +213,8 @@ def flag_words(name: str, value: Any) -> list[str]:
         return [] if value else ["--no-header"]
     if value is True:
         return [option]
+    if value is False:
+        return [f"--no-{option[2:]}"]
     if isinstance(value, dict):
         pairs = [f"{key}={each}" if each != "" else str(key) for key, each in value.items()]
         return [word for pair in pairs for word in (option, pair)]

@@ -170,10 +170,12 @@ def _option(each: "Field[Any]") -> inspect.Parameter:
     """Return the parameter of a command for a field of a dataclass."""
     declaration = _declaration(each)
     name = "--no-header" if each.name == "header" else f"--{each.name.replace('_', '-')}"
+    if declaration.on_off:
+        name += f"/--no-{each.name.replace('_', '-')}"
     names = [name, declaration.short] if declaration.short else [name]
     kind: Any = declaration.type | None
     default: Any = None
-    if declaration.type is bool:
+    if declaration.type is bool and not declaration.on_off:
         kind, default = bool, False
     elif declaration.choices is not None:
         kind = declaration.choices | None
@@ -211,13 +213,14 @@ def _default_and_range(each: "Field[Any]", declaration: Declaration) -> str:
 
 def _value(each: "Field[Any]", given: Any) -> Any:
     """Return the value of an option for the library; None if it is not given."""
-    if given is None or given is False or given == []:
+    declaration = _declaration(each)
+    if given is None or given == [] or (given is False and not declaration.on_off):
         return None
     if each.name == "header":
         return False
     if each.name in ("quote", "escape", "comment", "delimiter"):
         return _character(given)
-    parse = _declaration(each).parse
+    parse = declaration.parse
     if parse is not None:
         try:
             return parse(given)

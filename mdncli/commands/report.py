@@ -92,8 +92,10 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
         "kinds": {feature.name: feature.kind for feature in schema.features},
         "target": schema.target_names,
         "rows": record.rows,
-        "members": len(network.networks),
-        "mixtures": network.architecture.mixtures,
+        "members": len(network.main.networks),
+        "mixtures": network.main.architecture.mixtures,
+        "rungs": [rung.summary() for rung in network.rungs],
+        "background": network.background.weight if network.background else math.nan,
         "nll_train": record.nll_train,
         "nll_valid": record.nll_valid,
         "nll_unconditional": record.reference["nll_valid"],
@@ -237,7 +239,7 @@ def _show_result(model: ConditionalDensity, seconds: dict[str, float], output: s
         ("rows", f"{record.rows}, {held_out}"),
         ("target", listed(schema.target_names)),
         ("features", listed(schema.feature_names)),
-        ("members, components", f"{len(network.networks)} of {network.architecture.mixtures}"),
+        ("members, components", f"{len(network.main.networks)} of {network.main.architecture.mixtures}"),
         *_scores(network),
         ("stopped", f"{_WHY_STOPPED[record.stopped]}; {_best_epochs(network)}"),
         ("time", time),
@@ -336,7 +338,7 @@ def _formatted(figures: list[float]) -> list[str]:
 
 def _warn_of_result(network: MixtureDensityNetwork) -> None:
     """Warn of what makes the model worse than it seems."""
-    record, mixtures = network.record, network.architecture.mixtures
+    record, mixtures = network.record, network.main.architecture.mixtures
     if record.stopped == "faults":
         warn("learning failed three times; the best model before that was written.")
     elif record.faults:
@@ -383,12 +385,12 @@ def model_as_json(model: ConditionalDensity) -> dict[str, Any]:
 def show_model(model: ConditionalDensity) -> None:
     """Write what a model is to standard output."""
     network, schema = model.network, model.schema
-    architecture, record, origin = network.architecture, network.record, network.origin
+    architecture, record, origin = network.main.architecture, network.record, network.origin
     widths = ",".join(map(str, architecture.hidden))
     given = [f"{k}={v}" for k, v in network.settings.items() if v not in (None, False)]
     versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
     rows = [
-        ("members, components", f"{len(network.networks)} of {architecture.mixtures}"),
+        ("members, components", f"{len(network.main.networks)} of {architecture.mixtures}"),
         ("hidden layers", f"{widths}, {architecture.activation}"),
         ("frequencies", str(architecture.frequencies)),
         ("covariance", architecture.covariance),

@@ -246,16 +246,17 @@ class _Answers:
         """Add pi, mu, sigma and correlations of every component; those of one are adjacent."""
         mixture = self.predicted.mixture
         for component in range(mixture.mu.shape[1]):
-            self.put(f"pi{component + 1}", mixture.pi[:, component])
+            number = component + self.predicted.first_component
+            self.put(f"pi{number}", mixture.pi[:, component])
             for position, target in enumerate(self.targets):
                 for part in ("mu", "sigma"):
                     values = getattr(mixture, part)[:, component, position]
-                    self.put(f"{target}_{part}{component + 1}", values)
+                    self.put(f"{target}_{part}{number}", values)
             if mixture.factor is None:
                 continue
             for one, other in combinations(range(len(self.targets)), 2):
                 rows = mixture.factor[:, component, one], mixture.factor[:, component, other]
-                name = f"{self.targets[one]}_{self.targets[other]}_correlation{component + 1}"
+                name = f"{self.targets[one]}_{self.targets[other]}_correlation{number}"
                 self.put(name, (rows[0] * rows[1]).sum(axis=1))
 
 

@@ -42,6 +42,7 @@ class Distribution:
             that computes them piece by piece.
         transforms: of each target; by default the identity, which means a target without bounds.
         names: of the targets, for `given`; by default `y`, or `y1`, `y2` and so on.
+        first_component: the number of the first component: 0 if it is the background of a model.
 
     Raises:
         ValueError: the number of transforms or names is not T.
@@ -56,8 +57,11 @@ class Distribution:
         mixtures: MixtureSource,
         transforms: Sequence[Transform] | None = None,
         names: Sequence[str] | None = None,
+        *,
+        first_component: int = 1,
     ) -> None:
         self._source = mixtures
+        self.first_component = first_component
         self._rows, self._components, self._targets = mixtures.shape
         self.transforms = (IDENTITY,) * self._targets if transforms is None else tuple(transforms)
         if names is None:
@@ -361,7 +365,8 @@ class Distribution:
     def _of(self, positions: list[int], mixtures: MixtureSource) -> "Distribution":
         """Return the distribution of the targets at these positions, with these mixtures."""
         transforms = [self.transforms[position] for position in positions]
-        return Distribution(mixtures, transforms, [self.names[position] for position in positions])
+        names = [self.names[position] for position in positions]
+        return Distribution(mixtures, transforms, names, first_component=self.first_component)
 
     def _part(self, rows: slice) -> GaussianMixture:
         """Return the mixtures of some rows."""

@@ -6,7 +6,7 @@ targets and vectorize over everything else.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -262,6 +262,14 @@ class GaussianMixture:
         log_pi = normalize_weights(log_weight - 0.5 * (z * z).sum(axis=2))
         return GaussianMixture(log_pi, mu, sigma, factor if len(rest) > 1 else None)
 
+    def with_factor(self) -> "GaussianMixture":
+        """Return the same mixtures with a factor: the identity where the targets are independent."""
+        if self.factor is not None:
+            return self
+        targets = self.mu.shape[2]
+        factor = np.broadcast_to(np.eye(targets), (*self.mu.shape, targets))
+        return replace(self, factor=factor)
+
     def component_mean(self) -> Array:
         """Return the mean of each row's most probable component, shape (N, T), units of y."""
         best = self.log_pi.argmax(axis=1)
@@ -347,18 +355,24 @@ def derived(
     return lazy.rows(slice(0, source.shape[0])) if isinstance(source, GaussianMixture) else lazy
 
 
-def pooled(members: list[GaussianMixture]) -> GaussianMixture:
-    """Return the mean of M densities, p(y) = 1/M sum_m p_m(y), as one mixture of M*K components.
+def pooled(members: list[GaussianMixture], log_weights: list[float]) -> GaussianMixture:
+    """Return p(y) = sum_m w_m p_m(y) as one mixture of all components, those of one m adjacent.
 
-    The components of the first member come first. Each weight is divided by M.
+    Args:
+        members: mixtures over the same rows and targets.
+        log_weights: log w_m, whose exponentials sum to 1.
     """
     if len(members) == 1:
         return members[0]
-    log_pi, *rest = (
+    if any(member.factor is not None for member in members):
+        members = [member.with_factor() for member in members]
+    pairs = zip(members, log_weights, strict=True)
+    log_pi = np.concatenate([member.log_pi + weight for member, weight in pairs], axis=1)
+    _, *rest = (
         np.concatenate(parts, axis=1)
         for parts in zip(*(member.arrays() for member in members), strict=True)
     )
-    return GaussianMixture(log_pi - math.log(len(members)), *rest)
+    return GaussianMixture(log_pi, *rest)
 
 
 def generator_of_draws(seed: int) -> np.random.Generator:

@@ -12,7 +12,7 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.conditioning import GivenTargets
 from mdncli.density.distribution import Distribution, log_prob
-from mdncli.density.mixture import GaussianMixture, pooled
+from mdncli.density.mixture import GaussianMixture, normalize_weights, pooled
 from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.parallel import for_each_piece
 from mdncli.density.record import Origin, TrainingRecord
@@ -57,37 +57,105 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """Networks of one shape: one rung of the ladder from simple to rich, or the only one.
+
+    Their density is the mean of the members' densities, a mixture of M*K components
+    (Lakshminarayanan et al. 2017, section 2.4).
+
+    Attributes:
+        name: what kind of model it is: `marginal`, `linear`, `networks` and so on.
+        architecture: of each network. The marginal and the linear model have no hidden layer.
+        networks: the M networks; `split_head` reads their outputs.
+        weight: the share of this rung in the density of the model, from 0 to 1.
+        sigma_scale: what calibration multiplies every sigma by.
+        temperature: calibration makes the weights proportional to pi^(1/temperature).
+        nll: of this rung alone on rows that were held out, in nats per row, in the units of the
+            file, before calibration; NaN where it is not known.
+    """
+
+    name: str
+    architecture: Architecture
+    networks: list[Perceptron]
+    weight: float = 1.0
+    sigma_scale: float = 1.0
+    temperature: float = 1.0
+    nll: float = math.nan
+
+    @property
+    def components(self) -> int:
+        """The number of components, M*K."""
+        return len(self.networks) * self.architecture.mixtures
+
+    def summary(self) -> dict[str, Any]:
+        """Return what it is and what it weighs, as plain values."""
+        return {
+            "name": self.name,
+            "members": len(self.networks),
+            "mixtures": self.architecture.mixtures,
+            "weight": self.weight,
+            "sigma_scale": self.sigma_scale,
+            "temperature": self.temperature,
+            "nll_valid": self.nll,
+        }
+
+
+@dataclass(frozen=True)
+class Background:
+    """Component 0: a broad Gaussian with independent targets, the same at every row.
+
+    Attributes:
+        weight: its share in the density of the model, more than 0 and less than 1.
+        mu, sigma: (T,), standardized.
+    """
+
+    weight: float
+    mu: Array
+    sigma: Array
+
+
+@dataclass(frozen=True)
 class MixtureDensityNetwork:
     """p(y | x) by mixture density networks (Bishop 1994) over standardized columns.
 
-    Several members form one density: the mean of their densities, which is a mixture of M*K
-    components (Lakshminarayanan et al. 2017, section 2.4).
+    The density is a weighted mean of those of the rungs and of the background. So it is a Gaussian
+    mixture: the background comes first, then the components of one rung after another.
 
     Attributes:
         schema: the columns, in the order of the model.
-        architecture: of each member's network.
-        networks: the M networks; `split_head` reads their outputs.
+        rungs: the networks; at least one rung. Their weights and the background's sum to 1.
         settings: the settings of training, as plain values, with the chosen K.
         record: how training went.
         reference: the marginal reference: one row of a mixture of K components that ignores x,
             standardized; None in a model of the first file format.
         baseline: the least-squares fit, if there is one.
+        background: component 0, if there is one.
         origin: where the model comes from; empty in a model of an early file format.
     """
 
     schema: Schema
-    architecture: Architecture
-    networks: list[Perceptron]
+    rungs: list[Rung]
     settings: dict[str, Any]
     record: TrainingRecord
     reference: GaussianMixture | None = None
     baseline: Baseline | None = None
+    background: Background | None = None
     origin: Origin = field(default_factory=Origin)
 
     @property
+    def main(self) -> Rung:
+        """The rung with the largest weight."""
+        return max(self.rungs, key=lambda rung: rung.weight)
+
+    @property
     def components(self) -> int:
-        """The number of components of the mixtures, M*K."""
-        return len(self.networks) * self.architecture.mixtures
+        """The number of components of the mixtures, with the background."""
+        return sum(rung.components for rung in self.rungs) + (self.background is not None)
+
+    @property
+    def first_component(self) -> int:
+        """The number of the first component: 0 for the background, else 1."""
+        return 1 if self.background is None else 0
 
     def distribution(self, x: Array) -> Distribution:
         """Return the distribution of the targets at each row of x, in the units of the file.
@@ -100,7 +168,12 @@ class MixtureDensityNetwork:
         """
         terms = len(x) * self.components * len(self.schema.targets)
         mixtures = self.mixture(x) if terms <= _MOST_TERMS_KEPT else _MixturesOfRows(self, x)
-        return Distribution(mixtures, self.schema.transforms, self.schema.target_names)
+        return Distribution(
+            mixtures,
+            self.schema.transforms,
+            self.schema.target_names,
+            first_component=self.first_component,
+        )
 
     def mixture(self, x: Array) -> GaussianMixture:
         """Return the mixtures at each row of x, (N, F), of all targets.
@@ -109,14 +182,14 @@ class MixtureDensityNetwork:
         """
         rows, targets = len(x), len(self.schema.targets)
         shapes = [(self.components,), (self.components, targets), (self.components, targets)]
-        if self.architecture.slopes(targets):
+        if any(rung.architecture.slopes(targets) for rung in self.rungs):
             shapes.append((self.components, targets, targets))
         # The axis of rows comes last in memory: sums over components are several times faster.
         parts = (np.moveaxis(np.empty((*shape, rows)), -1, 0) for shape in shapes)
         whole = GaussianMixture(*parts)
 
         def compute(piece: slice) -> None:
-            members = pooled(self._members(x[piece]))
+            members = self._pooled(x[piece])
             for part, values in zip(whole.arrays(), members.arrays(), strict=True):
                 part[piece] = values
 
@@ -124,11 +197,8 @@ class MixtureDensityNetwork:
         return whole
 
     def member_mixtures(self, x: Array) -> list[GaussianMixture]:
-        """Return the mixtures of each member at each row of x, (N, F), as `mixture` does."""
-        whole, each = self.mixture(x), self.architecture.mixtures
-        parts = [whole.components(slice(at, at + each)) for at in range(0, whole.pi.shape[1], each)]
-        log_members = math.log(len(self.networks))
-        return [replace(part, log_pi=part.log_pi + log_members) for part in parts]
+        """Return the mixtures of each member of the main rung at each row of x, (N, F)."""
+        return self._members(self.main, self.schema.inputs(x))
 
     def baseline_mixture(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian at each row of x, (N, F), as `mixture` does.
@@ -222,24 +292,41 @@ class MixtureDensityNetwork:
         return {
             "features": [_described(feature) for feature in self.schema.features],
             "targets": [asdict(target) for target in self.schema.targets],
-            "members": len(self.networks),
-            "architecture": self.architecture.to_plain(),
+            "members": len(self.main.networks),
+            "architecture": self.main.architecture.to_plain(),
+            "rungs": [rung.summary() for rung in self.rungs],
+            "background": None if self.background is None else {"weight": self.background.weight},
             "settings": self.settings,
             "record": asdict(self.record),
             "nll_baseline": math.nan if self.baseline is None else self.baseline.nll,
             "origin": asdict(self.origin),
         }
 
-    def _members(self, x: Array) -> list[GaussianMixture]:
-        """Return each member's mixtures at one block of rows."""
+    def _pooled(self, x: Array) -> GaussianMixture:
+        """Return the mixtures at one block of rows."""
         inputs = self.schema.inputs(x)
-        min_sigma = self.schema.min_sigma
-        return [
-            self._in_units(
-                split_head(network(inputs, precision=np.float32), self.architecture, min_sigma)
+        parts, log_weights = [], []
+        if self.background is not None:
+            parts.append(self._in_units(_repeated(self.background, len(x))))
+            log_weights.append(math.log(self.background.weight))
+        for rung in self.rungs:
+            parts += self._members(rung, inputs)
+            log_weights += [math.log(rung.weight / len(rung.networks))] * len(rung.networks)
+        return pooled(parts, log_weights)
+
+    def _members(self, rung: Rung, inputs: Array) -> list[GaussianMixture]:
+        """Return the mixtures of each member of a rung, from inputs of the networks."""
+        members = []
+        for network in rung.networks:
+            raw = network(inputs, precision=np.float32)
+            mixture = split_head(
+                raw, rung.architecture, self.schema.min_sigma, sigma_scale=rung.sigma_scale
             )
-            for network in self.networks
-        ]
+            if rung.temperature != 1.0:
+                log_pi = normalize_weights(mixture.log_pi / rung.temperature)
+                mixture = replace(mixture, log_pi=log_pi)
+            members.append(self._in_units(mixture))
+        return members
 
     def _in_units(self, standardized: GaussianMixture) -> GaussianMixture:
         """Return standardized mixtures in the units of u."""
@@ -247,6 +334,13 @@ class MixtureDensityNetwork:
         scale = self.schema.target_scales
         mu, sigma = standardized.mu * scale + location, standardized.sigma * scale
         return replace(standardized, mu=mu, sigma=sigma)
+
+
+def _repeated(background: Background, rows: int) -> GaussianMixture:
+    """Return the background as the mixture of each of some rows, standardized."""
+    shape = rows, 1, len(background.mu)
+    mu, sigma = (np.broadcast_to(part, shape) for part in (background.mu, background.sigma))
+    return GaussianMixture(np.zeros((rows, 1)), mu, sigma)
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,9 @@ def pairs_of_targets(targets: int) -> list[tuple[int, int]]:
     return [(later, earlier) for later in range(targets) for earlier in range(later)]
 
 
-def split_head(raw: Numbers, architecture: Architecture, min_sigma: Array) -> GaussianMixture:
+def split_head(
+    raw: Numbers, architecture: Architecture, min_sigma: Array, *, sigma_scale: float = 1.0
+) -> GaussianMixture:
     """Return the mixture that a network's outputs stand for, standardized.
 
     log pi = logits - log sum exp(logits), mu as it is, sigma^2 = min_sigma^2 + exp(2 s). So sigma
@@ -229,6 +231,7 @@ def split_head(raw: Numbers, architecture: Architecture, min_sigma: Array) -> Ga
             K*T(T-1)/2 slopes B, in the order of `pairs_of_targets`.
         architecture: of the network.
         min_sigma: (T,), the smallest sigma of each target, standardized.
+        sigma_scale: is multiplied with exp(s), so that no sigma falls below its minimum.
     """
     targets, rows = len(min_sigma), len(raw)
     components, sigmas = architecture.mixtures, architecture.sigmas(targets)
@@ -239,6 +242,7 @@ def split_head(raw: Numbers, architecture: Architecture, min_sigma: Array) -> Ga
     logits -= np.log(np.exp(logits).sum(axis=0))
     # A float32 overflows beyond exp(88). A scale that large is an extrapolation anyway.
     scale = np.exp(np.minimum(log_scale, 80.0)).reshape(components, sigmas, rows)
+    scale *= sigma_scale
     squared = scale.astype(np.float64)
     squared *= squared
     squared += architecture.min_sigmas(min_sigma)[:, None] ** 2

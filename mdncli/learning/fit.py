@@ -1,11 +1,8 @@
 """Fit a mixture density network to a dataset, choose its number of components, cross-validate."""
 
-import contextlib
 import math
 import platform
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +16,7 @@ from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, parameter
 from mdncli.learning.splits import random_parts
+from mdncli.learning.threads import one_core
 from mdncli.learning.trainer import Epoch, Monitor, Trainer
 from mdncli.settings import Settings
 from mdncli.types import Array
@@ -33,8 +31,6 @@ _SHARE_OF_EPOCHS = 0.5
 _HELD_OUT = 0.2
 # The search ends after this many candidates in a row without an improvement.
 _PATIENCE = 2
-
-_THREADS_LOCK = threading.Lock()
 
 
 def fit(
@@ -61,7 +57,7 @@ def fit(
     """
     monitor = Monitor(progress, stop, settings.time_limit)
     settings = settings.for_rows(len(dataset.y))
-    with _torch_threads(settings.threads):
+    with one_core():
         tried: dict[int, float] = {}
         if settings.mixtures == "auto":
             choice = choose_mixtures(dataset, schema, settings, monitor)
@@ -71,16 +67,15 @@ def fit(
                 record = replace(choice.model.record, stopped=reason, tried=tried)
                 return replace(choice.model, record=record)
         trainer = Trainer(dataset, schema, settings, monitor)
-        networks, result = trainer.train_mixture()
-        baseline = None
+        model = trainer.train()
+        baseline, record = None, model.record
         if settings.baseline:
             if not monitor.reason_to_stop():
-                baseline = trainer.train_baseline()
+                baseline = trainer.train_baseline(model)
             reason = monitor.reason_to_stop()
             if reason:
-                result.stopped, baseline = reason, None
-        model = trainer.model(networks, result, baseline)
-        return replace(model, record=replace(model.record, tried=tried))
+                record, baseline = replace(record, stopped=reason), None
+        return replace(model, record=replace(record, tried=tried), baseline=baseline)
 
 
 @dataclass(frozen=True)
@@ -125,13 +120,12 @@ def choose_mixtures(
         trial = _trial_settings(settings, candidate, dataset)
         trainer = Trainer(dataset, schema, trial, monitor)
         try:
-            networks, result = trainer.train_mixture(f"trying K = {candidate}: ")
+            models[candidate] = trainer.train(f"trying K = {candidate}: ")
         except DataError:
             # Training may fail for many components and succeed for few.
             if not nlls:
                 raise
             break
-        models[candidate] = trainer.model(networks, result)
         nlls[candidate], weights = trainer.nll_held_out(models[candidate])
         improved = _smallest_within_noise(nlls, weights) == candidate
         without_improvement = 0 if improved else without_improvement + 1
@@ -234,27 +228,3 @@ def _with_fold(name: str, progress: Progress | None) -> Progress | None:
     if progress is None:
         return None
     return lambda epoch: progress(replace(epoch, fold=name))
-
-
-@contextlib.contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Let PyTorch use this many threads in the current thread, inside the block."""
-    before = torch.get_num_threads()
-    _set_threads_here(count)
-    try:
-        yield
-    finally:
-        _set_threads_here(before)
-
-
-def _set_threads_here(count: int) -> None:
-    """Set PyTorch's number of threads in the current thread, and in no other.
-
-    PyTorch keeps one number for each thread, and one with which a new thread begins.
-    `set_num_threads` changes the current thread's and the initial one. A new thread reads the
-    initial number and puts it back.
-    """
-    with _THREADS_LOCK, ThreadPoolExecutor(1) as new_thread:
-        initial = new_thread.submit(torch.get_num_threads).result()
-        torch.set_num_threads(count)
-        new_thread.submit(torch.set_num_threads, initial).result()

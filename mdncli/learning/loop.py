@@ -1,5 +1,6 @@
 """The training loop: mini-batches, the learning rate, faults, and when to stop."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,10 +9,20 @@ import torch
 from torch import Tensor
 
 from mdncli.learning.network import Perceptrons
-from mdncli.learning.optimizer import AveragedAdam
+from mdncli.learning.optimizer import AveragedAdam, QuasiNewton
 from mdncli.learning.splits import Split, StandardizedRows
 from mdncli.settings import Settings
 
+# Dropout ends at this share of the steps: with it, a sigma cannot become small.
+_DROPOUT_UNTIL = 0.6
+# Random numbers for dropout are drawn once; every step reads them from a random place on.
+_DROPOUT_NUMBERS = 1 << 21
+# More inputs than this are not embedded in advance, for they would fill the memory.
+_MOST_EMBEDDED = 1 << 26
+# The finish by L-BFGS: how often the validation loss is computed, how many steps without a gain in
+# it end the finish, what counts as a gain, and the most rows.
+_CHECK_EVERY, _FINISH_PATIENCE, _LEAST_GAIN = 5, 20, 1e-3
+_MOST_FINISHED_ROWS = 20_000
 # The chance that a step reads a row's category as `other`.
 _CATEGORY_DROPOUT = 0.03
 _WARM_UP = 0.3
@@ -34,18 +45,29 @@ class Batches:
         rows: all N rows.
         split: positions in these rows.
         device: where the tensors are kept.
+        embed: adds sines and cosines to inputs, (..., P + I).
+        in_advance: whether to embed all rows at once, if they are not too many.
 
     Attributes:
-        x: (N, P + I), the inputs of the networks.
+        x: (N, E) or (N, P + I), the inputs of the networks, embedded in advance or not.
         y: (N, T), standardized.
         weights: (N,), how much each row counts.
+        columns: the number of inputs and targets, P + I + T.
         train: the positions of the training rows of each member.
         valid: (M, V), the positions of the validation rows of each member. Shorter lists of rows
             are filled up by repeating them.
         valid_weights: (M, V), how much each validation row counts; 0 for a repeated one.
     """
 
-    def __init__(self, rows: StandardizedRows, split: Split, device: torch.device) -> None:
+    def __init__(
+        self,
+        rows: StandardizedRows,
+        split: Split,
+        device: torch.device,
+        embed: Callable[[Tensor], Tensor] = lambda x: x,
+        *,
+        in_advance: bool = True,
+    ) -> None:
         self.x, self.y, self.weights = (
             torch.tensor(array, dtype=torch.float32, device=device)
             for array in (rows.inputs, rows.y, rows.weights)
@@ -58,19 +80,39 @@ class Batches:
         self.members = len(split.train)
         self.holds_out = self.valid.numel() > 0
         self._category_inputs = rows.category_inputs
+        self.columns = self.x.shape[1] + self.y.shape[1]
+        self._embed: Callable[[Tensor], Tensor] | None = embed
+        if in_advance and embed(self.x[:1]).shape[1] * len(self.x) <= _MOST_EMBEDDED:
+            self.x, self._embed = embed(self.x), None
+
+    def of_members(self, chosen: slice) -> "Batches":
+        """Return the batches of some members; the rows are shared."""
+        some = copy.copy(self)
+        some.train = self.train[chosen]
+        some.valid, some.valid_weights = self.valid[chosen], self.valid_weights[chosen]
+        some.members = len(some.train)
+        return some
 
     @property
     def most_train_rows(self) -> int:
         """The number of training rows of the member that has most."""
         return max(len(rows) for rows in self.train)
 
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x, (M, P + I, B), and y, (M, T, B), of the rows at these positions, (M, B)."""
-        x, y = (array[rows].transpose(1, 2).contiguous() for array in (self.x, self.y))
-        return x, y
+    def take(
+        self, rows: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> tuple[Tensor, Tensor]:
+        """Return x, (M, E, B), and y, (M, T, B), of the rows at these positions, (M, B).
+
+        Args:
+            rows: the positions.
+            change: is applied to the inputs, before they are embedded if that is not done yet.
+        """
+        x = change(self.x[rows])
+        x = x if self._embed is None else self._embed(x)
+        return x.transpose(1, 2).contiguous(), self.y[rows].transpose(1, 2).contiguous()
 
     def drop_categories(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Replace the category of some rows by `other`, in place, and return x, (M, P + I, B).
+        """Replace the category of some rows by `other`, in place, and return x, (M, E, B).
 
         So the networks learn a mean over all levels for `other`, even if no level is rare.
         """
@@ -80,6 +122,13 @@ class Batches:
             x[:, begin:end] *= 1.0 - dropped
             x[:, other : other + 1] += dropped
         return x
+
+    def all_train_rows(self) -> tuple[Tensor, Tensor]:
+        """Return the training rows of each member, (M, R), and their weights, which sum to 1."""
+        rows = _padded(self.train)
+        lengths = torch.tensor([[len(train)] for train in self.train], device=rows.device)
+        weights = (torch.arange(rows.shape[1], device=rows.device) < lengths) * self.weights[rows]
+        return rows, weights / weights.sum(1, keepdim=True)
 
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """Return the training rows of each member in random order, (M, most_train_rows).
@@ -163,6 +212,10 @@ class TrainingLoop:
         self.result = LoopResult("epochs", [0] * batches.members)
         self._best_losses = torch.full((batches.members,), math.inf, dtype=torch.float64)
         self._best_weights = self._optimizer.average.clone()
+        self._kept = torch.empty(0)
+        if settings.dropout:
+            keep = 1.0 - settings.dropout
+            self._kept = torch.empty(_DROPOUT_NUMBERS).bernoulli_(keep, generator=generator) / keep
 
     def run(
         self, on_epoch: Callable[[int, float, float], None], reason_to_stop: Callable[[], str]
@@ -182,7 +235,7 @@ class TrainingLoop:
         good = optimizer.state()
         for _ in range(self.epochs):
             train_loss = self._run_epoch(reason_to_stop)
-            valid_losses = self._losses_of_average()
+            valid_losses = self._losses_of(optimizer.average)
             if not self._is_good(train_loss, valid_losses):
                 result.faults += 1
                 optimizer.restore(good)
@@ -199,6 +252,49 @@ class TrainingLoop:
                 break
         optimizer.weights.copy_(self._best_weights)
         return result
+
+    def finish(self, steps: int, reason_to_stop: Callable[[], str]) -> None:
+        """Go on by L-BFGS on all training rows, as long as the validation loss falls.
+
+        Where the features tell y almost exactly, sigma can only become as small as the mean is
+        exact, and that takes more exact steps than those on mini-batches.
+
+        Args:
+            steps: the largest number of evaluations of the loss of all rows.
+            reason_to_stop: as for `run`.
+        """
+        rows, weights = self._batches.all_train_rows()
+        if rows.shape[1] > _MOST_FINISHED_ROWS or not self._batches.holds_out:
+            return
+        x, y = self._batches.take(rows)
+
+        def evaluate(at: Tensor) -> tuple[Tensor, Tensor]:
+            self._optimizer.weights.copy_(at)
+            raw = self._networks(x)
+            losses, gradient = self._objective(raw, y)
+            gradient *= weights[:, None]
+            return (losses * weights).sum(1), self._optimizer.slope(raw, gradient)
+
+        search = QuasiNewton(self._best_weights, evaluate)
+        since_gain = 0
+        for number in range(1, steps + 1):
+            search.step()
+            if number % _CHECK_EVERY:
+                continue
+            losses = self._losses_of(search.weights)
+            gain = float((self._best_losses - losses).max())
+            since_gain = 0 if gain > _LEAST_GAIN else since_gain + _CHECK_EVERY
+            better = losses < self._best_losses
+            self._best_losses = torch.where(better, losses, self._best_losses)
+            self._best_weights[better] = search.weights[better]
+            if since_gain >= _FINISH_PATIENCE or reason_to_stop():
+                break
+        self._optimizer.weights.copy_(self._best_weights)
+
+    @property
+    def best_loss(self) -> float:
+        """The mean validation loss of the weights that the members keep."""
+        return self._mean_over_rows(self._best_losses)
 
     def _reason_to_end(self, reason: str) -> str:
         # An epoch with a fault is not counted, so that the numbers match the history.
@@ -233,12 +329,13 @@ class TrainingLoop:
         """Read the training rows once, and return their mean loss; NaN if a step failed."""
         batches = self._batches
         total, seen = torch.zeros((2,), dtype=torch.float64, device=batches.y.device)
+        noise_x, noise_y = self._settings.noise_for(batches.most_train_rows, batches.columns)
         order = batches.shuffled(self._generator)
         for rows in order.tensor_split(self._steps_per_epoch, 1):
-            x, y = batches.take(rows)
-            x, y = self._with_noise(batches.drop_categories(x, self._generator), y)
-            raw = self._networks(x, self._dropout if self._settings.dropout else None)
-            losses, gradient = self._objective(raw, y)
+            x, y = batches.take(rows, lambda x: self._plus_noise(x, noise_x))
+            x = batches.drop_categories(x, self._generator)
+            raw = self._networks(x, self._dropout if self._drops else None)
+            losses, gradient = self._objective(raw, self._plus_noise(y, noise_y))
             weights = batches.weights[rows]
             gradient *= weights[:, None] / rows.shape[1]
             self._steps += 1
@@ -250,25 +347,31 @@ class TrainingLoop:
                 break
         return float(total / seen)
 
-    def _with_noise(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows plus fresh noise (Rothfuss et al. 2019, algorithm 1)."""
-        columns = x.shape[1] + y.shape[1]
-        std_x, std_y = self._settings.noise_for(self._batches.most_train_rows, columns)
-        return self._plus_noise(x, std_x), self._plus_noise(y, std_y)
-
     def _plus_noise(self, values: Tensor, std: float) -> Tensor:
+        """Return values plus fresh noise (Rothfuss et al. 2019, algorithm 1)."""
         if not std:
             return values
         return values + std * torch.randn(values.shape, generator=self._generator).to(values)
 
     def _dropout(self, hidden: Tensor) -> Tensor:
         """Return hidden units, some set to zero, the rest scaled up (Srivastava et al. 2014)."""
-        keep = 1.0 - self._settings.dropout
-        kept = torch.empty(hidden.shape).bernoulli_(keep, generator=self._generator)
-        return hidden * kept.to(hidden).div_(keep)
+        count = hidden.numel()
+        if count >= len(self._kept):
+            self._kept = self._kept.repeat(1 + count // len(self._kept))
+        start = int(torch.randint(len(self._kept) - count, (1,), generator=self._generator))
+        return hidden * self._kept[start : start + count].view(hidden.shape).to(hidden)
+
+    @property
+    def _drops(self) -> bool:
+        return self._settings.dropout > 0.0 and self._done < _DROPOUT_UNTIL
+
+    @property
+    def _done(self) -> float:
+        """The share of the steps that are done."""
+        return self._steps / (self.epochs * self._steps_per_epoch)
 
     def _rate(self) -> float:
-        done = self._steps / (self.epochs * self._steps_per_epoch)
+        done = self._done
         if done < _WARM_UP:
             start, end, part = _FIRST_RATE, 1.0, done / _WARM_UP
         else:
@@ -276,12 +379,12 @@ class TrainingLoop:
         return self._peak_rate * (end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * part)))
 
     @torch.no_grad()
-    def _losses_of_average(self) -> Tensor:
-        """Return the mean validation loss of each member's averaged weights, (M,)."""
+    def _losses_of(self, at: Tensor) -> Tensor:
+        """Return the mean validation loss of each member with these weights, (M, P); (M,)."""
         batches = self._batches
         total = torch.zeros(batches.members, dtype=torch.float64, device=batches.y.device)
         at_once = max(1, _ROWS_AT_ONCE // batches.members)
-        with self._optimizer.averaged():
+        with self._optimizer.replaced(at):
             for rows, weights in zip(
                 torch.split(batches.valid, at_once, 1),
                 torch.split(batches.valid_weights, at_once, 1),

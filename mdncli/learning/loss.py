@@ -6,6 +6,7 @@ and because nothing is divided by a density, which makes it safe in float32. Arr
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +18,11 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 @torch.no_grad()
 def nll_and_gradient(
-    raw: Tensor, y: Tensor, architecture: Architecture, min_sigma: Tensor
+    raw: Tensor,
+    y: Tensor,
+    architecture: Architecture,
+    min_sigma: Tensor,
+    background: "BackgroundDensity | None" = None,
 ) -> tuple[Tensor, Tensor]:
     """Return -log p(y | x) of every row and its gradient with respect to the network's output.
 
@@ -35,6 +40,8 @@ def nll_and_gradient(
         y: (M, T, N), standardized.
         architecture: of the network.
         min_sigma: (S,), the smallest value of each sigma of a component, standardized.
+        background: a fixed density that is mixed in. The gradient of a row is multiplied by the
+            probability that the row does not come from it, so a row far outside hardly counts.
 
     Returns:
         nll: (M, N), nats, of the standardized targets; gradient: (M, O, N), of the nll of each row.
@@ -62,7 +69,37 @@ def nll_and_gradient(
     excess = (shared * responsibility[:, :, None] - squares) * (above_minimum / variance)
     to_scale.copy_(excess.flatten(1, 2))
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
-    return 0.5 * targets * _LOG_2PI - log_density, gradient
+    log_density -= 0.5 * targets * _LOG_2PI
+    if background is not None:
+        mixed = background.mixed_with(log_density, y)
+        gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
+        log_density = mixed
+    return -log_density, gradient
+
+
+@dataclass(frozen=True)
+class BackgroundDensity:
+    """A Gaussian with independent targets and a fixed weight in every mixture.
+
+    Attributes:
+        log_weight: the logarithm of its weight.
+        mu, sigma: (T, 1), standardized.
+    """
+
+    log_weight: float
+    mu: Tensor
+    sigma: Tensor
+
+    @property
+    def log_rest(self) -> float:
+        """The logarithm of the weight of all other components."""
+        return math.log1p(-math.exp(self.log_weight))
+
+    def mixed_with(self, log_density: Tensor, y: Tensor) -> Tensor:
+        """Return the log density of the mixture with another one, (M, N), at y, (M, T, N)."""
+        z = (y - self.mu) / self.sigma
+        own = -0.5 * (z * z).sum(1) - torch.log(self.sigma).sum() - 0.5 * len(self.mu) * _LOG_2PI
+        return torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
 
 
 class _Slopes:

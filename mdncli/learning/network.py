@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 # The typical number of periods per standard deviation of a feature. It allows a curve of several
 # periods over the range of the data; a larger number would fit oscillations to a smooth curve.
-_FREQUENCY_SCALE = 0.3
+_FREQUENCY_SCALE = 0.45
 _HEAD_GAIN = 0.3
 _SMALLEST_FIRST_SIGMA = 0.3
 
@@ -38,8 +38,8 @@ class Perceptrons:
         generator: of the first weights.
 
     Attributes:
-        frequencies: (M, P, Q), of the sines and cosines of the first P inputs, in periods per
-            standard deviation.
+        frequencies: (P, Q), of the sines and cosines of the first P inputs, in periods per standard
+            deviation. They are not learned, so that sines and cosines are computed once.
         layers: (weight, bias) pairs of shapes (M, out, in) and (M, out).
     """
 
@@ -57,7 +57,7 @@ class Perceptrons:
         levels = (torch.arange(count) + 0.5) / max(1, count)
         scale = _FREQUENCY_SCALE * math.sqrt(2.0)
         periodic, plain = inputs
-        self.frequencies = (scale * torch.erfinv(levels)).repeat(members, periodic, 1)
+        self.frequencies = (scale * torch.erfinv(levels)).repeat(periodic, 1)
         self.layers: list[tuple[Tensor, Tensor]] = []
         width_before = architecture.trunk_width(periodic, plain)
         for width in (*architecture.hidden, outputs):
@@ -69,17 +69,22 @@ class Perceptrons:
             width_before = width
         self.layers[-1][0].mul_(_HEAD_GAIN)
 
-    def __call__(self, x: Tensor, dropout: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Return the outputs, (M, O, N), for the inputs x, (M, P + I, N); the rows come last.
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the inputs x, (..., P + I), and then the sines and cosines of the first P."""
+        periodic, count = self.frequencies.shape
+        if not count:
+            return x
+        angles = (2.0 * math.pi * self.frequencies.to(x) * x[..., :periodic, None]).flatten(-2)
+        return torch.cat([x, torch.sin(angles), torch.cos(angles)], -1)
+
+    def __call__(self, hidden: Tensor, dropout: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the outputs, (M, O, N), for embedded inputs, (M, E, N); the rows come last.
 
         Args:
-            x: the inputs.
+            hidden: the inputs, as `embed` returns them, with the rows last.
             dropout: a function to apply to the outputs of every hidden layer.
         """
         activation = ACTIVATIONS[self._architecture.activation]
-        periodic = x[:, : self.frequencies.shape[1], None]
-        angles = (2.0 * math.pi * self.frequencies[..., None] * periodic).flatten(1, 2)
-        hidden = torch.cat([x, torch.sin(angles), torch.cos(angles)], 1)
         *trunk, (head_weight, head_bias) = self.layers
         for weight, bias in trunk:
             hidden = activation(torch.baddbmm(bias[..., None], weight, hidden))
@@ -98,6 +103,7 @@ class Perceptrons:
         bias = self.layers[-1][1]
         for member in range(len(bias)):
             if targets == 1:
+                # The outermost levels leave out a few rows that may lie far from the rest.
                 levels = (torch.arange(components) + 0.5) / components
                 means = y[:, 0].sort().values[(levels * len(y)).long()]
             else:
@@ -109,25 +115,24 @@ class Perceptrons:
 
     def parameters(self) -> list[Tensor]:
         """Return every tensor that is learned; weights have three dimensions, biases two."""
-        return [self.frequencies, *(tensor for layer in self.layers for tensor in layer)]
+        return [tensor for layer in self.layers for tensor in layer]
 
     def set_parameters(self, parameters: list[Tensor]) -> None:
         """Use these tensors, in the order of `parameters`, instead of the present ones."""
-        self.frequencies, *rest = parameters
-        self.layers = list(zip(rest[::2], rest[1::2], strict=True))
+        self.layers = list(zip(parameters[::2], parameters[1::2], strict=True))
 
     def to_numpy(self) -> list[Perceptron]:
         """Return the networks that answer questions, in NumPy and float64."""
         return [
             Perceptron(
                 self._architecture.activation,
-                _to_numpy(self.frequencies[member]),
+                _to_numpy(self.frequencies),
                 [
                     (_to_numpy(weight[member]), _to_numpy(bias[member]))
                     for weight, bias in self.layers
                 ],
             )
-            for member in range(len(self.frequencies))
+            for member in range(len(self.layers[-1][1]))
         ]
 
 

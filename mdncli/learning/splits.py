@@ -1,18 +1,16 @@
 """The rows of one fit on the scale of the networks, and which of them each member holds out."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema
-from mdncli.density.mixture import GaussianMixture
 from mdncli.errors import DataError, parameter
 from mdncli.types import Array, Positions
 
 _FEWEST_FOLDS = 5
-_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,13 @@ class Split:
     def is_shared(self) -> bool:
         """Whether all members hold out the same rows."""
         return len(self.valid) == 1 or np.array_equal(self.valid[0], self.valid[1])
+
+    def holders(self, rows: int, members: Sequence[int]) -> Positions:
+        """Return for each of the rows the first of some members that holds it out; -1 for none."""
+        holder = np.full(rows, -1)
+        for member in reversed(members):
+            holder[self.valid[member]] = member
+        return holder
 
     @property
     def holds_out(self) -> bool:
@@ -165,6 +170,7 @@ class StandardizedRows:
         inputs: (N, P + I), as `Schema.inputs` returns them.
         y: (N, T), u of the targets, in training standard deviations from the training mean.
         weights: (N,), how much each row counts.
+        periodic: P, the number of inputs that also get sines and cosines.
         category_inputs: the places of the inputs of each category: begin, `other` and end.
         log_scale: the sum of the logarithms of the targets' standard deviations.
         log_jacobian: (N,), log |dy/du|; None if no target has a bound.
@@ -173,6 +179,7 @@ class StandardizedRows:
     inputs: Array
     y: Array
     weights: Array
+    periodic: int
     category_inputs: list[tuple[int, int, int]]
     log_scale: float = 0.0
     log_jacobian: Array | None = None
@@ -185,6 +192,7 @@ class StandardizedRows:
             inputs=schema.inputs(dataset.x),
             y=schema.standardize_targets(dataset.y),
             weights=dataset.row_weights,
+            periodic=schema.periodic_width,
             category_inputs=schema.category_inputs(),
             log_scale=float(np.log(schema.target_scales).sum()),
             log_jacobian=log_jacobian if isinstance(log_jacobian, np.ndarray) else None,
@@ -203,18 +211,3 @@ class StandardizedRows:
             return self.log_scale
         jacobian = np.average(self.log_jacobian[rows], weights=self.weights[rows])
         return self.log_scale + float(jacobian)
-
-    def mean_nll(self, mixture: GaussianMixture, rows: Positions) -> float:
-        """Return the mean NLL of one mixture over some rows, in nats, in the units of the file.
-
-        Args:
-            mixture: one row, on the scale of y.
-            rows: positions; without any, the answer is NaN.
-        """
-        if not len(rows):
-            return math.nan
-        pieces = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
-        total = sum(
-            float(mixture.log_prob(self.y[piece]) @ self.weights[piece]) for piece in pieces
-        )
-        return self.nll_offset(rows) - total / self.total_weight(rows)

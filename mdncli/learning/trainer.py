@@ -1,7 +1,8 @@
-"""The trainer: it trains all networks of one fit and makes them a model with its record."""
+"""The trainer: it trains the rungs of one fit, weighs them, and makes them a model."""
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -12,20 +13,41 @@ import torch
 
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema
-from mdncli.density.model import Baseline, MixtureDensityNetwork
-from mdncli.density.network import Architecture
+from mdncli.density.mixture import GaussianMixture, log_sum_exp
+from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
+from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.learning.ladder import (
+    HeldOut,
+    Stacking,
+    background_of,
+    log_background,
+    network_rungs,
+)
 from mdncli.learning.loop import Batches, LoopResult, Problem, TrainingLoop
-from mdncli.learning.loss import nll_and_gradient, squares_and_gradient
-from mdncli.learning.marginal_reference import MarginalReference
+from mdncli.learning.loss import BackgroundDensity, nll_and_gradient, squares_and_gradient
 from mdncli.learning.network import Perceptrons
+from mdncli.learning.simple import Fit, linear, marginal
 from mdncli.learning.splits import Split, StandardizedRows, split_dataset
+from mdncli.learning.threads import in_threads
 from mdncli.settings import Settings
 from mdncli.types import Array, Positions
 
 _ROWS_TO_REPORT = 5000
 _ROWS_AT_ONCE = 8192
+# The most rows by which the rungs are weighed.
+_MOST_JUDGED = 20_000
+# Members that learn together. The arrays of more would leave the processor's cache.
+_BLOCK = 5
+# The finish by L-BFGS: the steps on up to so many rows, and how far the NLL must be below that of
+# the marginal, in nats.
+_FINISH_STEPS, _ROWS_OF_FINISH, _GAIN_TO_FINISH = 100, 5000, 2.0
+_FINISH_STEPS_OF_BEST = 300
+# Why learning stopped, the worst reason first.
+_STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
+# Where averaging the members of the only kind of networks gains less, one member is kept, nats.
+_LEAST_GAIN_OF_POOL = 0.02
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,8 @@ class Epoch:
 class Monitor:
     """Measures the time of learning, passes epochs on, and knows when learning must stop.
 
+    Threads may share it.
+
     Args:
         progress: is called with every epoch.
         stop: returns True once learning must stop.
@@ -74,6 +98,7 @@ class Monitor:
     ) -> None:
         self._progress, self._stop, self._time_limit = progress, stop, time_limit
         self._started = perf_counter()
+        self._lock = threading.Lock()
 
     def seconds(self) -> float:
         """Return the seconds since learning began."""
@@ -82,7 +107,8 @@ class Monitor:
     def show(self, epoch: Epoch) -> None:
         """Pass an epoch on."""
         if self._progress is not None:
-            self._progress(epoch)
+            with self._lock:
+                self._progress(epoch)
 
     def reason_to_stop(self) -> str:
         """Return why learning must stop now, `interrupted` or `time`; empty if it need not."""
@@ -91,13 +117,37 @@ class Monitor:
         return "time" if self._time_limit and self.seconds() > self._time_limit else ""
 
 
+@dataclass(frozen=True)
+class Kind:
+    """One kind of networks: what they are, and the rows that their members learn from."""
+
+    name: str
+    settings: Settings
+    batches: Batches
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the networks."""
+        return _architecture(self.settings)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some trained members of a kind, and how their training went."""
+
+    kind: Kind
+    members: range
+    networks: list[Perceptron]
+    result: LoopResult
+
+
 class Trainer:
-    """Trains the networks of one fit: the mixture density networks and the baseline.
+    """Trains the rungs of one fit, weighs them, and makes them a model.
 
     Args:
         dataset: the rows.
         schema: of these rows.
-        settings: of the fit; `mixtures` is a number.
+        settings: of the fit, with every choice made; `mixtures` is a number.
         monitor: is called after every epoch and every step.
 
     Raises:
@@ -109,193 +159,411 @@ class Trainer:
         self, dataset: Dataset, schema: Schema, settings: Settings, monitor: Monitor
     ) -> None:
         self._schema, self._settings, self._monitor = schema, settings, monitor
-        self._architecture = _architecture(settings)
-        self._generator = torch.Generator().manual_seed(settings.seed)
         rng = np.random.default_rng(settings.seed)
-        self._dataset, self._split = split_dataset(dataset, settings.members, settings.valid, rng)
+        kinds = network_rungs(settings, len(dataset.y))
+        members = cast(int, kinds[0][1].members)
+        self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng)
         self._rows = StandardizedRows.of(self._dataset, schema)
         self._device = _device(settings.device)
-        self._batches = Batches(self._rows, self._split, self._device)
+        self._kinds = [self._kind(name, each) for name, each in kinds]
         self._train_rows = self._split.train_rows
-        self._reference = MarginalReference.fit(
-            self._rows, self._split, self._architecture.mixtures, schema.min_sigma, rng
-        )
+        self._background = None
+        if settings.background:
+            train = self._train_rows
+            self._background = background_of(self._rows.y[train], self._rows.weights[train])
+        self._judged = self._rows_to_judge(rng)
+        mixtures = cast(int, settings.mixtures)
+        form = marginal(self._rows, mixtures, self._min_sigma, rng)
+        self._marginal = self._closed_form("marginal", *form)
+        self._reference_nll = self._nll_of_reference()
 
-    def train_mixture(self, stage: str = "") -> tuple[Perceptrons, LoopResult]:
-        """Return trained mixture density networks, and how their training went.
+    def train(self, stage: str = "") -> MixtureDensityNetwork:
+        """Return the model.
 
         Args:
             stage: what an `Epoch` calls this training.
 
         Raises:
-            DataError: no epoch ended with a finite loss.
+            DataError: no epoch of any network ended with a finite loss.
         """
-        targets = len(self._schema.targets)
-        networks = self._networks(self._architecture.head_width(targets), self._settings.members)
-        train_y = self._batches.y[self._train_rows].cpu()
-        networks.spread_components(train_y, self._generator)
-        objective = partial(
-            nll_and_gradient,
-            architecture=self._architecture,
-            min_sigma=self._batches.y.new_tensor(self._min_sigma()),
-        )
-        result = self._run(stage, Problem(networks, objective, self._batches), self._split, float)
-        if result.failed:
+        jobs = [
+            partial(self._train_block, kind, slice(start, start + _BLOCK), position, stage)
+            for position, kind in enumerate(self._kinds)
+            for start in range(0, cast(int, kind.settings.members), _BLOCK)
+        ]
+        blocks = [block for block in in_threads(jobs, self._settings.threads) if block is not None]
+        if not blocks:
             raise DataError(
                 "The loss was NaN or infinite in every epoch, so there is no model. Look for "
                 f"extreme values in the table, or set a smaller {parameter('lr')}."
             )
-        return networks, result
+        model = self._model(blocks)
+        self._show_end(stage, model)
+        return model
 
-    def train_baseline(self) -> Baseline:
+    def train_baseline(self, model: MixtureDensityNetwork) -> Baseline:
         """Return a network of the same hidden layers, fitted by least squares.
 
         Its training rows and validation rows are those of the first member.
 
+        Args:
+            model: the model whose heaviest rung says which layers.
+
         Raises:
             DataError: no epoch ended with a finite loss.
         """
-        networks = self._networks(len(self._schema.targets), 1)
+        names = [kind.name for kind in self._kinds]
+        kind = self._kinds[names.index(model.main.name) if model.main.name in names else 0]
         split = self._split.first_member()
-        batches = Batches(self._rows, split, self._device)
+        generator = torch.Generator().manual_seed(self._settings.seed)
+        inputs = self._schema.periodic_width, self._schema.plain_width
+        outputs = len(self._schema.targets)
+        networks = Perceptrons(1, inputs, model.main.architecture, outputs, generator)
+        batches = self._batches(split, networks, kind.settings)
         problem = Problem(networks, squares_and_gradient, batches)
-        result = self._run("baseline ", problem, split, self._nll_of_squares)
-        if result.failed:
+        loop = TrainingLoop(problem, kind.settings, generator)
+        show = self._show_epochs("baseline ", loop.epochs, split, self._nll_of_squares)
+        if loop.run(show, self._monitor.reason_to_stop).failed:
             raise DataError(
                 "The loss of the least-squares baseline was NaN or infinite in every epoch. Fit "
                 f"without {parameter('baseline')}."
             )
         [network] = networks.to_numpy()
+        return self._scored_baseline(network, split)
+
+    def _scored_baseline(self, network: Perceptron, split: Split) -> Baseline:
         [judged] = split.valid if split.holds_out else split.train
-        pieces = np.split(judged, range(_ROWS_AT_ONCE, len(judged), _ROWS_AT_ONCE))
-        means = [network(self._rows.inputs[piece]) for piece in pieces]
-        errors = np.concatenate(means) - self._rows.y[judged]
+        errors = self._outputs(network, judged) - self._rows.y[judged]
         weights = self._rows.weights[judged]
         # The error may be zero, for instance in a single row.
         rmse = np.sqrt(np.average(errors**2, axis=0, weights=weights))
-        sigma = np.maximum(rmse, self._schema.min_sigma)
+        sigma = np.maximum(rmse, self._min_sigma)
         nlls = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1)
         nll = float(np.average(nlls, weights=weights))
         return Baseline(network, sigma, nll + self._rows.nll_offset(judged))
-
-    def model(
-        self, networks: Perceptrons, result: LoopResult, baseline: Baseline | None = None
-    ) -> MixtureDensityNetwork:
-        """Return the model with these networks, and with the record of their training."""
-        model = MixtureDensityNetwork(
-            self._schema,
-            self._architecture,
-            networks.to_numpy(),
-            self._settings.to_plain(),
-            self._record(result),
-            self._reference.mixture,
-            baseline,
-        )
-        record = replace(
-            model.record,
-            nll_train=self._mean_nll(model, self._train_rows),
-            nll_valid=self._nll_valid(model),
-            components=self._reports(model),
-        )
-        return replace(model, record=record)
 
     def nll_held_out(self, model: MixtureDensityNetwork) -> tuple[Array, Array]:
         """Return the NLL of each validation row of the first member, (V,), and the row's weight."""
         [rows] = self._split.valid[:1]
         return model.nll(self._dataset.x[rows], self._dataset.y[rows]), self._rows.weights[rows]
 
-    def _mean_nll(self, model: MixtureDensityNetwork, rows: Positions) -> float:
-        dataset = self._dataset
-        return model.mean_nll(dataset.x[rows], dataset.y[rows], self._rows.weights[rows])
+    # The rows.
 
-    def _nll_valid(self, model: MixtureDensityNetwork) -> float:
-        """Return the mean NLL of the validation rows, each by the member that held it out."""
+    @property
+    def _min_sigma(self) -> Array:
+        return self._schema.min_sigma
+
+    def _kind(self, name: str, settings: Settings) -> Kind:
+        generator = torch.Generator()
+        inputs = self._schema.periodic_width, self._schema.plain_width
+        networks = Perceptrons(1, inputs, _architecture(settings), 1, generator)
+        return Kind(name, settings, self._batches(self._split, networks, settings))
+
+    def _batches(self, split: Split, networks: Perceptrons, settings: Settings) -> Batches:
+        in_advance = not settings.noise_x
+        return Batches(self._rows, split, self._device, networks.embed, in_advance=in_advance)
+
+    def _rows_to_judge(self, rng: np.random.Generator) -> Positions:
+        """Return the rows by which the rungs are weighed: some of those that are held out."""
+        if not self._split.holds_out:
+            return np.empty(0, dtype=np.int64)
+        rows = self._split.valid_rows
+        if len(rows) <= _MOST_JUDGED:
+            return rows
+        return np.sort(rng.choice(rows, _MOST_JUDGED, replace=False))
+
+    def _outputs(self, network: Perceptron, rows: Positions) -> Array:
+        """Return the outputs of a network at some rows, (N, O)."""
+        pieces = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
+        inputs = self._rows.inputs
+        return np.concatenate([network(inputs[p], precision=np.float32) for p in pieces])
+
+    # Networks.
+
+    def _train_block(self, kind: Kind, members: slice, position: int, stage: str) -> Block | None:
+        """Train some members; return None if that failed, or if there is no time for it."""
+        first = position == 0 and members.start == 0
+        if not first and self._monitor.reason_to_stop():
+            return None
+        batches, settings = kind.batches.of_members(members), kind.settings
+        generator = torch.Generator().manual_seed(_seed(settings.seed, position, members.start))
+        architecture = kind.architecture
+        networks = Perceptrons(
+            batches.members,
+            (self._schema.periodic_width, self._schema.plain_width),
+            architecture,
+            architecture.head_width(len(self._schema.targets)),
+            generator,
+        )
+        networks.spread_components(batches.y[self._train_rows].cpu(), generator)
+        objective = partial(
+            nll_and_gradient,
+            architecture=architecture,
+            min_sigma=batches.y.new_tensor(architecture.min_sigmas(self._min_sigma)),
+            background=self._background_density(),
+        )
+        loop = TrainingLoop(Problem(networks, objective, batches), settings, generator)
+        name = self._stage(stage, kind, members)
+        show = self._show_epochs(name, loop.epochs, self._split, float)
+        result = loop.run(show, self._monitor.reason_to_stop)
+        if result.failed:
+            return None
+        if result.stopped in ("epochs", "patience"):
+            loop.finish(self._finish_steps(loop, settings), self._monitor.reason_to_stop)
+        numbers = range(members.start, members.start + batches.members)
+        return Block(kind, numbers, networks.to_numpy(), result)
+
+    def _background_density(self) -> BackgroundDensity | None:
+        if self._background is None:
+            return None
+        mu, sigma = (
+            torch.tensor(part[:, None], dtype=torch.float32, device=self._device)
+            for part in (self._background.mu, self._background.sigma)
+        )
+        return BackgroundDensity(math.log(self._background.weight), mu, sigma)
+
+    def _finish_steps(self, loop: TrainingLoop, settings: Settings) -> int:
+        if settings.finish is not None:
+            return settings.finish
+        reference = self._reference_nll["nll_valid"] - self._nll_offsets(self._split)[1]
+        if not loop.best_loss < reference - _GAIN_TO_FINISH:
+            return 0
+        most = _FINISH_STEPS_OF_BEST if settings.steps is None else _FINISH_STEPS
+        return round(most * min(1.0, _ROWS_OF_FINISH / len(self._train_rows)))
+
+    def _stage(self, stage: str, kind: Kind, members: slice) -> str:
+        if len(self._kinds) == 1 and cast(int, kind.settings.members) <= _BLOCK:
+            return stage
+        count = cast(int, kind.settings.members)
+        return f"{stage}{kind.name} {members.start + 1}-{min(members.stop, count)} of {count}: "
+
+    def _show_epochs(
+        self, stage: str, epochs: int, split: Split, to_nll: Callable[[float], float]
+    ) -> Callable[[int, float, float], None]:
+        """Return a function that passes epochs on; `to_nll` makes a loss a standardized NLL."""
+        train_offset, valid_offset = self._nll_offsets(split)
+        reference = self._reference_nll["nll_valid" if split.holds_out else "nll_train"]
+
+        def show(epoch: int, train_loss: float, valid_loss: float) -> None:
+            nlls = to_nll(train_loss) + train_offset, to_nll(valid_loss) + valid_offset
+            seconds = self._monitor.seconds()
+            self._monitor.show(Epoch(stage, epoch, epochs, *nlls, reference, seconds))
+
+        return show
+
+    def _show_end(self, stage: str, model: MixtureDensityNetwork) -> None:
+        """Pass on the scores of the whole model, with the time of all learning."""
+        record, reference = model.record, self._reference_nll["nll_valid"]
+        nlls = record.nll_train, record.nll_valid
+        seconds = self._monitor.seconds()
+        self._monitor.show(Epoch(f"{stage}together: ", 1, 1, *nlls, reference, seconds))
+
+    def _nll_of_squares(self, loss: float) -> float:
+        """Return the NLL of a Gaussian with the mean squared error as variance, standardized."""
+        targets = len(self._schema.targets)
+        variance = max(2.0 * loss / targets, float(self._min_sigma.min()) ** 2)
+        return 0.5 * targets * (math.log(2.0 * math.pi * variance) + 1.0)
+
+    # The ladder.
+
+    def _rungs(self, blocks: Sequence[Block]) -> tuple[list[Rung], list[HeldOut], Array]:
+        """Return all rungs, their outputs at the rows that weigh them, and how much each counts.
+
+        A row that no trained member held out counts nothing; there may be such rows if learning
+        was stopped early.
+        """
+        rungs, held_out = [], []
+        weights = self._rows.weights[self._judged]
+        for kind in self._kinds:
+            own = [block for block in blocks if block.kind is kind]
+            if not own:
+                continue
+            networks = [network for block in own for network in block.networks]
+            members = [member for block in own for member in block.members]
+            rungs.append(Rung(kind.name, kind.architecture, networks))
+            holders = self._split.holders(len(self._rows.y), members)[self._judged]
+            weights = weights * (holders >= 0)
+            held_out.append(self._held_out(kind.architecture, networks, members))
+        if self._settings.ladder:
+            form = self._closed_form("linear", *linear(self._rows, self._min_sigma))
+            rungs += [self._marginal.rung, form.rung]
+            held_out += [self._marginal.held_out, form.held_out]
+        return rungs, held_out, weights
+
+    def _held_out(
+        self,
+        architecture: Architecture,
+        networks: Sequence[Perceptron],
+        members: Sequence[int],
+    ) -> HeldOut:
+        """Return the outputs at each row of a member that held it out, or of all such members."""
+        y = self._rows.y[self._judged]
         if self._split.is_shared:
-            return self._mean_nll(model, self._split.valid[0])
-        nlls = [
-            self._mean_nll(replace(model, networks=[network]), rows)
-            for network, rows in zip(model.networks, self._split.valid, strict=True)
-        ]
-        weights = [self._rows.total_weight(rows) for rows in self._split.valid]
-        return float(np.average(nlls, weights=weights))
+            raw = [self._outputs(network, self._judged) for network in networks]
+            return HeldOut(architecture, raw, y, self._min_sigma)
+        holders = self._split.holders(len(self._rows.y), members)[self._judged]
+        raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])), np.float32)
+        for network, member in zip(networks, members, strict=True):
+            own = holders == member
+            raw[own] = self._outputs(network, self._judged[own])
+        return HeldOut(architecture, [raw], y, self._min_sigma)
 
-    def _record(self, result: LoopResult) -> TrainingRecord:
+    def _closed_form(self, name: str, architecture: Architecture, fit: Fit) -> "_ClosedForm":
+        """Return a model without hidden layers, and its outputs at the rows that it held out."""
+        network, split = fit(self._train_rows), self._split
+        members = range(1 if split.is_shared else len(split.train))
+        networks = [network] if split.is_shared else [fit(split.train[m]) for m in members]
+        held_out = self._held_out(architecture, networks, members)
+        return _ClosedForm(Rung(name, architecture, [network]), held_out)
+
+    def _stacked(
+        self, rungs: list[Rung], held_out: list[HeldOut], weights: Array
+    ) -> tuple[list[Rung], Background | None, float]:
+        """Return the rungs that stay, the background with its weight, and the NLL held out."""
+        background = self._background
+        if not weights.sum() > 0.0:
+            share = 0.0 if background is None else background.weight
+            rungs = [replace(rung, weight=1.0 - share) for rung in rungs[:1]]
+            return rungs, background, math.nan
+        offset = self._rows.nll_offset(self._judged)
+        stacking = Stacking(
+            held_out,
+            weights,
+            None if background is None else log_background(background, held_out[0].y),
+            0.0 if background is None else background.weight,
+            calibrate=self._settings.calibrate,
+            pools=len(rungs[0].networks) > 1 and not self._split.is_shared,
+        )
+        stack = stacking.solve()
+        stacked = []
+        for rung, held, weight in zip(rungs, held_out, stack.weights, strict=True):
+            if not weight:
+                continue
+            nll = -float(np.average(held.log_prob(), weights=weights)) + offset
+            if held.is_network:
+                calibration = {"sigma_scale": stack.sigma_scale, "temperature": stack.temperature}
+                rung = self._with_few_members(replace(rung, **calibration))
+            stacked.append(replace(rung, weight=weight, nll=nll))
+        if background is not None:
+            background = replace(background, weight=stack.background)
+        return stacked, background, stack.nll + offset
+
+    def _with_few_members(self, rung: Rung) -> Rung:
+        """Return a rung with one member, if averaging the members hardly lowers the NLL."""
+        if not self._settings.ladder or len(rung.networks) == 1 or self._settings.steps is None:
+            return rung
+        rows = self._train_rows[:: max(1, len(self._train_rows) // _ROWS_TO_REPORT)]
+        each = []
+        for network in rung.networks:
+            raw = self._outputs(network, rows)
+            mixture = split_head(raw, rung.architecture, self._min_sigma)
+            each.append(mixture.log_prob(self._rows.y[rows]))
+        logs = np.stack(each, axis=1)
+        gain = log_sum_exp(logs) - math.log(len(each)) - logs.mean(axis=1)
+        few = float(np.average(gain, weights=self._rows.weights[rows])) < _LEAST_GAIN_OF_POOL
+        return replace(rung, networks=rung.networks[:1]) if few else rung
+
+    # The model and its record.
+
+    def _nll_of_reference(self) -> dict[str, float]:
+        rung, held_out = self._marginal.rung, self._marginal.held_out
+        train, judged = self._train_rows, self._judged
+        mixture = _mixture_of(rung, self._min_sigma)
+        nlls = {"nll_train": -mixture.log_prob(self._rows.y[train])}
+        nlls["nll_valid"] = -held_out.log_prob() if len(judged) else np.empty(0)
+        return {
+            name: self._rows.nll_offset(rows)
+            + (float(np.average(each, weights=self._rows.weights[rows])) if len(rows) else math.nan)
+            for (name, each), rows in zip(nlls.items(), (train, judged), strict=True)
+        }
+
+    def _model(self, blocks: Sequence[Block]) -> MixtureDensityNetwork:
+        rungs, background, nll_valid = self._stacked(*self._rungs(blocks))
+        main = max(rungs, key=lambda rung: rung.weight)
+        own = [block for block in blocks if block.kind.name == main.name]
+        model = MixtureDensityNetwork(
+            schema=self._schema,
+            rungs=rungs,
+            settings=self._settings.to_plain(),
+            record=self._record(own or blocks[:1], nll_valid),
+            reference=_mixture_of(self._marginal.rung, self._min_sigma),
+            background=background,
+        )
+        rows = self._train_rows
+        dataset, weights = self._dataset, self._rows.weights[rows]
+        nll_train = model.mean_nll(dataset.x[rows], dataset.y[rows], weights)
+        record = replace(model.record, nll_train=nll_train, components=self._reports(model))
+        return replace(model, record=record)
+
+    def _record(self, blocks: Sequence[Block], nll_valid: float) -> TrainingRecord:
+        """Return the record of a fit with the history of one kind of networks."""
         train_offset, valid_offset = self._nll_offsets(self._split)
+        results = [block.result for block in blocks]
+        epochs = min(len(result.train_losses) for result in results)
+
+        def history(losses: Sequence[list[float]], offset: float) -> list[float]:
+            mean = np.mean([each[:epochs] for each in losses], axis=0) + offset
+            values: list[float] = mean.tolist()
+            return values
+
         return TrainingRecord(
             rows=len(self._rows.y),
             rows_valid=len(self._split.valid_rows),
-            epochs=len(result.train_losses),
-            best_epochs=result.best_epochs,
-            stopped=result.stopped,
-            faults=result.faults,
+            epochs=epochs,
+            best_epochs=[min(best, epochs) for result in results for best in result.best_epochs],
+            stopped=min((result.stopped for result in results), key=_STOPPED.index),
+            faults=sum(result.faults for result in results),
             nll_train=math.nan,
-            nll_valid=math.nan,
+            nll_valid=nll_valid,
             history={
-                "nll_train": [loss + train_offset for loss in result.train_losses],
-                "nll_valid": [loss + valid_offset for loss in result.valid_losses],
+                "nll_train": history([result.train_losses for result in results], train_offset),
+                "nll_valid": history([result.valid_losses for result in results], valid_offset),
             },
-            reference=self._reference.nll,
+            reference=self._reference_nll,
             components=[],
             tried={},
         )
 
     def _reports(self, model: MixtureDensityNetwork) -> list[MemberReport]:
         rows = self._train_rows[:: max(1, len(self._train_rows) // _ROWS_TO_REPORT)]
-        min_sigma = self._min_sigma() * self._schema.target_scales
+        smallest = model.main.architecture.min_sigmas(self._min_sigma)
         members = model.member_mixtures(self._dataset.x[rows])
-        return [report(mixture, min_sigma) for mixture in members]
-
-    def _min_sigma(self) -> Array:
-        """Return the smallest value of each sigma of a component, (S,), standardized."""
-        return self._architecture.min_sigmas(self._schema.min_sigma)
-
-    def _networks(self, outputs: int, members: int) -> Perceptrons:
-        inputs = self._schema.periodic_width, self._schema.plain_width
-        return Perceptrons(members, inputs, self._architecture, outputs, self._generator)
-
-    def _run(
-        self, stage: str, problem: Problem, split: Split, to_nll: Callable[[float], float]
-    ) -> LoopResult:
-        """Train, and pass on every epoch; `to_nll` turns a loss into a standardized NLL."""
-        train_offset, valid_offset = self._nll_offsets(split)
-        loop = TrainingLoop(problem, self._settings, self._generator)
-        reference = self._reference.nll["nll_valid" if split.holds_out else "nll_train"]
-
-        def on_epoch(epoch: int, train_loss: float, valid_loss: float) -> None:
-            self._monitor.show(
-                Epoch(
-                    stage,
-                    epoch,
-                    loop.epochs,
-                    nll_train=to_nll(train_loss) + train_offset,
-                    nll_valid=to_nll(valid_loss) + valid_offset,
-                    reference=reference,
-                    seconds=self._monitor.seconds(),
-                )
-            )
-
-        return loop.run(on_epoch, self._monitor.reason_to_stop)
+        return [report(mixture, smallest * self._schema.target_scales) for mixture in members]
 
     def _nll_offsets(self, split: Split) -> tuple[float, float]:
         """Return what turns standardized NLLs of training and validation rows into those of y."""
         train, valid = np.concatenate(split.train), np.concatenate(split.valid)
         return self._rows.nll_offset(train), self._rows.nll_offset(valid)
 
-    def _nll_of_squares(self, loss: float) -> float:
-        """Return the NLL of a Gaussian with the mean squared error as variance, standardized."""
-        targets = len(self._schema.targets)
-        variance = max(2.0 * loss / targets, float(self._schema.min_sigma.min()) ** 2)
-        return 0.5 * targets * (math.log(2.0 * math.pi * variance) + 1.0)
+
+@dataclass(frozen=True)
+class _ClosedForm:
+    """A rung without hidden layers, and its outputs at rows that were held out."""
+
+    rung: Rung
+    held_out: HeldOut
+
+
+def _mixture_of(rung: Rung, min_sigma: Array) -> GaussianMixture:
+    """Return the marginal as one mixture, standardized."""
+    [(_, bias)] = rung.networks[0].layers
+    return split_head(bias[None], rung.architecture, min_sigma)
+
+
+def _seed(*numbers: int) -> int:
+    """Return a seed that depends on every number."""
+    [state] = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return int(state) >> 1
 
 
 def _architecture(settings: Settings) -> Architecture:
     return Architecture(
         # The number of components is known here: `fit` has replaced None and "auto".
         mixtures=cast(int, settings.mixtures),
-        hidden=settings.hidden,
+        hidden=cast(tuple[int, ...], settings.hidden),
         activation=settings.activation,
         covariance=settings.covariance,
-        frequencies=settings.frequencies,
+        frequencies=cast(int, settings.frequencies),
     )
 
 

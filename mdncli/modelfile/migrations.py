@@ -99,6 +99,30 @@ def _from_version_4(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _from_version_5(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 6.
+
+    Version 5 has one kind of networks and no background, and number features have no linear input.
+    """
+    features = [
+        column if column["kind"] == "category" else {**column, "linear": False}
+        for column in plain["schema"]["features"]
+    ]
+    rung = {
+        **{"name": "networks", "architecture": plain["architecture"], "members": plain["members"]},
+        **{"weight": 1.0, "sigma_scale": 1.0, "temperature": 1.0, "nll_valid": math.nan},
+    }
+    state = {
+        (f"rung.0.{name}" if name.startswith("network.") else name): tensor
+        for name, tensor in plain["state_dict"].items()
+    }
+    return {
+        **plain,
+        **{"schema": {**plain["schema"], "features": features}, "state_dict": state},
+        **{"rungs": [rung], "background": None},
+    }
+
+
 def parse_command(command: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the request and the dialect of a command line such as `mdn fit DATA --lr 0.1`.
 
@@ -153,5 +177,7 @@ def _option_values(words: list[str]) -> dict[str, Any]:
 
 
 # From each version to the next.
-_MIGRATIONS = (_from_version_1, _from_version_2, _from_version_3, _from_version_4)
+_MIGRATIONS = (
+    *(_from_version_1, _from_version_2, _from_version_3, _from_version_4, _from_version_5),
+)
 FORMAT_VERSION = len(_MIGRATIONS) + 1

@@ -15,7 +15,7 @@ import numpy as np
 from mdncli.columns.features import CategoryFeature, Column, DateFeature, Feature
 from mdncli.columns.schema import Schema, Target
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.model import Baseline, MixtureDensityNetwork
+from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
 from mdncli.density.network import Architecture, Perceptron
 from mdncli.density.record import MemberReport, Origin, TrainingRecord
 from mdncli.errors import ModelFileError, ParameterError
@@ -171,24 +171,50 @@ def _model(plain: dict[str, Any]) -> MixtureDensityNetwork:
             none.
     """
     schema = _schema(plain["schema"])
-    architecture = _architecture(plain["architecture"])
-    targets, members = len(schema.targets), plain["members"]
-    _require(type(members) is int and members >= 1, "the number of members")
-    state = dict(plain["state_dict"])
-    outputs = architecture.head_width(targets)
+    targets, state = len(schema.targets), dict(plain["state_dict"])
+    rungs = [
+        _rung(each, state, f"rung.{position}", schema)
+        for position, each in enumerate(plain["rungs"])
+    ]
+    background = _background(plain["background"], state, targets)
+    total = sum(rung.weight for rung in rungs) + (background.weight if background else 0.0)
+    _require(bool(rungs) and abs(total - 1.0) < 1e-6, "the weight of a rung")
+    main = max(rungs, key=lambda rung: rung.weight)
     return MixtureDensityNetwork(
         schema=schema,
-        architecture=architecture,
-        networks=[
-            _network(state, f"network.{member}", architecture, schema, outputs)
-            for member in range(members)
-        ],
+        rungs=rungs,
         settings=dict(plain["settings"]),
-        record=_record(plain["record"], members, architecture.mixtures),
-        reference=_reference(state, architecture, targets) if plain["reference"] else None,
-        baseline=_baseline(plain, state, architecture, schema) if plain["baseline"] else None,
+        record=_record(plain["record"], len(main.networks), main.architecture.mixtures),
+        reference=_reference(state, targets) if plain["reference"] else None,
+        baseline=_baseline(plain, state, main.architecture, schema) if plain["baseline"] else None,
+        background=background,
         origin=_origin(plain["origin"]),
     )
+
+
+def _rung(plain: dict[str, Any], state: dict[str, Any], prefix: str, schema: Schema) -> Rung:
+    architecture, members = _architecture(plain["architecture"]), plain["members"]
+    _require(type(members) is int and members >= 1, "the number of members")
+    numbers = {name: plain[name] for name in ("weight", "sigma_scale", "temperature")}
+    positive = all(isinstance(v, float) and 0.0 < v < math.inf for v in numbers.values())
+    _require(positive, "the weight or the calibration of a rung")
+    known = isinstance(plain["name"], str) and isinstance(plain["nll_valid"], float)
+    _require(known, "the name or the NLL of a rung")
+    outputs = architecture.head_width(len(schema.targets))
+    networks = [
+        _network(state, f"{prefix}.network.{member}", architecture, schema, outputs)
+        for member in range(members)
+    ]
+    return Rung(plain["name"], architecture, networks, nll=plain["nll_valid"], **numbers)
+
+
+def _background(weight: Any, state: dict[str, Any], targets: int) -> Background | None:
+    if weight is None:
+        return None
+    _require(isinstance(weight, float) and 0.0 < weight < 1.0, "the weight of the background")
+    mu, sigma = (_tensor(state, f"background.{name}", (targets,)) for name in ("mu", "sigma"))
+    _require(bool((sigma > 0.0).all()), "a sigma of the background")
+    return Background(weight, mu, sigma)
 
 
 def _require(holds: bool, what: str) -> None:
@@ -210,6 +236,7 @@ def _schema(plain: dict[str, Any]) -> Schema:
 
 def _check_feature(feature: Feature) -> None:
     _require(isinstance(feature.allows_missing, bool), "allows_missing of a feature")
+    _require(isinstance(getattr(feature, "linear", False), bool), "linear of a feature")
     if isinstance(feature, CategoryFeature):
         _check_category(feature)
         return
@@ -296,8 +323,8 @@ def _is_option_value(value: Any) -> bool:
     return all(isinstance(each, str | int | float | None) for each in values)
 
 
-def _reference(state: dict[str, Any], architecture: Architecture, targets: int) -> GaussianMixture:
-    components = architecture.mixtures
+def _reference(state: dict[str, Any], targets: int) -> GaussianMixture:
+    components = np.shape(state[REFERENCE_TENSORS[0]])[-1]
     shapes = (1, components), (1, components, targets), (1, components, targets)
     log_pi, mu, sigma = (
         _tensor(state, name, shape) for name, shape in zip(REFERENCE_TENSORS, shapes, strict=True)

@@ -28,10 +28,12 @@ def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "schema": model.schema.to_plain(),
-        "architecture": model.architecture.to_plain(),
+        "rungs": [
+            {**rung.summary(), "architecture": rung.architecture.to_plain()} for rung in model.rungs
+        ],
+        "background": None if model.background is None else model.background.weight,
         "settings": model.settings,
         "record": asdict(model.record),
-        "members": len(model.networks),
         "reference": model.reference is not None,
         "baseline": model.baseline is not None,
         "baseline_nll": model.baseline.nll if model.baseline else math.nan,
@@ -62,8 +64,11 @@ def _with_shared_texts(value: Any) -> Any:
 def _arrays(model: MixtureDensityNetwork) -> dict[str, Array]:
     """Return the arrays of a model by the names of their tensors in the file."""
     named: dict[str, Array] = {}
-    for member, network in enumerate(model.networks):
-        named |= _arrays_of_network(f"network.{member}", network)
+    for position, rung in enumerate(model.rungs):
+        for member, network in enumerate(rung.networks):
+            named |= _arrays_of_network(f"rung.{position}.network.{member}", network)
+    if model.background is not None:
+        named |= {"background.mu": model.background.mu, "background.sigma": model.background.sigma}
     if model.reference is not None:
         named |= dict(zip(REFERENCE_TENSORS, model.reference.arrays(), strict=True))
     if model.baseline is not None:

@@ -1,0 +1,265 @@
+"""The ladder of models from simple to rich, and how held-out rows weigh its rungs.
+
+The rungs are the marginal, a linear-Gaussian model, networks that read the features alone, networks
+that also read sines and cosines of them, and deeper ones. The density is a weighted mean of theirs
+(stacking: Smyth and Wolpert 1999). Each row is scored by a member that held it out.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mdncli.density.mixture import log_sum_exp, normalize_weights, pooled
+from mdncli.density.model import Background
+from mdncli.density.network import Architecture, split_head
+from mdncli.settings import Settings
+from mdncli.types import Array
+
+# Below this number of rows, the ladder has one kind of network, which is smaller.
+_FEW_ROWS = 150
+_DEEP_ROWS = 400
+_SMALL_STEPS = 150
+# Rows that count for equal weights, in addition to those held out.
+_PRIOR_ROWS = 5.0
+_ROUNDS = 500
+_CONVERGED = 1e-7
+# The background is this many standard deviations wide, and has a weight of at least this number
+# over the rows plus this number. So no row costs more than under a Gaussian marginal plus
+# log(rows / 2 + 1).
+_WIDTH = 2.0
+# Calibration acts as if so many rows spoke for no change.
+_ROWS_OF_NO_CHANGE = 20.0
+_LARGEST_CHANGE = math.log(3.0)
+# A pool is already broader than its members, by which the scale was chosen, so a widening counts
+# half.
+_WIDENING_OF_POOL = 0.5
+
+
+def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
+    """Return the kinds of networks to learn from this many rows, by name.
+
+    Args:
+        settings: of the fit, with every choice made.
+        rows: to learn from.
+    """
+    if not settings.ladder:
+        return [("networks", settings)]
+    if rows < _FEW_ROWS:
+        few = replace(settings, members=10, steps=min(settings.steps or _SMALL_STEPS, _SMALL_STEPS))
+        return [("small", replace(few, hidden=(64, 64), mixtures=2, frequencies=0, dropout=0.3))]
+    rungs = [
+        ("plain", replace(settings, hidden=(128, 64, 32), frequencies=0)),
+        ("periodic", replace(settings, hidden=(64, 64), frequencies=8)),
+    ]
+    if settings.steps is None and rows >= _DEEP_ROWS:
+        deep = replace(settings, hidden=(128, 128, 64), frequencies=2, dropout=0.2)
+        rungs.append(("deep", deep))
+    return rungs
+
+
+def background_of(y: Array, weights: Array) -> Background:
+    """Return the background of targets y, (N, T), standardized, with its least weight."""
+    mean = np.average(y, axis=0, weights=weights)
+    # A target with a few distant values has a huge variance, which its square may not hold.
+    unit = np.abs(y - mean).max(axis=0) + 1e-300
+    std = unit * np.sqrt(np.average(((y - mean) / unit) ** 2, axis=0, weights=weights))
+    arrays = [each.astype(np.float32).astype(np.float64) for each in (mean, _WIDTH * std)]
+    return Background(_WIDTH / (len(y) + _WIDTH), *arrays)
+
+
+def log_background(background: Background, y: Array) -> Array:
+    """Return the log density of the background at y, (N, T), standardized; shape (N,)."""
+    z = (y - background.mu) / background.sigma
+    log_density: Array = -0.5 * z * z - np.log(background.sigma) - 0.5 * math.log(2.0 * math.pi)
+    return log_density.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The outputs of a rung at rows that were held out.
+
+    Attributes:
+        architecture: of its networks.
+        raw: outputs of networks, each (N, O), whose densities are averaged.
+        y: (N, T), standardized.
+        min_sigma: (T,), standardized.
+    """
+
+    architecture: Architecture
+    raw: list[Array]
+    y: Array
+    min_sigma: Array
+
+    @property
+    def is_network(self) -> bool:
+        """Whether there are hidden layers. Other rungs are not calibrated."""
+        return bool(self.architecture.hidden)
+
+    def log_prob(self, sigma_scale: float = 1.0, temperature: float = 1.0) -> Array:
+        """Return the log density of each row, (N,), after a calibration."""
+        members = []
+        for raw in self.raw:
+            mixture = split_head(raw, self.architecture, self.min_sigma, sigma_scale=sigma_scale)
+            log_pi = normalize_weights(mixture.log_pi / temperature)
+            members.append(replace(mixture, log_pi=log_pi))
+        return pooled(members, [-math.log(len(members))] * len(members)).log_prob(self.y)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The weights of the rungs, and the calibration of the networks among them.
+
+    Attributes:
+        weights: of every rung; 0 for a rung that is left out.
+        background: the weight of the background; 0 without one.
+        sigma_scale, temperature: of the networks.
+        nll: the mean NLL of the whole on the held-out rows, standardized.
+    """
+
+    weights: list[float]
+    background: float
+    sigma_scale: float
+    temperature: float
+    nll: float
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """Finds the stack with the lowest NLL on held-out rows.
+
+    Attributes:
+        rungs: their outputs at the N rows.
+        row_weights: (N,), how much each row counts.
+        log_background: (N,), the log density of the background; None without one.
+        least: the smallest weight of the background.
+        calibrate: whether to calibrate the networks.
+        pools: whether the networks will be pooled with others that learned from the row.
+    """
+
+    rungs: Sequence[HeldOut]
+    row_weights: Array
+    log_background: Array | None
+    least: float
+    calibrate: bool
+    pools: bool
+
+    def solve(self) -> Stack:
+        """Return the stack. A rung stays only if it lowers the NLL by more than its noise."""
+        terms = self._terms(1.0, 1.0)
+        kept = self._prune(terms)
+        scale, temperature = self._calibration(kept) if self.calibrate else (1.0, 1.0)
+        terms = self._terms(scale, temperature)
+        weights, background = self._weights(terms, kept)
+        log_density = self._log_density(terms, weights, background)
+        nll = -float(np.average(log_density, weights=self.row_weights))
+        return Stack(weights.tolist(), background, scale, temperature, nll)
+
+    def _terms(self, scale: float, temperature: float) -> Array:
+        """Return the log density of each rung at each row, (R, N)."""
+        calibration = scale, temperature
+        return np.stack(
+            [rung.log_prob(*(calibration if rung.is_network else ())) for rung in self.rungs]
+        )
+
+    def _weights(self, terms: Array, kept: list[int]) -> tuple[Array, float]:
+        """Return the weights of all rungs, (R,), and of the background, by maximum likelihood.
+
+        The expectation-maximization algorithm finds them; the problem is convex.
+        """
+        parts = [terms[rung] for rung in kept]
+        if self.log_background is not None:
+            parts.append(self.log_background)
+        stacked, count = np.stack(parts), len(kept)
+        prior = np.zeros(len(parts))
+        prior[:count] = _PRIOR_ROWS / count
+        share = np.full(len(parts), 1.0 / len(parts))
+        for _ in range(_ROUNDS):
+            joint = np.log(np.maximum(share, 1e-300))[:, None] + stacked
+            responsibility = np.exp(joint - log_sum_exp(joint.T)) * self.row_weights
+            new = responsibility.sum(axis=1) + prior
+            new /= new.sum()
+            done = float(np.abs(new - share).max()) < _CONVERGED
+            share = new
+            if done:
+                break
+        background = 0.0
+        if self.log_background is not None:
+            background = min(max(float(share[-1]), self.least), 0.99)
+        weights = np.zeros(len(terms))
+        weights[kept] = (1.0 - background) * share[:count] / share[:count].sum()
+        return weights, background
+
+    def _log_density(self, terms: Array, weights: Array, background: float) -> Array:
+        kept = np.flatnonzero(weights)
+        parts = [math.log(weights[rung]) + terms[rung] for rung in kept]
+        if self.log_background is not None:
+            parts.append(math.log(background) + self.log_background)
+        return log_sum_exp(np.stack(parts, axis=1))
+
+    def _prune(self, terms: Array) -> list[int]:
+        """Return the rungs to keep: leave out one after another while that costs only noise."""
+        kept = list(range(len(terms)))
+        while len(kept) > 1:
+            whole = self._log_density(terms, *self._weights(terms, kept))
+            costs = []
+            for rung in kept:
+                rest = [each for each in kept if each != rung]
+                loss = whole - self._log_density(terms, *self._weights(terms, rest))
+                cost = float(np.average(loss, weights=self.row_weights))
+                spread = float(np.average((loss - cost) ** 2, weights=self.row_weights))
+                costs.append(cost - self._noise * math.sqrt(spread / len(loss)))
+            least = int(np.argmin(costs))
+            if costs[least] > 0.0:
+                break
+            del kept[least]
+        return kept
+
+    @property
+    def _noise(self) -> float:
+        """The standard errors that a rung must gain; fewer where few rows can show a gain."""
+        return min(1.0, len(self.row_weights) / 500.0)
+
+    def _calibration(self, kept: list[int]) -> tuple[float, float]:
+        """Return the scale of sigma and the temperature of pi with the lowest NLL."""
+        networks = [rung for rung in kept if self.rungs[rung].is_network]
+        if not networks:
+            return 1.0, 1.0
+        terms = self._terms(1.0, 1.0)
+        weights, background = self._weights(terms, kept)
+
+        def nll(log_scale: float, log_temperature: float) -> float:
+            calibration = math.exp(log_scale), math.exp(log_temperature)
+            for rung in networks:
+                terms[rung] = self.rungs[rung].log_prob(*calibration)
+            log_density = self._log_density(terms, weights, background)
+            penalty = _ROWS_OF_NO_CHANGE * (log_scale**2 + log_temperature**2) / len(log_density)
+            return penalty - float(np.average(log_density, weights=self.row_weights))
+
+        log_scale = _minimum(lambda value: nll(value, 0.0))
+        log_temperature = 0.0
+        if any(self.rungs[rung].architecture.mixtures > 1 for rung in networks):
+            log_temperature = _minimum(lambda value: nll(log_scale, value))
+            log_scale = _minimum(lambda value: nll(value, log_temperature))
+        if self.pools and log_scale > 0.0:
+            log_scale *= _WIDENING_OF_POOL
+        return math.exp(log_scale), math.exp(log_temperature)
+
+
+def _minimum(function: Callable[[float], float], tolerance: float = 0.02) -> float:
+    """Return where a function of one variable has its minimum, by golden-section search."""
+    low, high = -_LARGEST_CHANGE, _LARGEST_CHANGE
+    ratio = 0.5 * (math.sqrt(5.0) - 1.0)
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = function(left), function(right)
+    while high - low > tolerance:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = function(right)
+    return 0.5 * (low + high)
