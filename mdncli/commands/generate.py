@@ -7,14 +7,14 @@ import typer
 from mdncli.commands.console import say_written, writing
 from mdncli.commands.options import Output, Quiet, Seed
 
-Name = Literal["sinusoid", "bishop", "spiral", "robot-arm"]
+Name = Literal["sinusoid", "bishop", "spiral", "robot-arm", "two-moons"]
 
 
 def generate(
     name: Annotated[Name, typer.Argument(help="The problem.", show_default=False)],
     n: Annotated[
         int | None,
-        typer.Option(help="Number of rows. By default 1000, 2500, 10000 and 1000."),
+        typer.Option(help="Number of rows. By default 1000, 2500, 10000, 1000 and 10000."),
     ] = None,
     inverse: Annotated[
         bool,
@@ -23,8 +23,8 @@ def generate(
     noise: Annotated[
         float | None,
         typer.Option(
-            help="Standard deviation of the noise; for bishop its half-width. "
-            "By default 1, 0.1, 0.2 and 0.01."
+            help="Standard deviation of the noise; for bishop its half-width; for two-moons that "
+            "of the radius r. By default 1, 0.1, 0.2, 0.01 and 0.01."
         ),
     ] = None,
     seed: Seed = 0,
@@ -41,6 +41,9 @@ def generate(
 
     robot-arm: joint angles theta1, theta2 of two links and the position x1, x2 of the hand (Bishop
     1994); --inverse puts the angles last: two targets, two solutions.
+
+    two-moons: parameters theta1, theta2 and a point x1, x2 on a half circle that they move (sbibm);
+    --inverse puts the parameters last: their density is two crescents.
 
     Example: mdn generate sinusoid --inverse --n 500 > data.csv
 

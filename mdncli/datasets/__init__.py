@@ -7,7 +7,7 @@ no model can reach a larger one.
 
 import numpy as np
 
-from mdncli.datasets.problems import BISHOP, ROBOT_ARM, SINUSOID, SPIRAL, Problem
+from mdncli.datasets.problems import BISHOP, ROBOT_ARM, SINUSOID, SPIRAL, TWO_MOONS, Problem
 from mdncli.errors import ParameterError, parameter
 from mdncli.settings import MOST_ROWS, require_whole
 from mdncli.text import nearest, quoted
@@ -15,7 +15,7 @@ from mdncli.types import Array
 
 __all__ = ["PROBLEMS", "generate", "log_density"]
 
-PROBLEMS = {problem.name: problem for problem in (SINUSOID, BISHOP, SPIRAL, ROBOT_ARM)}
+PROBLEMS = {problem.name: problem for problem in (SINUSOID, BISHOP, SPIRAL, ROBOT_ARM, TWO_MOONS)}
 
 _MAX_NOISE = 1e100
 
@@ -34,13 +34,15 @@ def generate(
         name: one of `PROBLEMS`.
         n: the number of rows, N. If None, the problem has a default.
         inverse: swap the features and the targets. In the curves, the feature is called x and the
-            target y in both directions. The columns of `robot-arm` keep their names.
-        noise: the standard deviation of the noise (for `bishop` its half-width), in the units of
-            the column y. If None, the problem has a default.
+            target y in both directions. `robot-arm` and `two-moons` keep the names of their
+            columns.
+        noise: the standard deviation of the noise (for `bishop` its half-width; for `two-moons`
+            that of the radius r), in the units of y. If None, the problem has a default.
         seed: of the random generator.
 
     Returns:
-        `{"x": (N,), "y": (N,)}`; for `robot-arm` the columns theta1, theta2, x1 and x2, each (N,).
+        `{"x": (N,), "y": (N,)}`; for `robot-arm` and `two-moons` the columns theta1, theta2, x1 and
+        x2, each (N,).
 
     Raises:
         ParameterError: the name is unknown, or n, the noise or the seed is out of its range.

@@ -3,7 +3,9 @@
 The curves `sinusoid`, `bishop` and `spiral` have one feature and one target each. `robot-arm` has
 two of each: the joint angles of an arm with two links, and the position of its hand (Bishop 1994,
 section 5, eq. 41 and 42). A position of the hand has two solutions, elbow up and elbow down, so the
-inverse problem is ambiguous in two targets at once.
+inverse problem is ambiguous in two targets at once. `two-moons` has two of each as well:
+parameters, and a point on a half circle that they move. Its inverse is a task of the benchmark
+sbibm (Lueckmann et al. 2021): the posterior of the parameters is two thin crescents.
 
 A density without a closed form is an integral, which Gauss-Legendre quadrature computes in logs.
 """
@@ -107,9 +109,15 @@ def log_integral(log_integrand: Callable[..., Array], nodes: Nodes, *rows: Array
     parts = [np.empty(0)]
     for start in range(0, len(rows[0]), chunk):
         terms = log_integrand(points, *(row[start : start + chunk] for row in rows)) + log_weights
-        top = terms.max(axis=1)
-        parts.append(top + np.log(np.exp(terms - top[:, None]).sum(axis=1)))
+        parts.append(log_sum(terms))
     return np.concatenate(parts)
+
+
+def log_sum(terms: Array) -> Array:
+    """Return the log of the sum of exp(terms) of every row, (N,), of terms (N, Q)."""
+    top = terms.max(axis=1)
+    total: Array = top + np.log(np.exp(terms - top[:, None]).sum(axis=1))
+    return total
 
 
 SINUSOID_RANGE = 10.5
@@ -285,6 +293,137 @@ ROBOT_ARM = Problem(
     _draw_arm,
     _arm_log_prob,
     _arm_inverse_log_prob,
+    x_names=("theta1", "theta2"),
+    y_names=("x1", "x2"),
+    keeps_names=True,
+)
+
+
+MOON_CENTRE, MOON_RADIUS = 0.25, 0.1
+PARAMETER_RANGE = (-1.0, 1.0)
+_ROOT = float(np.sqrt(2.0))
+# So many standard deviations from its peak, a normal density no longer counts.
+_TAIL = 9.0
+_MOST_PANELS = 19
+_RAY_NODES, _RAY_WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+def moon_centre(theta: Array) -> Array:
+    """Return the centre of the half circle, (..., 2), of parameters (..., 2)."""
+    across, up = theta[..., 0] + theta[..., 1], theta[..., 1] - theta[..., 0]
+    return np.stack([MOON_CENTRE - np.abs(across) / _ROOT, up / _ROOT], axis=-1)
+
+
+def _draw_moons(rng: np.random.Generator, n: int, noise: float) -> tuple[Array, Array]:
+    theta = rng.uniform(*PARAMETER_RANGE, (n, 2))
+    a = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, n)
+    r = MOON_RADIUS + noise * rng.standard_normal(n)
+    return theta, moon_centre(theta) + np.column_stack([r * np.cos(a), r * np.sin(a)])
+
+
+def _moons_log_prob(theta: Array, x: Array, noise: float) -> Array:
+    # x - centre = r (cos a, sin a), and dx = |r| dr da. The half circle is to the right of its
+    # centre, so a point on the left has a negative r.
+    across, up = np.moveaxis(x - moon_centre(theta), -1, 0)
+    distance = np.hypot(across, up)
+    with np.errstate(divide="ignore"):
+        log_area = np.log(np.pi * distance)
+    log_prob: Array = normal_log_prob(np.copysign(distance, across) - MOON_RADIUS, noise) - log_area
+    return log_prob
+
+
+def _moons_inverse_log_prob(x: Array, theta: Array, noise: float) -> Array:
+    # Bayes' theorem with a flat prior. Rows with equal x share an integral.
+    points, index = np.unique(x, axis=0, return_inverse=True)
+    chunk = _CELLS_AT_ONCE // (_MOST_PANELS * len(_RAY_NODES) * 8)
+    parts = [
+        _moons_log_share(points[start : start + chunk], noise)
+        for start in range(0, len(points), chunk)
+    ]
+    evidence = np.log(2.0) + np.concatenate([np.empty(0), *parts])[index.reshape(-1)]
+    inside = (np.abs(theta) <= PARAMETER_RANGE[1]).all(axis=1)
+    return np.where(inside, _moons_log_prob(theta, x, noise) - evidence, -np.inf)
+
+
+def _moons_log_share(x: Array, noise: float) -> Array:
+    """Return the log of half the integral of p(x | theta) over the prior's square, shape (N,).
+
+    Let v be theta turned by 45 degrees. Then u = x - centre = c + (|v1|, -v2) with
+    c = x - (0.25, 0), and each half of the square is a triangle of u. So the result is the log of
+    the probability that u = r (cos a, sin a) is in this triangle: the integral over r of N(r) times
+    the share of the angles a that are inside. At some known r this share has roots or kinks.
+    Between them r = low + (high - low) sin^2(pi t / 2) makes the integrand smooth in t. The result
+    is accurate to 1e-4.
+
+    Args:
+        x: (N, 2).
+        noise: the standard deviation of r.
+    """
+    c1, c2 = x[:, 0] - MOON_CENTRE, x[:, 1]
+    # How far the three sides are from u = 0, in the directions of pi, pi/4 and -pi/4.
+    sides = np.column_stack([-c1, 1.0 + (c1 + c2) / _ROOT, 1.0 + (c1 - c2) / _ROOT])
+    corners = [np.hypot(c1, c2 - _ROOT), np.hypot(c1, c2 + _ROOT), np.hypot(c1 + _ROOT, c2)]
+    # Where the circle touches a side, where a side meets the ends of the half circle, the corners.
+    radii = np.column_stack([sides, _ROOT * sides[:, 1:], *corners])
+    peak = MOON_RADIUS + noise * np.array([-3.0, 0.0, 3.0])
+    fixed = np.broadcast_to([0.0, *peak], (len(x), 4))
+    edges = np.sort(np.column_stack([radii, -radii, fixed]), axis=1)
+    edges = np.clip(edges, *_moons_window(edges, sides, noise))
+    row, panel = np.nonzero(np.diff(edges) > 0.0)
+    low, width = edges[row, panel][:, None], np.diff(edges)[row, panel][:, None]
+    t = 0.5 + 0.5 * _RAY_NODES
+    r = low + width * np.sin(0.5 * np.pi * t) ** 2
+    log_weights = np.log(0.25 * np.pi * width * np.sin(np.pi * t) * _RAY_WEIGHTS)
+    terms = np.full((len(x), edges.shape[1] - 1, len(t)), -np.inf)
+    with np.errstate(divide="ignore"):
+        log_share = np.log(_angles_inside(r, sides[row]) / np.pi)
+    terms[row, panel] = log_share + normal_log_prob(r - MOON_RADIUS, noise) + log_weights
+    return log_sum(terms.reshape(len(x), -1))
+
+
+def _moons_window(edges: Array, sides: Array, noise: float) -> tuple[Array, Array]:
+    """Return the lowest and the highest r that count, (N, 1) each.
+
+    Far from every moon, only the r nearest to the peak that are possible at all count.
+    """
+    middle = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    gap = np.maximum(edges[:, :-1] - MOON_RADIUS, MOON_RADIUS - edges[:, 1:])
+    possible = _angles_inside(middle, sides) > 0.0
+    nearest = np.where(possible, np.maximum(gap, 0.0), np.inf).min(axis=1, keepdims=True)
+    reach = np.hypot(nearest, _TAIL * noise)
+    return MOON_RADIUS - reach, MOON_RADIUS + reach
+
+
+def _angles_inside(r: Array, sides: Array) -> Array:
+    """Return the length of the angles a at which u = r (cos a, sin a) is in the triangle, (P, Q).
+
+    Args:
+        r: (P, Q), positive or negative.
+        sides: (P, 3), how far the three sides are from u = 0.
+    """
+    normals = np.array([np.pi, 0.25 * np.pi, -0.25 * np.pi])
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        half = np.arccos(np.clip(sides[:, None] / r[:, :, None], -1.0, 1.0))
+    crossings = np.concatenate([normals - half, normals + half], axis=-1)
+    crossings = (crossings + np.pi) % (2.0 * np.pi) - np.pi
+    ends = np.broadcast_to([-0.5 * np.pi, 0.5 * np.pi], (*r.shape, 2))
+    a = np.concatenate([crossings.clip(-0.5 * np.pi, 0.5 * np.pi), ends], axis=-1)
+    a.sort(axis=-1)
+    middle = 0.5 * (a[..., 1:] + a[..., :-1])
+    across, up = r[:, :, None] * np.cos(middle), r[:, :, None] * np.sin(middle)
+    left, above, below = np.moveaxis(sides[:, :, None, None], 1, 0)
+    inside = (-across <= left) & (across + up <= _ROOT * above) & (across - up <= _ROOT * below)
+    length: Array = (np.diff(a) * inside).sum(axis=-1)
+    return length
+
+
+TWO_MOONS = Problem(
+    "two-moons",
+    10000,
+    0.01,
+    _draw_moons,
+    _moons_log_prob,
+    _moons_inverse_log_prob,
     x_names=("theta1", "theta2"),
     y_names=("x1", "x2"),
     keeps_names=True,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from commands.helpers import numbers, table_of
 
 from mdncli import load
@@ -35,9 +36,10 @@ def test_the_joint_mode_reaches_the_hand_and_least_squares_does_not(
     assert (distances(least_squares, x) <= WITHIN).mean() < 0.75
 
 
-def test_generate_writes_both_directions(here: Run) -> None:
-    forward = table_of(here("generate", "robot-arm", "--n", "20"))
-    inverse = table_of(here("generate", "robot-arm", "--n", "20", "--inverse"))
+@pytest.mark.parametrize("problem", ["robot-arm", "two-moons"])
+def test_generate_writes_both_directions(here: Run, problem: str) -> None:
+    forward = table_of(here("generate", problem, "--n", "20"))
+    inverse = table_of(here("generate", problem, "--n", "20", "--inverse"))
     assert list(forward) == ["theta1", "theta2", "x1", "x2"]
     assert list(inverse) == ["x1", "x2", "theta1", "theta2"]
     assert all(forward[name] == inverse[name] for name in forward)

@@ -122,11 +122,19 @@ def test_docstring_examples_run(function: object) -> None:
     assert result.failed == 0, "".join(output)
 
 
-ARM_COLUMNS = ["theta1", "theta2", "x1", "x2"]
+PAIR_COLUMNS = ["theta1", "theta2", "x1", "x2"]
 
 
 def pair(columns: dict[str, np.ndarray], kind: str) -> np.ndarray:
     return np.column_stack([columns[f"{kind}1"], columns[f"{kind}2"]])
+
+
+def midpoints(low: float, high: float, count: int) -> np.ndarray:
+    return low + (np.arange(count) + 0.5) * (high - low) / count
+
+
+def pairs_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def hand_position(theta: np.ndarray) -> np.ndarray:
@@ -137,7 +145,7 @@ def hand_position(theta: np.ndarray) -> np.ndarray:
 
 def test_arm_angles_are_uniform_and_positions_noisy() -> None:
     columns = datasets.generate("robot-arm", n=50_000, seed=1)
-    assert list(columns) == ARM_COLUMNS
+    assert list(columns) == PAIR_COLUMNS
     theta, x = pair(columns, "theta"), pair(columns, "x")
     for angle, (low, high) in zip(theta.T, (THETA1_RANGE, THETA2_RANGE), strict=True):
         assert stats.kstest(angle, stats.uniform(low, high - low).cdf).pvalue > 1e-3
@@ -147,11 +155,13 @@ def test_arm_angles_are_uniform_and_positions_noisy() -> None:
     assert stats.kstest(noise, stats.norm(0.0, 0.01).cdf).pvalue > 1e-3
 
 
-def test_arm_columns_keep_their_names_in_the_inverse() -> None:
-    forward, inverse = (datasets.generate("robot-arm", inverse=v, seed=4) for v in (False, True))
-    assert list(inverse) == [*ARM_COLUMNS[2:], *ARM_COLUMNS[:2]]
-    assert len(forward["x1"]) == 1000
-    for name in ARM_COLUMNS:
+@pytest.mark.parametrize(("problem", "rows"), [("robot-arm", 1000), ("two-moons", 10_000)])
+def test_pairs_keep_their_names_in_the_inverse(problem: str, rows: int) -> None:
+    forward, inverse = (datasets.generate(problem, inverse=v, seed=4) for v in (False, True))
+    assert list(forward) == PAIR_COLUMNS
+    assert list(inverse) == [*PAIR_COLUMNS[2:], *PAIR_COLUMNS[:2]]
+    assert len(forward["x1"]) == rows
+    for name in PAIR_COLUMNS:
         np.testing.assert_array_equal(forward[name], inverse[name])
 
 
@@ -175,11 +185,7 @@ def test_arm_inverse_density_integrates_to_one(noise: float | None) -> None:
     # The midpoint rule is independent of the quadrature.
     sides = [(THETA1_RANGE, 500), (THETA2_RANGE, 600)]
     cells = [(high - low) / count for (low, high), count in sides]
-    axes = [
-        low + (np.arange(count) + 0.5) * cell
-        for ((low, _), count), cell in zip(sides, cells, strict=True)
-    ]
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    grid = pairs_of(*(midpoints(*ends, count) for ends, count in sides))
     for x in pair(columns, "x"):
         rows = np.broadcast_to(x, grid.shape)
         log_density = datasets.log_density("robot-arm", rows, grid, inverse=True, noise=noise)
@@ -205,3 +211,93 @@ def test_arm_positions_have_two_solutions() -> None:
     )
     assert both[0] == pytest.approx(both[1], abs=1e-9)
     assert np.isfinite(both).all()
+
+
+def moon_radius_and_angle(columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return r and a of rows with positive r, computed with complex numbers.
+
+    (1 - i) / sqrt 2 turns theta1 + i theta2 by -45 degrees.
+    """
+    turned = (columns["theta1"] + 1j * columns["theta2"]) * (1.0 - 1j) / np.sqrt(2.0)
+    step = columns["x1"] + 1j * columns["x2"] - 0.25 + abs(turned.real) - 1j * turned.imag
+    return np.abs(step), np.angle(step)
+
+
+def test_moons_are_drawn_as_the_benchmark_says() -> None:
+    columns = datasets.generate("two-moons", n=50_000, seed=1)
+    for name in ("theta1", "theta2"):
+        assert stats.kstest(columns[name], stats.uniform(-1.0, 2.0).cdf).pvalue > 1e-3
+    r, a = moon_radius_and_angle(columns)
+    assert stats.kstest(r, stats.norm(0.1, 0.01).cdf).pvalue > 1e-3
+    assert stats.kstest(a, stats.uniform(-0.5 * np.pi, np.pi).cdf).pvalue > 1e-3
+
+
+def test_moons_density_is_that_of_radius_and_angle_over_the_radius() -> None:
+    columns = datasets.generate("two-moons", n=100, seed=2)
+    r, _ = moon_radius_and_angle(columns)
+    expected = stats.norm(0.1, 0.01).logpdf(r) - np.log(np.pi * r)
+    found = datasets.log_density("two-moons", pair(columns, "theta"), pair(columns, "x"))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.08])
+def test_moons_density_integrates_to_one(noise: float) -> None:
+    """With much noise, r can be negative: those points are left of the centre."""
+    theta = np.array([0.3, -0.5])
+    centre = np.array([0.25 - 0.2 / np.sqrt(2.0), -0.8 / np.sqrt(2.0)])
+    grid = centre + pairs_of(*[midpoints(-0.6, 0.6, 800)] * 2)
+    rows = np.broadcast_to(theta, grid.shape)
+    density = np.exp(datasets.log_density("two-moons", rows, grid, noise=noise))
+    assert density.sum() * (1.2 / 800) ** 2 == pytest.approx(1.0, abs=3e-3)
+    left = (grid[:, 0] < centre[0]) @ density * (1.2 / 800) ** 2
+    assert left == pytest.approx(stats.norm(0.1, noise).cdf(0.0), abs=3e-3)
+
+
+# At the last four points, the bounds of the prior cut the moons, or the moons meet.
+@pytest.mark.parametrize("x", [(-0.4, 0.3), (0.3, 0.02), (0.25, 1.3), (-0.2, 0.95), (0.34, 0.0)])
+@pytest.mark.parametrize("noise", [0.01, 0.3])
+def test_moons_inverse_density_integrates_to_one(x: tuple[float, float], noise: float) -> None:
+    # The midpoint rule is independent of the quadrature.
+    grid = pairs_of(*[midpoints(-1.0, 1.0, 800)] * 2)
+    rows = np.broadcast_to(x, grid.shape)
+    log_density = datasets.log_density("two-moons", rows, grid, inverse=True, noise=noise)
+    assert np.exp(log_density).sum() * (2.0 / 800) ** 2 == pytest.approx(1.0, abs=5e-3)
+
+
+def moons_log_marginal(x: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return log p(x), by Bayes' theorem at any theta."""
+    likelihood = datasets.log_density("two-moons", theta, x)
+    return likelihood + np.log(0.25) - datasets.log_density("two-moons", x, theta, inverse=True)
+
+
+def test_moons_draws_agree_with_the_densities() -> None:
+    columns = datasets.generate("two-moons", n=20_000, seed=6)
+    theta, x = pair(columns, "theta"), pair(columns, "x")
+    # The mean log densities are minus the entropies: of x given theta, and of x.
+    nll = -datasets.log_density("two-moons", theta, x)
+    entropy = stats.norm(0.1, 0.01).entropy() + np.log(np.pi)
+    entropy += stats.norm(0.1, 0.01).expect(np.log, lb=0.02, ub=0.18)
+    assert nll.mean() == pytest.approx(entropy, abs=4.0 * nll.std() / np.sqrt(len(nll)))
+    grid = pairs_of(midpoints(-1.3, 0.45, 140), midpoints(-1.65, 1.65, 264))
+    cell = 1.75 / 140 * 3.3 / 264
+    log_density = moons_log_marginal(grid, np.broadcast_to([0.1, 0.2], grid.shape))
+    density = np.exp(log_density)
+    assert density.sum() * cell == pytest.approx(1.0, abs=2e-3)
+    own = -moons_log_marginal(x, theta)
+    expected = -(density * log_density).sum() * cell
+    assert own.mean() == pytest.approx(expected, abs=4.0 * own.std() / np.sqrt(len(own)))
+
+
+def test_moons_are_mirror_images_within_the_bounds() -> None:
+    x = np.array([[-0.3, 0.2]])
+    theta = np.array([[0.35, 0.32]])
+    mirrored = -theta[:, ::-1]
+    both = datasets.log_density(
+        "two-moons", np.repeat(x, 3, 0), np.vstack([theta, mirrored, [[1.01, 0]]]), inverse=True
+    )
+    assert both[0] == pytest.approx(both[1], abs=1e-12)
+    assert np.isfinite(both[:2]).all()
+    assert both[2] == -np.inf
+    # Far from every moon, the density is still that of a distribution.
+    far = datasets.log_density("two-moons", np.array([[100.0, 0.0]]), theta, inverse=True)
+    assert np.isfinite(far).all()
