@@ -46,6 +46,7 @@ MOST_ROWS = 10**9
 
 # Above this number of rows, the number of steps grows with the square root of the rows.
 _ROWS_OF_PLAIN_STEPS = 5000
+_ROWS_OF_LADDER_STEPS = 1000
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
 # each component of a member, and from how many rows on a step takes twice as many of them.
 _OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1000, 1250
@@ -383,8 +384,8 @@ class Settings:
     )
     finish: int | None = _learning(
         None,
-        "Number of steps of L-BFGS on all rows after the other steps. By default up to 100, and "
-        "only where the features tell y almost exactly.",
+        "Number of further steps with the optimizer Soap, which makes means more exact. By default "
+        "as many as before, but only where the features tell y almost exactly.",
         range=_from(0, 100_000),
         metavar="N",
         type=int,
@@ -505,6 +506,8 @@ class Settings:
         if self.epochs is not None:
             return self.epochs
         least, plain_rows = self.steps, _ROWS_OF_PLAIN_STEPS
+        if self.ladder:
+            plain_rows = _ROWS_OF_LADDER_STEPS
         if least is None:
             least, plain_rows = _OPEN_STEPS, _ROWS_OF_OPEN_STEPS
         steps = least * max(1.0, math.sqrt(rows / plain_rows))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mdncli.learning.network import Perceptrons
-from mdncli.learning.optimizer import AveragedAdam, QuasiNewton
+from mdncli.learning.optimizer import AveragedAdam, Soap
 from mdncli.learning.splits import Split, StandardizedRows
 from mdncli.settings import Settings
 
@@ -19,10 +19,8 @@ _DROPOUT_UNTIL = 0.6
 _DROPOUT_NUMBERS = 1 << 21
 # More inputs than this are not embedded in advance, for they would fill the memory.
 _MOST_EMBEDDED = 1 << 26
-# The finish by L-BFGS: how often the validation loss is computed, how many steps without a gain in
-# it end the finish, what counts as a gain, and the most rows.
-_CHECK_EVERY, _FINISH_PATIENCE, _LEAST_GAIN = 5, 20, 1e-3
-_MOST_FINISHED_ROWS = 20_000
+# The rate of the finish, as a multiple of the learning rate.
+_RATE_OF_FINISH = 2.0
 # The chance that a step reads a row's category as `other`.
 _CATEGORY_DROPOUT = 0.03
 _WARM_UP = 0.3
@@ -123,13 +121,6 @@ class Batches:
             x[:, other : other + 1] += dropped
         return x
 
-    def all_train_rows(self) -> tuple[Tensor, Tensor]:
-        """Return the training rows of each member, (M, R), and their weights, which sum to 1."""
-        rows = _padded(self.train)
-        lengths = torch.tensor([[len(train)] for train in self.train], device=rows.device)
-        weights = (torch.arange(rows.shape[1], device=rows.device) < lengths) * self.weights[rows]
-        return rows, weights / weights.sum(1, keepdim=True)
-
     def shuffled(self, generator: torch.Generator) -> Tensor:
         """Return the training rows of each member in random order, (M, most_train_rows).
 
@@ -202,7 +193,7 @@ class TrainingLoop:
         self._settings, self._generator = settings, generator
         rows = batches.most_train_rows
         self._steps_per_epoch = settings.steps_per_epoch(rows)
-        self.epochs = settings.epochs_for(rows)
+        self.epochs = self._epochs_of_cycle = settings.epochs_for(rows)
         self._patience = settings.patience_for(rows)
         self._peak_rate = settings.lr
         self._optimizer = AveragedAdam(
@@ -233,7 +224,7 @@ class TrainingLoop:
         """
         result, optimizer = self.result, self._optimizer
         good = optimizer.state()
-        for _ in range(self.epochs):
+        for _ in range(self._epochs_of_cycle):
             train_loss = self._run_epoch(reason_to_stop)
             valid_losses = self._losses_of(optimizer.average)
             if not self._is_good(train_loss, valid_losses):
@@ -253,43 +244,30 @@ class TrainingLoop:
         optimizer.weights.copy_(self._best_weights)
         return result
 
-    def finish(self, steps: int, reason_to_stop: Callable[[], str]) -> None:
-        """Go on by L-BFGS on all training rows, as long as the validation loss falls.
+    def finish(
+        self,
+        steps: int,
+        on_epoch: Callable[[int, float, float], None],
+        reason_to_stop: Callable[[], str],
+    ) -> None:
+        """Go on with Soap from the best weights, without dropout.
 
         Where the features tell y almost exactly, sigma can only become as small as the mean is
-        exact, and that takes more exact steps than those on mini-batches.
+        exact, which this optimizer reaches much sooner.
 
         Args:
-            steps: the largest number of evaluations of the loss of all rows.
-            reason_to_stop: as for `run`.
+            steps: the number of steps.
+            on_epoch, reason_to_stop: as for `run`.
         """
-        rows, weights = self._batches.all_train_rows()
-        if rows.shape[1] > _MOST_FINISHED_ROWS or not self._batches.holds_out:
-            return
-        x, y = self._batches.take(rows)
-
-        def evaluate(at: Tensor) -> tuple[Tensor, Tensor]:
-            self._optimizer.weights.copy_(at)
-            raw = self._networks(x)
-            losses, gradient = self._objective(raw, y)
-            gradient *= weights[:, None]
-            return (losses * weights).sum(1), self._optimizer.slope(raw, gradient)
-
-        search = QuasiNewton(self._best_weights, evaluate)
-        since_gain = 0
-        for number in range(1, steps + 1):
-            search.step()
-            if number % _CHECK_EVERY:
-                continue
-            losses = self._losses_of(search.weights)
-            gain = float((self._best_losses - losses).max())
-            since_gain = 0 if gain > _LEAST_GAIN else since_gain + _CHECK_EVERY
-            better = losses < self._best_losses
-            self._best_losses = torch.where(better, losses, self._best_losses)
-            self._best_weights[better] = search.weights[better]
-            if since_gain >= _FINISH_PATIENCE or reason_to_stop():
-                break
-        self._optimizer.weights.copy_(self._best_weights)
+        self._optimizer = Soap(
+            self._networks, self._batches.y.device, weight_decay=self._settings.weight_decay
+        )
+        self._kept, self._steps = torch.empty(0), 0
+        self._epochs_of_cycle = max(2, math.ceil(steps / self._steps_per_epoch))
+        self._patience = self._epochs_of_cycle
+        self.epochs = len(self.result.train_losses) + self._epochs_of_cycle
+        self._peak_rate = _RATE_OF_FINISH * self._settings.lr
+        self.run(on_epoch, reason_to_stop)
 
     @property
     def best_loss(self) -> float:
@@ -363,12 +341,12 @@ class TrainingLoop:
 
     @property
     def _drops(self) -> bool:
-        return self._settings.dropout > 0.0 and self._done < _DROPOUT_UNTIL
+        return len(self._kept) > 0 and self._done < _DROPOUT_UNTIL
 
     @property
     def _done(self) -> float:
         """The share of the steps that are done."""
-        return self._steps / (self.epochs * self._steps_per_epoch)
+        return self._steps / (self._epochs_of_cycle * self._steps_per_epoch)
 
     def _rate(self) -> float:
         done = self._done

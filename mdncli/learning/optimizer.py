@@ -1,11 +1,11 @@
-"""Adam and L-BFGS for several networks at once.
+"""Adam and Soap for several networks at once.
 
 Constructing an optimizer of `torch.optim` imports PyTorch's compiler, which takes longer than
 learning from a small table. This one does not.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ _EPSILON = 1e-8
 _LARGEST_NORM = 1.0
 _AVERAGE_DECAY = 0.98
 _AVERAGE_START = 20
+# Of Soap: the decay of all its averages, and the steps between two turns of its eigenvectors.
+_SOAP_DECAY = 0.95
+_TURN_EVERY = 40
 
 
 class AveragedAdam:
@@ -39,7 +42,7 @@ class AveragedAdam:
     """
 
     def __init__(self, networks: Perceptrons, device: torch.device, *, weight_decay: float) -> None:
-        starts = networks.parameters()
+        starts = [start.detach() for start in networks.parameters()]
         self.weights = torch.cat([start.flatten(1) for start in starts], 1).to(device)
         self.average = self.weights.clone()
         self._decay = torch.zeros_like(self.weights[:1])
@@ -65,24 +68,27 @@ class AveragedAdam:
         Returns:
             False if the gradient of a weight is NaN or infinite. Then nothing changes.
         """
-        slope = self.slope(raw, gradient)
+        slope = self._slope(raw, gradient)
         # One norm for each member, so that its steps do not depend on the other members.
         norm = torch.linalg.vector_norm(slope, dim=1, keepdim=True)
         if not bool(torch.isfinite(norm).all()):
             return False
         slope.mul_((_LARGEST_NORM / norm).clamp(max=1.0))
         self._steps += 1
-        self._first.lerp_(slope, 1.0 - _BETA1)
-        self._second.mul_(_BETA2).addcmul_(slope, slope, value=1.0 - _BETA2)
-        spread = (self._second / (1.0 - _BETA2**self._steps)).sqrt_().add_(_EPSILON)
         self.weights.addcmul_(self.weights, self._decay, value=-rate)
-        self.weights.addcdiv_(self._first, spread, value=-rate / (1.0 - _BETA1**self._steps))
+        self._update(slope, rate)
         keep = _AVERAGE_DECAY if self._steps > _AVERAGE_START else 0.0
         self.average.lerp_(self.weights, 1.0 - keep)
         return True
 
-    def slope(self, raw: Tensor, gradient: Tensor) -> Tensor:
-        """Return the gradient of the loss with respect to the weights, (M, P); see `step`."""
+    def _update(self, slope: Tensor, rate: float) -> None:
+        """Move the weights, given the gradient of each, (M, P)."""
+        self._first.lerp_(slope, 1.0 - _BETA1)
+        self._second.mul_(_BETA2).addcmul_(slope, slope, value=1.0 - _BETA2)
+        spread = (self._second / (1.0 - _BETA2**self._steps)).sqrt_().add_(_EPSILON)
+        self.weights.addcdiv_(self._first, spread, value=-rate / (1.0 - _BETA1**self._steps))
+
+    def _slope(self, raw: Tensor, gradient: Tensor) -> Tensor:
         # PyTorch imports its compiler for the gradient of anything but a scalar. The gradient of
         # this scalar is the same.
         with torch.enable_grad():
@@ -116,88 +122,62 @@ class AveragedAdam:
         self._second = torch.zeros_like(self.weights)
 
 
-# The pairs of steps and changes of the gradient that L-BFGS remembers.
-_MEMORY = 20
-# A step must lower the loss by at least this share of what the slope promises (Armijo).
-_SUFFICIENT = 1e-4
-_SHORTER = 0.4
-_MOST_TRIALS = 8
-_FIRST_LENGTH = 0.02
+class Soap(AveragedAdam):
+    """Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, algorithm 3).
 
-
-class QuasiNewton:
-    """L-BFGS for several members at once, each with its own step length and memory.
-
-    The direction is that of Nocedal and Wright (2006, algorithm 7.4). Every evaluation serves all
-    members: one whose trial lowers its loss enough takes the step, and another tries a shorter one
-    (backtracking, algorithm 3.1).
-
-    Args:
-        weights: (M, P), the first weights.
-        evaluate: returns the loss, (M,), and its gradient, (M, P), at weights (M, P).
+    For a weight matrix with gradient G, moving averages of G G^T and G^T G have the eigenvectors Q
+    and R. Adam runs on Q^T G R, where the entries of the gradient are nearly uncorrelated. A step
+    costs twice as much as Adam's, and gets several times as far where the loss is badly scaled, as
+    it is where sigma becomes small.
     """
 
-    def __init__(
-        self, weights: Tensor, evaluate: Callable[[Tensor], tuple[Tensor, Tensor]]
-    ) -> None:
-        self._evaluate = evaluate
-        self.weights = weights.clone()
-        self._loss, self._slope = evaluate(weights)
-        members = len(weights)
-        self._steps, self._changes = weights.new_zeros((2, _MEMORY, *weights.shape))
-        self._rho = weights.new_zeros((_MEMORY, members))
-        self._gamma, self._length, self._trials = weights.new_ones((3, members))
-        self._direction = self._downhill()
+    def _reset_moments(self) -> None:
+        self._steps = 0
+        self._moments: list[_Moments] = [_Moments(view) for view in self._views]
 
-    def step(self) -> None:
-        """Evaluate one trial of every member, and let it take the step or shorten it."""
-        trial = self.weights + self._length[:, None] * self._direction
-        loss, slope = self._evaluate(trial)
-        promised = self._length * (self._slope * self._direction).sum(1)
-        taken = torch.isfinite(loss) & (loss <= self._loss + _SUFFICIENT * promised)
-        self._remember(taken, trial - self.weights, slope - self._slope)
-        self.weights = torch.where(taken[:, None], trial, self.weights)
-        self._slope = torch.where(taken[:, None], slope, self._slope)
-        self._loss = torch.where(taken, loss, self._loss)
-        self._trials = torch.where(taken, 1.0, self._trials + 1.0)
-        self._length = torch.where(taken, 1.0, self._length * _SHORTER)
-        self._direction = torch.where(taken[:, None], self._two_loops(), self._direction)
-        self._start_again(self._trials > _MOST_TRIALS)
+    def _update(self, slope: Tensor, rate: float) -> None:
+        parts = torch.split(slope, [view[0].numel() for view in self._views], 1)
+        updates = [
+            moments.update(part.view(view.shape), self._steps).flatten(1)
+            for moments, part, view in zip(self._moments, parts, self._views, strict=True)
+        ]
+        self.weights.add_(torch.cat(updates, 1), alpha=-rate)
 
-    def _remember(self, taken: Tensor, step: Tensor, change: Tensor) -> None:
-        curvature, size = (step * change).sum(1), (change * change).sum(1)
-        kept = taken & (curvature > 1e-10 * size) & (size > 0.0)
-        for memory, new in ((self._steps, step), (self._changes, change)):
-            memory[:, kept] = torch.cat([memory[1:, kept], new[None, kept]])
-        rho = 1.0 / torch.where(kept, curvature, 1.0)
-        self._rho[:, kept] = torch.cat([self._rho[1:, kept], rho[None, kept]])
-        self._gamma = torch.where(kept, curvature / torch.where(kept, size, 1.0), self._gamma)
 
-    def _two_loops(self) -> Tensor:
-        """Return the direction of every member; downhill where it would not be."""
-        direction, alphas = -self._slope, []
-        memory = list(zip(self._steps, self._changes, self._rho, strict=True))
-        for step, change, rho in reversed(memory):
-            alphas.append(rho * (step * direction).sum(1))
-            direction = direction - alphas[-1][:, None] * change
-        direction = direction * self._gamma[:, None]
-        for step, change, rho in memory:
-            beta = rho * (change * direction).sum(1)
-            direction = direction + (alphas.pop() - beta)[:, None] * step
-        falls = (direction * self._slope).sum(1) < 0.0
-        return torch.where(falls[:, None], direction, self._downhill())
+class _Moments:
+    """The moving averages of one weight matrix of every member, (M, out, in), or of a bias."""
 
-    def _downhill(self) -> Tensor:
-        norm = torch.linalg.vector_norm(self._slope, dim=1, keepdim=True)
-        return -_FIRST_LENGTH * self._slope / norm.clamp(min=1e-12)
+    def __init__(self, like: Tensor) -> None:
+        self._first, self._second = torch.zeros_like(like), torch.zeros_like(like)
+        # A bias, or a layer without inputs, has no preconditioner.
+        self._rotates = like.ndim > 2 and like.numel() > 0
+        if self._rotates:
+            members, outputs, inputs = like.shape
+            self._left = like.new_zeros((members, outputs, outputs))
+            self._right = like.new_zeros((members, inputs, inputs))
 
-    def _start_again(self, failed: Tensor) -> None:
-        """Forget what was remembered of some members, and go downhill."""
-        if not bool(failed.any()):
-            return
-        for memory in (self._steps, self._changes, self._rho):
-            memory[:, failed] = 0.0
-        self._gamma = torch.where(failed, 1.0, self._gamma)
-        self._length = torch.where(failed, 1.0, self._length)
-        self._trials = torch.where(failed, 1.0, self._trials)
-        self._direction = torch.where(failed[:, None], self._downhill(), self._direction)
+    def update(self, slope: Tensor, steps: int) -> Tensor:
+        """Return the direction of a step, of the shape of the gradient."""
+        if self._rotates:
+            self._left.lerp_(slope @ slope.mT, 1.0 - _SOAP_DECAY)
+            self._right.lerp_(slope.mT @ slope, 1.0 - _SOAP_DECAY)
+            self._turn(steps)
+        self._first.lerp_(slope, 1.0 - _SOAP_DECAY)
+        rotated = self._rotated(slope)
+        self._second.mul_(_SOAP_DECAY).addcmul_(rotated, rotated, value=1.0 - _SOAP_DECAY)
+        correction = 1.0 - _SOAP_DECAY**steps
+        spread = (self._second / correction).sqrt_().add_(_EPSILON)
+        direction = self._rotated(self._first) / correction / spread
+        return self._q @ direction @ self._r.mT if self._rotates else direction
+
+    def _rotated(self, slope: Tensor) -> Tensor:
+        return self._q.mT @ slope @ self._r if self._rotates else slope
+
+    def _turn(self, steps: int) -> None:
+        """Find the eigenvectors at first, and improve them by one power iteration from then on."""
+        if steps == 1:
+            self._q = torch.linalg.eigh(self._left)[1]
+            self._r = torch.linalg.eigh(self._right)[1]
+        elif steps % _TURN_EVERY == 0:
+            self._q = torch.linalg.qr(self._left @ self._q)[0]
+            self._r = torch.linalg.qr(self._right @ self._r)[0]

@@ -40,10 +40,8 @@ _ROWS_AT_ONCE = 8192
 _MOST_JUDGED = 20_000
 # Members that learn together. The arrays of more would leave the processor's cache.
 _BLOCK = 5
-# The finish by L-BFGS: the steps on up to so many rows, and how far the NLL must be below that of
-# the marginal, in nats.
-_FINISH_STEPS, _ROWS_OF_FINISH, _GAIN_TO_FINISH = 100, 5000, 2.0
-_FINISH_STEPS_OF_BEST = 300
+# How far the NLL must be below that of the marginal for a finish, in nats.
+_GAIN_TO_FINISH = 2.0
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # Where averaging the members of the only kind of networks gains less, one member is kept, nats.
@@ -222,7 +220,7 @@ class Trainer:
         batches = self._batches(split, networks, kind.settings)
         problem = Problem(networks, squares_and_gradient, batches)
         loop = TrainingLoop(problem, kind.settings, generator)
-        show = self._show_epochs("baseline ", loop.epochs, split, self._nll_of_squares)
+        show = self._show_epochs("baseline ", loop, self._nll_of_squares)
         if loop.run(show, self._monitor.reason_to_stop).failed:
             raise DataError(
                 "The loss of the least-squares baseline was NaN or infinite in every epoch. Fit "
@@ -304,12 +302,13 @@ class Trainer:
         )
         loop = TrainingLoop(Problem(networks, objective, batches), settings, generator)
         name = self._stage(stage, kind, members)
-        show = self._show_epochs(name, loop.epochs, self._split, float)
+        show = self._show_epochs(name, loop, float)
         result = loop.run(show, self._monitor.reason_to_stop)
         if result.failed:
             return None
-        if result.stopped in ("epochs", "patience"):
-            loop.finish(self._finish_steps(loop, settings), self._monitor.reason_to_stop)
+        steps = self._finish_steps(loop, settings)
+        if steps and result.stopped in ("epochs", "patience"):
+            loop.finish(steps, show, self._monitor.reason_to_stop)
         numbers = range(members.start, members.start + batches.members)
         return Block(kind, numbers, networks.to_numpy(), result)
 
@@ -323,13 +322,15 @@ class Trainer:
         return BackgroundDensity(math.log(self._background.weight), mu, sigma)
 
     def _finish_steps(self, loop: TrainingLoop, settings: Settings) -> int:
+        """Return the number of steps of the finish, 0 where it would not help."""
         if settings.finish is not None:
             return settings.finish
+        periodic_of_ladder = settings.ladder and settings.frequencies
         reference = self._reference_nll["nll_valid"] - self._nll_offsets(self._split)[1]
-        if not loop.best_loss < reference - _GAIN_TO_FINISH:
+        if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:
             return 0
-        most = _FINISH_STEPS_OF_BEST if settings.steps is None else _FINISH_STEPS
-        return round(most * min(1.0, _ROWS_OF_FINISH / len(self._train_rows)))
+        rows = len(self._train_rows)
+        return settings.epochs_for(rows) * settings.steps_per_epoch(rows)
 
     def _stage(self, stage: str, kind: Kind, members: slice) -> str:
         if len(self._kinds) == 1 and cast(int, kind.settings.members) <= _BLOCK:
@@ -338,16 +339,16 @@ class Trainer:
         return f"{stage}{kind.name} {members.start + 1}-{min(members.stop, count)} of {count}: "
 
     def _show_epochs(
-        self, stage: str, epochs: int, split: Split, to_nll: Callable[[float], float]
+        self, stage: str, loop: TrainingLoop, to_nll: Callable[[float], float]
     ) -> Callable[[int, float, float], None]:
         """Return a function that passes epochs on; `to_nll` makes a loss a standardized NLL."""
-        train_offset, valid_offset = self._nll_offsets(split)
-        reference = self._reference_nll["nll_valid" if split.holds_out else "nll_train"]
+        train_offset, valid_offset = self._nll_offsets(self._split)
+        reference = self._reference_nll["nll_valid" if self._split.holds_out else "nll_train"]
 
         def show(epoch: int, train_loss: float, valid_loss: float) -> None:
             nlls = to_nll(train_loss) + train_offset, to_nll(valid_loss) + valid_offset
             seconds = self._monitor.seconds()
-            self._monitor.show(Epoch(stage, epoch, epochs, *nlls, reference, seconds))
+            self._monitor.show(Epoch(stage, epoch, loop.epochs, *nlls, reference, seconds))
 
         return show
 
