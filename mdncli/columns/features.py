@@ -38,6 +38,7 @@ _NEGLIGIBLE = 1e-8
 # In robust scales: beyond this distance from the median, a feature with heavy tails is read on a
 # logarithmic scale.
 _LINEAR_UP_TO = 4.0
+_LARGEST = float(np.finfo(np.float64).max)
 _KNOTS = 64
 _NORMAL = NormalDist()
 # Dates that span fewer days than this have no input for the time of the year, or for the weekday.
@@ -176,8 +177,9 @@ class NumberFeature(Column):
         scores = (scores - center) / (spread or 1.0)
         robust = scale_with_heavy_tails(there)
         if robust is not None:
-            distance = knots - column["median"]
-            scores += _with_short_tails(distance / robust)
+            with np.errstate(over="ignore"):
+                distance = np.clip(knots - column["median"], -_LARGEST, _LARGEST)
+                scores += _with_short_tails(np.clip(distance / robust, -_LARGEST, _LARGEST))
             column["scale"] = float(np.abs(distance).max())
         # A single value has no spread, but whether the cell is missing may still be informative.
         column["scale"] = column["scale"] or 1.0

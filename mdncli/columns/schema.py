@@ -25,6 +25,8 @@ from mdncli.types import Array, Mask
 # target: below that, single precision does not resolve it.
 _DEFAULT_MIN_SIGMA = 1e-4
 _LEAST_MIN_SIGMA = 1e-6
+# A value may lose so much of its distance from the median to rounding, as a distance from a bound.
+_MOST_LOST = 1e-3
 # A column has a step only if at least this share of its rows repeat the value of another row, and
 # if the step is larger than this many scales of the column.
 _REPEATED = 0.01
@@ -253,8 +255,8 @@ def measure_targets(
         min_sigma: by name, for the targets that get a smallest sigma of the user's choice.
 
     Raises:
-        DataError: a target is constant, or its smallest sigma is less than a millionth of its
-            scale.
+        DataError: a target is constant, its smallest sigma is less than a millionth of its scale,
+            or a bound is so far away that the values can hardly be told apart from there.
     """
     measured = []
     for position, name in enumerate(names):
@@ -264,6 +266,7 @@ def measure_targets(
                 f"{source}: the target {quoted(name)} is {values[0]:g} in every row, so there is "
                 f"nothing to learn. Choose another {parameter('target')}."
             )
+        _require_near_bounds(source, name, values, transforms.get(name, IDENTITY))
         given = min_sigma.get(name)
         target = Target.measure_target(name, values, transforms.get(name, IDENTITY), given)
         least = _LEAST_MIN_SIGMA * target.scale
@@ -274,6 +277,20 @@ def measure_targets(
             )
         measured.append(target)
     return tuple(measured)
+
+
+def _require_near_bounds(source: str, name: str, values: Array, transform: Transform) -> None:
+    """Check that values keep their digits as distances from the bounds."""
+    if transform.is_identity:
+        return
+    column = Column.measure(name, values)
+    lost = np.abs(transform.forward(transform.inverse(values)) - values)
+    if (lost > _MOST_LOST * np.maximum(column.scale, np.abs(values - column.median))).any():
+        raise DataError(
+            f"{source}: {quoted(name)} must be {transform.describe()}. That is so far from its "
+            f"values, {column.lowest:g} to {column.highest:g}, that they hardly differ from there. "
+            "Choose a nearer bound, or none."
+        )
 
 
 def step_of(values: Array) -> float | None:

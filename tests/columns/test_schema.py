@@ -90,6 +90,18 @@ def test_a_target_with_a_bound_is_standardized_on_the_scale_of_u() -> None:
     np.testing.assert_array_equal(schema.outside(np.array([[1.0], [0.0]])), [False, True])
 
 
+@pytest.mark.parametrize("bounds", [(-1e20, None), (None, 1e30), (-1e20, 1e20)])
+def test_a_bound_from_which_all_values_look_alike_is_refused(
+    bounds: tuple[float | None, float | None],
+) -> None:
+    with pytest.raises(DataError, match="That is so far from its values"):
+        schema_of(Y, transform_between(*bounds))
+    # From a nearer bound on the other side they differ.
+    assert schema_of(Y, transform_between(0.0, 1e30)).targets[0].scale == pytest.approx(
+        np.log(Y).std()
+    )
+
+
 def test_with_bounds_the_smallest_sigma_applies_at_the_median() -> None:
     y = np.maximum(np.round(Y, 1), 0.1)
     transform = transform_between(-1.0, 30.0)
