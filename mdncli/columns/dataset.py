@@ -178,7 +178,7 @@ def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
         DataError: as for `read_dataset`; too many rows may be skipped as well, or the values of a
             target are too large, too small, or too far from each other.
     """
-    _require_units(table, layout.targets)
+    require_units(table, layout.targets)
     whole = replace(
         rules, targets=layout.targets, inside=layout.transforms, most_skipped=_MOST_SKIPPED
     )
@@ -189,7 +189,7 @@ def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
     return dataset
 
 
-def _require_units(table: Table, targets: Sequence[str]) -> None:
+def require_units(table: Table, targets: Sequence[str]) -> None:
     """Check that most values of the targets have a size that can be squared.
 
     Raises:
