@@ -5,14 +5,14 @@ A table is the path of a file, a data frame, a mapping from names to columns, or
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mdncli import datasets
 from mdncli.columns import dataframe
-from mdncli.columns.checks import check_training_rows
+from mdncli.columns.checks import check_training_rows, table_suspicions
 from mdncli.columns.dataset import (
     Dataset,
     RowRules,
@@ -111,7 +111,7 @@ def fit(
     _warn_of_constant_features(layout, schema)
     if options.valid_file is not None:
         dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
-    check_training_rows(dataset, schema, chosen)
+    check_training_rows(dataset, schema, chosen, table)
     if prepared is not None:
         prepared(dataset, schema)
     # Only now: importing PyTorch takes 1 to 2 s, and a table that is refused should not wait.
@@ -168,6 +168,7 @@ class TableReport:
         problem: why it cannot be read so; empty otherwise.
         looks: how it seems to be written; None for a Parquet file.
         suggested: how it would be read better; None where that is not known.
+        warnings: what looks wrong in its columns; they may mention parameters, as errors do.
     """
 
     dialect: Dialect
@@ -175,6 +176,7 @@ class TableReport:
     problem: str
     looks: TableFormat | None
     suggested: Dialect | None
+    warnings: list[str] = field(default_factory=list)
 
 
 def inspect(
@@ -194,10 +196,11 @@ def inspect(
         return load(content)
     [given] = split_parameters(dialect, Dialect)
     asked, skip = Dialect(**given), skips(on_bad_rows)
-    description, problem, refusal = None, "", None
+    description, problem, refusal, warnings = None, "", None, []
     try:
         table = read_table_file(content, asked, skip_bad_rows=skip)
         description = describe_table(table)
+        warnings = table_suspicions(table, description.target)
         warn_of_skipped_rows(table)
     except DataError as error:
         refusal, problem = error, error.message
@@ -209,7 +212,7 @@ def inspect(
         suggested = None
     if refusal is not None and not suggested:
         raise refusal
-    return TableReport(asked, description, problem, looks, suggested)
+    return TableReport(asked, description, problem, looks, suggested, warnings)
 
 
 def _can_read(file: FileContent, dialect: Dialect, *, skip: bool) -> bool:

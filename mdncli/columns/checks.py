@@ -1,17 +1,27 @@
 """Checks of the rows to learn from, with a warning for each thing that makes a model misleading.
 
-The checks look for leakage (a feature that is nearly the target), for a value that many rows share,
-for a minimum sigma that one target imposes on the others, and for too few rows.
+The checks look for values that seem to mark missing cells or are far from the others, for targets
+that a bound or another kind of model would suit better, for leakage (a feature that is nearly the
+target), for a value that many rows share, for a minimum sigma that one target imposes on the
+others, and for too few rows.
 """
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mdncli.columns.dataset import Dataset
+import numpy as np
+import pyarrow.compute as pc
+
+from mdncli.columns.dataset import Dataset, require_spread, require_units
+from mdncli.columns.features import NumberFeature, robust_scale
 from mdncli.columns.schema import Schema, Target
-from mdncli.errors import parameter, warn
+from mdncli.columns.transforms import IDENTITY
+from mdncli.errors import DataError, parameter, warn
 from mdncli.settings import Settings
-from mdncli.text import quoted
-from mdncli.types import Array
+from mdncli.tables.cells import text_array, to_mask
+from mdncli.tables.table import Fault, Table
+from mdncli.text import listed, quoted
+from mdncli.types import Array, Mask, Positions
 
 # A feature is nearly the target if its correlation with it, or that of their ranks, exceeds this.
 _NEARLY = 0.9999
@@ -24,11 +34,48 @@ _WIDE_SIGMA = 0.1
 # A value is reported if more than this share of the rows hold it, and at least so many rows.
 _REPEATED_SHARE, _FEWEST_REPEATED = 0.05, 3
 
+# Numbers that often stand for a missing value, beside those of three nines or more.
+_MARKERS = (-99.0, -200.0, -999.25, -32768.0, 32767.0, 65535.0, -2147483648.0, 2147483647.0)
+_FEWEST_NINES, _SMALLEST_OF_NINES = 3, 90.0
+# These often do so as well, but are also ordinary values.
+_WEAK_MARKERS = (-1.0, -9.0, 99.0)
+# How many rows have a marker, how many other values there are, and how far it is from the next of
+# them, as a share of the range of most of them.
+_ROWS_OF_MARKER, _OTHERS_OF_MARKER, _APART = 2, 2, 0.5
+_ROWS_OF_WEAK, _OTHERS_OF_WEAK, _WEAK_APART = 3, 10, 1.0
+_MOST_MARKERS = 3
+_ROWS_FOR_TEXTS = 10_000
+# In robust scales from the median: the farthest value of a group that is far from the others, and
+# the nearest one.
+_FAR, _NEAREST_FAR = 20.0, 8.0
+# Such a group has at most this share of the values. The next value is at most a third as far, and
+# the gap before it is so many times as wide as the next gaps, on a logarithmic scale.
+_MOST_FAR, _TIMES_AS_FAR, _TIMES_AS_WIDE = 0.08, 3.0, 8.0
+_MOST_GAPS, _FEWEST_GAPS = 20, 5
+_LARGEST = 1e300
+# A target of at most so many whole numbers, each in so many rows on average, has classes.
+_MOST_CLASSES, _ROWS_OF_CLASS = 10, 5
+# The upper tail of a skewed target is so many times as long as the lower one. The tails of its
+# logarithm are about as long as each other.
+_SKEWED, _ABOUT_AS_LONG, _ROWS_OF_TAILS = 3.0, 2.0, 50
 
-def check_training_rows(dataset: Dataset, schema: Schema, settings: Settings) -> None:
-    """Warn of what makes a model of these rows misleading."""
+
+def check_training_rows(
+    dataset: Dataset, schema: Schema, settings: Settings, table: Table | None = None
+) -> None:
+    """Warn of what makes a model of these rows misleading.
+
+    Args:
+        dataset: the rows.
+        schema: of these rows.
+        settings: of the fit.
+        table: that the rows come from; without it, values are not judged by their size.
+    """
+    for text in [] if table is None else suspicions(_columns_of(dataset, schema, table)):
+        warn(text)
     for position, target in enumerate(schema.targets):
-        _check_repeated_value(target, dataset.y[:, position])
+        values = dataset.y[:, position]
+        _check_repeated_value(target, values[~np.isin(values, missing_markers(values))])
     _check_leakage(dataset, schema)
     _check_shared_sigma(schema, settings)
     if len(dataset) < _FEW_ROWS:
@@ -113,3 +160,301 @@ def _ranks(values: Array) -> Array:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Array = (counts.cumsum() - 0.5 * counts)[place]
     return ranks
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """The numbers of a column that count.
+
+    Attributes:
+        table: with the column.
+        name: of the column.
+        values: (N,), without missing cells.
+        rows: (N,), the rows of the table that they are in.
+        is_target: whether the column is a target.
+        bounded: whether it is a target with bounds.
+    """
+
+    table: Table
+    name: str
+    values: Array
+    rows: Positions
+    is_target: bool = False
+    bounded: bool = False
+
+    def texts(self, values: Array) -> list[str]:
+        """Return the different texts of the cells with some of the values."""
+        cells = self.table.columns[self.name]
+        rows = self.rows[np.isin(self.values, values)][:_ROWS_FOR_TEXTS]
+        return list(dict.fromkeys(cells[row].as_py().strip() for row in rows.tolist()))
+
+    def place(self, position: int, reason: str) -> str:
+        """Return the place of a value, and a reason after a colon."""
+        row = self.rows[position : position + 1]
+        return self.table.describe_faults([Fault(self.name, row, reason)], 1)[0]
+
+
+def _columns_of(dataset: Dataset, schema: Schema, table: Table) -> list[NumberColumn]:
+    """Return the columns of numbers to learn from, the targets last."""
+    rows = np.arange(table.rows) if dataset.positions is None else dataset.positions
+    columns = []
+    for feature, values in zip(schema.features, dataset.x.T, strict=True):
+        if feature.kind == NumberFeature.kind:
+            there = ~np.isnan(values)
+            columns.append(NumberColumn(table, feature.name, values[there], rows[there]))
+    for target, values in zip(schema.targets, dataset.y.T, strict=True):
+        bounded = not target.transform.is_identity
+        columns.append(NumberColumn(table, target.name, values, rows, True, bounded))
+    return columns
+
+
+def table_suspicions(table: Table, target: str | None) -> list[str]:
+    """Return what `fit` would find wrong in the columns of numbers of a table, as sentences.
+
+    Args:
+        table: all of it.
+        target: the name of the column that it would take as the target; None if there is none.
+    """
+    columns, refused = [], []
+    for name in table.columns:
+        cells = table.cells(name)
+        if cells.kind == "number":
+            rows = np.flatnonzero(~cells.missing)
+            columns.append(NumberColumn(table, name, cells.values[rows], rows, name == target))
+    for column in columns:
+        if column.is_target:
+            try:
+                require_units(table, [column.name])
+                require_spread(table, column.name, column.values, column.rows, IDENTITY)
+            except DataError as error:
+                refused.append(error.message)
+    return refused + suspicions([c for c in columns if not (c.is_target and refused)])
+
+
+def suspicions(columns: Sequence[NumberColumn]) -> list[str]:
+    """Return what looks wrong in columns of numbers, each thing with its place and a remedy."""
+    markers = {column.name: missing_markers(column.values) for column in columns}
+    marked = [name for name, values in markers.items() if values.size]
+    found = []
+    for column in columns:
+        is_marker = np.isin(column.values, markers[column.name])
+        others, places = column.values[~is_marker], np.flatnonzero(~is_marker)
+        if is_marker.any():
+            found.append(_about_markers(column, is_marker, marked))
+        far = far_values(others)
+        if far is not None:
+            found.append(_about_far_values(column, far, int(places[far.farthest]), marked))
+        about = _about_target(column, others) if column.is_target else ""
+        found += [about] if about else []
+    return found
+
+
+def missing_markers(values: Array) -> Array:
+    """Return the values that seem to stand for a missing value, such as -999.
+
+    Such a value is the lowest or the highest, is repeated, and is apart from all others.
+
+    Args:
+        values: (N,), finite.
+    """
+    found: list[float] = []
+    while len(values) and len(found) < _MOST_MARKERS:
+        ends = dict.fromkeys([float(values.min()), float(values.max())])
+        new = [end for end in ends if _is_marker(end, values)]
+        if not new:
+            break
+        found += new
+        values = values[~np.isin(values, new)]
+    return np.array(found)
+
+
+def _is_marker(value: float, values: Array) -> bool:
+    strong = value in _MARKERS or _has_nines_alone(value)
+    if not strong and value not in _WEAK_MARKERS:
+        return False
+    others = values[values != value]
+    distinct = len(np.unique(others))
+    if strong and (len(values) - len(others) < _ROWS_OF_MARKER or distinct < _OTHERS_OF_MARKER):
+        return False
+    if not strong and (len(values) - len(others) < _ROWS_OF_WEAK or distinct < _OTHERS_OF_WEAK):
+        return False
+    if strong and value < 0.0 <= others.min():
+        return True
+    low, high = np.quantile(others, [0.01, 0.99])
+    gap = np.abs(others - value).min()
+    return bool(gap >= (_APART if strong else _WEAK_APART) * (high - low))
+
+
+def _has_nines_alone(value: float) -> bool:
+    digits = f"{abs(value):.15g}".replace(".", "")
+    return set(digits) == {"9"} and len(digits) >= _FEWEST_NINES and abs(value) > _SMALLEST_OF_NINES
+
+
+def _about_markers(column: NumberColumn, is_marker: Mask, marked: Sequence[str]) -> str:
+    others = column.values[~is_marker]
+    texts = column.texts(np.unique(column.values[is_marker]))
+    remedy = "replace them by NaN."
+    if column.table.file is not None:
+        options, elsewhere = _options_for_missing(column, texts, marked)
+        remedy = f"set {options}."
+        if elsewhere:
+            remedy = f"empty these cells; {options} would empty cells of {listed(elsewhere)}, too."
+    if column.is_target:
+        remedy += " The rows without a target are then left out."
+    return (
+        f"{int(is_marker.sum())} values of {quoted(column.name)} are {listed(texts)}, apart from "
+        f"all others, {others.min():g} to {others.max():g}. Do they stand for missing values? The "
+        f"first: {column.place(int(np.argmax(is_marker)), '').removesuffix(': ')}. If they do, "
+        f"{remedy}"
+    )
+
+
+def _options_for_missing(
+    column: NumberColumn, texts: Sequence[str], marked: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Return what reads some texts as missing, and the other columns of which it empties cells.
+
+    Args:
+        column: with the texts.
+        texts: of its cells.
+        marked: the columns where such cells are to be read as missing, too.
+    """
+    options, value_set = [parameter("na", repr(text)) for text in texts], text_array(list(texts))
+    elsewhere = [
+        name
+        for name, cells in column.table.columns.items()
+        if name not in (column.name, *marked)
+        and to_mask(pc.is_in(pc.utf8_trim_whitespace(cells), value_set=value_set)).any()
+    ]
+    return " ".join(options), elsewhere
+
+
+@dataclass(frozen=True)
+class FarValues:
+    """Values that are far from the others.
+
+    Attributes:
+        count: their number.
+        farthest: the position of the farthest.
+        distance: of the farthest from the median, in robust scales.
+        median: of all values.
+    """
+
+    count: int
+    farthest: int
+    distance: float
+    median: float
+
+
+def far_values(values: Array) -> FarValues | None:
+    """Return the values that are far from the others; None if there are none.
+
+    They are more than 20 robust scales from the median, and isolated: in a skewed or heavy-tailed
+    column the farthest values are far, too, but the gaps between them grow evenly.
+
+    Args:
+        values: (N,), finite.
+    """
+    if not len(values):
+        return None
+    median = float(np.median(values))
+    scale = robust_scale(values) or float(np.std(values))
+    if not scale > 0.0:
+        return None
+    with np.errstate(over="ignore"):
+        distance = np.clip((values - median) / scale, -_LARGEST, _LARGEST)
+    most = int(_MOST_FAR * len(values)) or 1
+    sides = [(side, _isolated(side, most)) for side in (distance, -distance)]
+    count = sum(found for _, found in sides)
+    if not 0 < count <= most:
+        return None
+    side = max((side for side, found in sides if found), key=lambda side: float(side.max()))
+    farthest = int(side.argmax())
+    return FarValues(count, farthest, float(side[farthest]), median)
+
+
+def _isolated(side: Array, most: int) -> int:
+    """Return how many of the largest values are isolated from the others.
+
+    With d_1 >= d_2 >= … the values i log(d_i / d_{i+1}) of a power-law tail are independent draws
+    from one exponential distribution (Rényi 1953), and they hardly vary faster with a lighter tail.
+    A gap that is ten times the mean of the next ones is improbable in either.
+
+    Args:
+        side: (N,), distances, negative on the other side of the median.
+        most: how many may be isolated.
+    """
+    if side.max() <= _FAR:
+        return 0
+    side = side[side > 0.0]
+    # Only gaps in the tail: those near the median are wide on a logarithmic scale.
+    count = min(max(len(side) // 4, _FEWEST_GAPS), _MOST_GAPS)
+    top = np.sort(side)[::-1][: most + count + 1]
+    gaps = np.arange(1, len(top)) * -np.diff(np.log(top))
+    before = np.arange(min(most, len(gaps) - count))
+    if not len(before):
+        return 0
+    total = np.append(0.0, gaps.cumsum())
+    next_gaps = (total[before + 1 + count] - total[before + 1]) / count
+    isolated = gaps[before] >= _TIMES_AS_WIDE * next_gaps
+    isolated &= top[before] >= np.maximum(_NEAREST_FAR, _TIMES_AS_FAR * top[before + 1])
+    return int(np.flatnonzero(isolated).max(initial=-1)) + 1
+
+
+def _about_far_values(
+    column: NumberColumn, far: FarValues, position: int, marked: Sequence[str]
+) -> str:
+    texts = column.texts(column.values[position : position + 1])
+    where = column.place(
+        position,
+        f"{quoted(texts[0])} is {far.distance:.3g} robust standard deviations from the median, "
+        f"{far.median:g}",
+    )
+    if far.count > 1:
+        return (
+            f"{far.count} values of {quoted(column.name)} are far from all others. The farthest: "
+            f"{where}. If they are wrong, correct them or remove the rows."
+        )
+    remedy = "correct it"
+    if column.table.file is not None:
+        options, elsewhere = _options_for_missing(column, texts, marked)
+        remedy += "" if elsewhere else f", or read it as missing: {options}"
+    return f"A value is far from all others: {where}. If it is wrong, {remedy}."
+
+
+def _about_target(column: NumberColumn, values: Array) -> str:
+    """Return what suits a target better, or an empty text."""
+    name, distinct = quoted(column.name), np.unique(values)
+    has_classes = 1 < len(distinct) <= len(values) // _ROWS_OF_CLASS
+    if has_classes and len(distinct) == 2:
+        return (
+            f"The target {name} has only two values, {distinct[0]:g} and {distinct[1]:g}. Its "
+            "density will be two spikes; a classifier would suit it better."
+        )
+    whole = bool((distinct == np.round(distinct)).all())
+    if has_classes and whole and len(distinct) <= _MOST_CLASSES:
+        return (
+            f"The target {name} has only {len(distinct)} values, whole numbers from "
+            f"{distinct[0]:g} to {distinct[-1]:g}. Its density will have a peak at each of them; a "
+            "model of classes or counts may suit it better."
+        )
+    if column.bounded or not _is_skewed(values):
+        return ""
+    return (
+        f"The target {name} is positive and strongly skewed: its median is "
+        f"{np.median(values):g}, its highest value {values.max():g}. "
+        f"{parameter('lower', repr(f'{column.name}=0'))} keeps the density above 0, and learns the "
+        "logarithm."
+    )
+
+
+def _is_skewed(values: Array) -> bool:
+    """Return whether values are positive and skewed, and their logarithms are not."""
+    if len(values) < _ROWS_OF_TAILS or values.min() <= 0.0:
+        return False
+    low, median, high = np.quantile(values, [0.1, 0.5, 0.9])
+    if not low < median:
+        return False
+    ratio = np.log(high / median) / np.log(median / low)
+    even = 1.0 / _ABOUT_AS_LONG <= ratio <= _ABOUT_AS_LONG
+    return bool(even and high - median >= _SKEWED * (median - low))

@@ -4,6 +4,7 @@ Here alone it is decided which rows of a table count: for fitting, for every lat
 the Python interface alike.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 from mdncli.columns.features import Column
 from mdncli.columns.kinds import FeatureReader, Layout, NumberReader, reader_of
 from mdncli.columns.schema import Schema, measure_targets
-from mdncli.columns.transforms import Transform
+from mdncli.columns.transforms import IDENTITY, LARGEST_TARGET, Transform
 from mdncli.errors import DataError, parameter, warn
 from mdncli.tables.table import Fault, Table
 from mdncli.text import counted, listed, quoted
@@ -23,6 +24,12 @@ from mdncli.types import Array, Mask, Positions
 FEWEST_ROWS = 10
 # A table to learn from is refused if more than this share of its rows cannot be used.
 _MOST_SKIPPED = 0.1
+# The smallest scale of a target; see `LARGEST_TARGET`.
+_SMALLEST_SCALE = 1e-60
+# The largest size of a feature: the range of the column is a number, too.
+_LARGEST_FEATURE = 1e300
+# In scales of a target: the farthest value that single precision can learn beside the others.
+_FARTHEST_TARGET = 1e8
 _CORRECT = "Correct them, or leave such rows out"
 
 
@@ -129,6 +136,7 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     weights, weight_faults = _row_weights(table, rules.weights)
     faults = [*features.faults, *targets.faults, *weight_faults]
     faults += _missing(table, features, [reader.name for reader in readers], rules.complete)
+    faults += _too_large(targets.values, rules.targets)
     faults += _outside_bounds(targets.values, rules)
     lacking = np.isnan(targets.values).any(axis=1) & ~_rows_of(targets.faults, table.rows)
     if rules.missing_target == "fault":
@@ -167,12 +175,104 @@ def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
         rules: weights, groups and what to do with bad rows; the rest follows from the layout.
 
     Raises:
-        DataError: as for `read_dataset`; too many rows may be skipped as well.
+        DataError: as for `read_dataset`; too many rows may be skipped as well, or the values of a
+            target are too large, too small, or too far from each other.
     """
+    require_units(table, layout.targets)
     whole = replace(
         rules, targets=layout.targets, inside=layout.transforms, most_skipped=_MOST_SKIPPED
     )
-    return read_dataset(table, layout.features, whole)
+    dataset = read_dataset(table, layout.features, whole)
+    for position, name in enumerate(layout.targets):
+        values, transform = dataset.y[:, position], layout.transforms.get(name, IDENTITY)
+        require_spread(table, name, values, dataset.positions, transform)
+    return dataset
+
+
+def require_units(table: Table, targets: Sequence[str]) -> None:
+    """Check that most values of the targets have a size that can be squared.
+
+    Raises:
+        DataError: more than a tenth of the values of a target have not.
+    """
+    for name in targets:
+        size = np.abs(table.cells(name).values)
+        if (size > LARGEST_TARGET).sum() > _MOST_SKIPPED * table.rows:
+            raise _too_large_column(
+                table.source, f"target {quoted(name)}", float(np.nanmax(size)), LARGEST_TARGET
+            )
+
+
+def _too_large_column(source: str, column: str, largest: float, limit: float) -> DataError:
+    return DataError(
+        f"{source}: the {column} has values up to {largest:.3g} in size, and the limit is "
+        f"{limit:g}. Divide the column by {_power_of_ten(math.log10(largest)):g}."
+    )
+
+
+def require_spread(
+    table: Table, name: str, values: Array, positions: Positions | None, transform: Transform
+) -> None:
+    """Check that the values of a target differ by amounts that a network can learn.
+
+    Args:
+        table: with the target's column.
+        name: of the target.
+        values: (N,), those that count, between the bounds of the transform.
+        positions: (N,), their rows in the table; None where they are all of its rows.
+        transform: of the target.
+
+    Raises:
+        DataError: the scale of the target is less than 1e-60, or a value is more than 1e8 scales
+            from the others.
+    """
+    if not len(values) or not values.min() < values.max():
+        return
+    scale = Column.measure(name, values).scale
+    if scale < _SMALLEST_SCALE:
+        raise DataError(
+            f"{table.source}: the values of the target {quoted(name)} differ by about {scale:.1g}, "
+            f"and the limit is {_SMALLEST_SCALE:g}. Multiply the column by "
+            f"{_power_of_ten(-math.log10(scale)):g}."
+        )
+    column, distance = _distances(name, transform.inverse(values))
+    if distance.max() <= _FARTHEST_TARGET * column.scale:
+        return
+    farthest = int(distance.argmax())
+    row = farthest if positions is None else int(positions[farthest])
+    of = "" if transform.is_identity else f" on the scale of {transform.name_of_u(name)}"
+    fault = Fault(
+        name,
+        np.array([row]),
+        lambda cell: (
+            f"{quoted(cell.strip())} is {distance[farthest] / column.scale:.1g} times as far from "
+            f"the median as most values are{of}, and the limit is {_FARTHEST_TARGET:g}"
+        ),
+    )
+    raise DataError(table.fault_message([fault], _remedy_of_far(table, name, row, values)))
+
+
+def _distances(name: str, values: Array) -> tuple[Column, Array]:
+    """Return the column of these values and their distances from its mean, (N,)."""
+    column = Column.measure(name, values)
+    return column, np.abs(values - column.mean)
+
+
+def _remedy_of_far(table: Table, name: str, row: int, values: Array) -> str:
+    """Return what to do about a target's value that is too far from the others."""
+    remedy = "Correct it, or remove the row."
+    if table.file is not None:
+        text = table.columns[name][row].as_py().strip()
+        remedy = f"Correct it, or leave out such rows: {parameter('na', repr(text))}."
+    if values.min() > 0.0:
+        column, distance = _distances(name, np.log(values))
+        if distance.max() <= _FARTHEST_TARGET * column.scale:
+            return f"{remedy} If it is right, set {parameter('lower', repr(f'{name}=0'))}."
+    return remedy
+
+
+def _power_of_ten(exponent: float) -> float:
+    return float(f"1e{math.floor(min(exponent, 300.0))}")
 
 
 def model_dataset(table: Table, schema: Schema, rules: RowRules) -> Dataset:
@@ -202,7 +302,7 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
 
     Raises:
         DataError: there are fewer than 10 rows, a target is constant, its smallest sigma is too
-            small, or no feature varies.
+            small, a feature is too large, or no feature varies.
     """
     require_rows(source, len(dataset))
     targets = measure_targets(
@@ -211,6 +311,10 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
     kept = [i for i in range(len(layout.features)) if _varies(dataset.x[:, i])]
     if not kept:
         raise DataError(f"{source}: every feature is constant, and at least one must vary.")
+    largest = np.abs(np.nan_to_num(dataset.x)).max(axis=0)
+    for i in np.flatnonzero(largest > _LARGEST_FEATURE):
+        column = f"feature {quoted(layout.features[i].name)}"
+        raise _too_large_column(source, column, float(largest[i]), _LARGEST_FEATURE)
     features = tuple(layout.features[i].measure(dataset.x[:, i]) for i in kept)
     schema = Schema(features, targets, layout.weight)
     if len(kept) == len(layout.features):
@@ -293,6 +397,20 @@ def _outside_bounds(y: Array, rules: RowRules) -> list[Fault]:
             if len(rows):
                 faults.append(Fault(name, rows, partial(_not_inside, transform)))
     return faults
+
+
+def _too_large(y: Array, targets: Sequence[str]) -> list[Fault]:
+    """Return the cells of targets y, (N, T), that are too large, as faults."""
+    large = [np.flatnonzero(np.abs(values) > LARGEST_TARGET) for values in y.T]
+    rows_by_name = zip(targets, large, strict=True)
+    return [Fault(name, rows, _reason_too_large) for name, rows in rows_by_name if len(rows)]
+
+
+def _reason_too_large(cell: str) -> str:
+    return (
+        f"{quoted(cell.strip())} is too large: a target must be from {-LARGEST_TARGET:g} to "
+        f"{LARGEST_TARGET:g}"
+    )
 
 
 def _not_inside(transform: Transform, cell: str) -> str:

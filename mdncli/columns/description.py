@@ -60,6 +60,13 @@ class TableDescription:
     columns: list[ColumnDescription]
     parameters: dict[str, list[str]] | None
 
+    @property
+    def target(self) -> str | None:
+        """The column that `fit` would take as the target; None if there is none."""
+        if self.parameters is None:
+            return None
+        return self.parameters.get("target", [self.columns[-1].name])[0]
+
     def to_plain(self) -> dict[str, Any]:
         """Return the rows and the columns as plain values."""
         return {"rows": self.rows, "columns": [asdict(column) for column in self.columns]}

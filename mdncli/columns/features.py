@@ -27,8 +27,18 @@ _ISO = rf"^{_DATE}({_TIME}{_ZONE}?)?$"
 _HAS_ZONE = rf"{_TIME}{_ZONE}$"
 _MICROSECONDS_A_DAY = 86_400_000_000.0
 
-# In standard deviations: standardized values are cut here.
+# In scales of a feature: standardized values are cut here.
 _FARTHEST = 1e6
+# A column has heavy tails if its standard deviation exceeds its robust scale by this factor.
+_HEAVY = 3.0
+# The shares of the rows in each tail that a robust scale leaves out.
+_TAILS = (0.1, 0.05, 0.025, 0.01)
+# A range that is smaller than this share of a wider one is as good as empty.
+_NEGLIGIBLE = 1e-8
+# In robust scales: beyond this distance from the median, a feature with heavy tails is read on a
+# logarithmic scale.
+_LINEAR_UP_TO = 4.0
+_LARGEST = float(np.finfo(np.float64).max)
 _KNOTS = 64
 _NORMAL = NormalDist()
 # Dates that span fewer days than this have no input for the time of the year, or for the weekday.
@@ -47,7 +57,14 @@ _MOST_LEVELS = 200
 
 @dataclass(frozen=True)
 class Column:
-    """The range and the scale of a number column in training, in the units of the file."""
+    """The range and the scale of a number column in training, in the units of the file.
+
+    Attributes:
+        name: of the column.
+        mean, scale: what standardizes it: value -> (value - mean) / scale. They are the mean and
+            the standard deviation, or with heavy tails the median and the robust scale.
+        lowest, median, highest: of its values.
+    """
 
     name: str
     mean: float
@@ -58,15 +75,18 @@ class Column:
 
     @classmethod
     def measure(cls, name: str, values: Array) -> "Column":
-        """Return the column of these values, shape (N,); `scale` is their standard deviation."""
+        """Return the column of these values, shape (N,), N at least 1."""
         # Dividing by the largest magnitude first keeps the sums finite at the ends of float64.
         unit = float(np.abs(values).max()) or 1.0
+        median = float(np.median(values))
+        robust = scale_with_heavy_tails(values)
+        mean = float((values / unit).mean() * unit)
         return Column(
             name,
-            mean=float((values / unit).mean() * unit),
-            scale=float((values / unit).std() * unit),
+            mean=mean if robust is None else median,
+            scale=float((values / unit).std() * unit) if robust is None else robust,
             lowest=float(values.min()),
-            median=float(np.median(values)),
+            median=median,
             highest=float(values.max()),
         )
 
@@ -76,14 +96,51 @@ class Column:
         return not self.lowest < self.highest or not self.scale > 0.0
 
 
+def scale_with_heavy_tails(values: Array) -> float | None:
+    """Return the robust scale of values with heavy tails, (N,); None if they have no such tails.
+
+    They have heavy tails if their standard deviation is more than three times the robust scale: a
+    few values decide it then, and on its scale the others would hardly differ.
+    """
+    robust = robust_scale(values)
+    unit = float(np.abs(values).max()) or 1.0
+    return robust if 0.0 < _HEAVY * robust < float((values / unit).std() * unit) else None
+
+
+def robust_scale(values: Array) -> float:
+    """Return the distance of two quantiles, divided by that of a standard Gaussian.
+
+    The quantiles are those of 10% and 90%. Where (almost) all values between them are equal, they
+    are those of 5% and 95%, and so on. The scale is 0 if less than 1% of the values differ from the
+    others in each tail. A share of up to a tenth of the values, however extreme, changes it little.
+
+    Args:
+        values: (N,), finite.
+    """
+    cuts = {int(share * len(values)): share for share in _TAILS if share * len(values) >= 1.0}
+    places = sorted({place for cut in cuts for place in (cut, len(values) - 1 - cut)})
+    ordered = np.partition(values, places) if places else values
+    # A half of each end, since their difference may overflow.
+    scales = [
+        float(0.5 * ordered[-1 - cut] - 0.5 * ordered[cut]) / -_NORMAL.inv_cdf(share)
+        for cut, share in cuts.items()
+    ]
+    least = _NEGLIGIBLE * max(scales, default=0.0)
+    return next((scale for scale in scales if scale > least), 0.0)
+
+
 @dataclass(frozen=True)
 class NumberFeature(Column):
     """A column of numbers to predict from.
 
+    With heavy tails, `scale` is the largest distance from the median, so that the linear part of
+    `periodic_inputs` stays below 1. Then the scores hold the values on the robust scale, too.
+
     Attributes:
         knots: values in rising order, (Q,); empty in a model of the first file format.
         scores: the normal score at each knot, (Q,), with standard deviation 1 over the training
-            rows.
+            rows; with heavy tails, plus the distance from the median in robust scales, which beyond
+            4 of them grows like its logarithm.
         allows_missing: whether the column had missing cells in training, so that it may have some
             later.
         linear: whether the networks also read the standardized value itself, as a plain input.
@@ -118,13 +175,20 @@ class NumberFeature(Column):
         everywhere = np.interp(distinct, distinct[chosen], scores)
         center = float(np.average(everywhere, weights=counts))
         spread = math.sqrt(float(np.average((everywhere - center) ** 2, weights=counts)))
-        column = asdict(Column.measure(name, there))
+        column, knots = asdict(Column.measure(name, there)), distinct[chosen]
+        scores = (scores - center) / (spread or 1.0)
+        robust = scale_with_heavy_tails(there)
+        if robust is not None:
+            with np.errstate(over="ignore"):
+                distance = np.clip(knots - column["median"], -_LARGEST, _LARGEST)
+                scores += _with_short_tails(np.clip(distance / robust, -_LARGEST, _LARGEST))
+            column["scale"] = float(np.abs(distance).max())
         # A single value has no spread, but whether the cell is missing may still be informative.
         column["scale"] = column["scale"] or 1.0
         return cls(
             **column,
-            knots=distinct[chosen].tolist(),
-            scores=((scores - center) / (spread or 1.0)).tolist(),
+            knots=knots.tolist(),
+            scores=scores.tolist(),
             allows_missing=len(there) < len(values),
             **more,
         )
@@ -142,8 +206,8 @@ class NumberFeature(Column):
     def periodic_inputs(self, values: Array) -> Array:
         """Return values, shape (N,), as the networks read them, (N, 1): the mean of two scales.
 
-        One scale is in training standard deviations, cut at a million of them. The other is the
-        normal score, which spreads a skewed feature evenly. A missing value stands at the median.
+        One scale is linear, in units of `scale`, cut at a million of them. The other is that of the
+        scores, which spread a skewed feature evenly. A missing value stands at the median.
         """
         linear = self._standardized(values)
         if not self.knots:
@@ -187,6 +251,13 @@ class NumberFeature(Column):
         """The range in training, as text."""
         low, _, high = self.three_points()
         return f"{low} to {high}"
+
+
+def _with_short_tails(z: Array) -> Array:
+    """Return z up to 4 in size, and beyond that 4 + log(1 + |z| - 4) with the sign of z."""
+    beyond = np.maximum(np.abs(z) - _LINEAR_UP_TO, 0.0)
+    shortened: Array = np.clip(z, -_LINEAR_UP_TO, _LINEAR_UP_TO) + np.sign(z) * np.log1p(beyond)
+    return shortened
 
 
 @dataclass(frozen=True)

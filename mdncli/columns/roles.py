@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mdncli.columns.transforms import LARGEST_TARGET
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.settings import FitOptions, Names
 from mdncli.tables.table import Table
@@ -209,16 +210,19 @@ class NamedValues:
         """Return a value as a finite number; `of` says in messages what it is the value of.
 
         Raises:
-            ParameterError: it is not a finite number.
+            ParameterError: it is not a finite number, or too large for a target.
         """
         try:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number):
+        limited = self.kind == "target"
+        if not math.isfinite(number) or (limited and abs(number) > LARGEST_TARGET):
             shown = quoted(value) if isinstance(value, str) else repr(value)
+            ends = f"number from {-LARGEST_TARGET:g} to {LARGEST_TARGET:g}"
             raise ParameterError(
-                f"{parameter(self.parameter)}{of} is {shown}: it must be a finite number."
+                f"{parameter(self.parameter)}{of} is {shown}: it must be a "
+                f"{ends if limited and math.isfinite(number) else 'finite number'}."
             )
         return number
 

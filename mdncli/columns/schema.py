@@ -14,18 +14,21 @@ from mdncli.columns.features import (
     Feature,
     feature_from_plain,
     feature_to_plain,
+    scale_with_heavy_tails,
 )
 from mdncli.columns.transforms import IDENTITY, Transform, transform_between
 from mdncli.errors import DataError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
-# The smallest sigma of a continuous target, and the least value of `min_sigma`, in standard
-# deviations of the target: below that, single precision does not resolve it.
+# The smallest sigma of a continuous target, and the least value of `min_sigma`, in scales of the
+# target: below that, single precision does not resolve it.
 _DEFAULT_MIN_SIGMA = 1e-4
 _LEAST_MIN_SIGMA = 1e-6
+# A value may lose so much of its distance from the median to rounding, as a distance from a bound.
+_MOST_LOST = 1e-3
 # A column has a step only if at least this share of its rows repeat the value of another row, and
-# if the step is larger than this many standard deviations.
+# if the step is larger than this many scales of the column.
 _REPEATED = 0.01
 _SMALLEST_STEP = 1e-6
 
@@ -129,12 +132,12 @@ class Schema:
 
     @property
     def target_scales(self) -> Array:
-        """The standard deviations of u in training, shape (T,)."""
+        """The scales of u in training, shape (T,); see `Column`."""
         return np.array([target.scale for target in self.targets])
 
     @property
     def min_sigma(self) -> Array:
-        """The smallest sigma of each target, in standard deviations of u, shape (T,)."""
+        """The smallest sigma of each target, in scales of u, shape (T,)."""
         return np.array([target.min_sigma / target.scale for target in self.targets])
 
     @property
@@ -193,7 +196,7 @@ class Schema:
         return np.column_stack([t.inverse(y[:, i]) for i, t in enumerate(self.transforms)])
 
     def standardize_targets(self, y: Array) -> Array:
-        """Return u of targets y, (N, T), in training standard deviations from the training mean."""
+        """Return (u - mean) / scale of targets y, (N, T), with those of the training rows."""
         mean = np.array([target.mean for target in self.targets])
         standardized: Array = (self.inverse(y) - mean) / self.target_scales
         return standardized
@@ -252,8 +255,8 @@ def measure_targets(
         min_sigma: by name, for the targets that get a smallest sigma of the user's choice.
 
     Raises:
-        DataError: a target is constant, or its smallest sigma is less than a millionth of its
-            standard deviation.
+        DataError: a target is constant, its smallest sigma is less than a millionth of its scale,
+            or a bound is so far away that the values can hardly be told apart from there.
     """
     measured = []
     for position, name in enumerate(names):
@@ -263,16 +266,31 @@ def measure_targets(
                 f"{source}: the target {quoted(name)} is {values[0]:g} in every row, so there is "
                 f"nothing to learn. Choose another {parameter('target')}."
             )
+        _require_near_bounds(source, name, values, transforms.get(name, IDENTITY))
         given = min_sigma.get(name)
         target = Target.measure_target(name, values, transforms.get(name, IDENTITY), given)
         least = _LEAST_MIN_SIGMA * target.scale
         if given is not None and target.min_sigma < least:
             raise DataError(
                 f"{parameter('min_sigma')} of {quoted(name)} is {given:g}: it must be at least "
-                f"{least * given / target.min_sigma:.3g}, a millionth of its standard deviation."
+                f"{least * given / target.min_sigma:.3g}, a millionth of its scale."
             )
         measured.append(target)
     return tuple(measured)
+
+
+def _require_near_bounds(source: str, name: str, values: Array, transform: Transform) -> None:
+    """Check that values keep their digits as distances from the bounds."""
+    if transform.is_identity:
+        return
+    column = Column.measure(name, values)
+    lost = np.abs(transform.forward(transform.inverse(values)) - values)
+    if (lost > _MOST_LOST * np.maximum(column.scale, np.abs(values - column.median))).any():
+        raise DataError(
+            f"{source}: {quoted(name)} must be {transform.describe()}. That is so far from its "
+            f"values, {column.lowest:g} to {column.highest:g}, that they hardly differ from there. "
+            "Choose a nearer bound, or none."
+        )
 
 
 def step_of(values: Array) -> float | None:
@@ -288,7 +306,8 @@ def step_of(values: Array) -> float | None:
     if counts[counts > 1].sum() < _REPEATED * len(values):
         return None
     largest = float(np.abs(values).max()) or 1.0
-    smallest = _SMALLEST_STEP * float(np.std(values / largest) * largest)
+    scale = scale_with_heavy_tails(values) or float(np.std(values / largest) * largest)
+    smallest = _SMALLEST_STEP * scale
     decimals = [Decimal(repr(value)) for value in distinct.tolist()]
     exponent = min(int(decimal.as_tuple().exponent) for decimal in decimals)
     first, *others = (int(decimal.scaleb(-exponent)) for decimal in decimals)

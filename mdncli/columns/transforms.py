@@ -14,6 +14,10 @@ from mdncli.errors import ParameterError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
+# The largest size of a target: its square, and that of a quotient of two such numbers, is far from
+# the ends of float64.
+LARGEST_TARGET = 1e60
+
 _LARGEST = float(np.finfo(np.float64).max)
 
 

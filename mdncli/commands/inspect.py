@@ -65,6 +65,7 @@ def _table_as_json(report: "TableReport") -> dict[str, Any]:
         "looks": report.looks.to_plain() if report.looks else None,
         "reading": dialect_words(report.suggested or report.dialect),
         "problem": as_flags(report.problem) or None,
+        "warnings": [as_flags(text) for text in report.warnings],
     }
 
 
@@ -88,6 +89,7 @@ def _show_table(report: "TableReport", path: str) -> None:
         parts += [", ".join(counts), _table_columns(description)]
     else:
         parts.append(f"It cannot be read as it is: {as_flags(report.problem)}")
+    parts += [f"Warning: {as_flags(text)}" for text in report.warnings]
     if report.looks is not None:
         parts.append(f"It looks like {report.looks.describe()}.")
     if report.suggested is not None:

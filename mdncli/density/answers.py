@@ -19,7 +19,7 @@ from mdncli.density.parallel import prefetched
 from mdncli.errors import ParameterError, parameter, warn
 from mdncli.tables.table import Table
 from mdncli.tables.writer import write_table
-from mdncli.text import listed, quoted
+from mdncli.text import counted, listed, quoted
 from mdncli.types import Array, Mask
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Questions:
         if self.density:
             separate = self.marginal or len(targets) == 1
             log_density = predicted.log_prob(points, marginal=separate)
-            density = self._finite(log_density if self.log else np.exp(log_density))
+            density = self._finite(log_density if self.log else _density(log_density))
             if separate:
                 answers.add(f"{log}density", density, chosen)
             else:
@@ -175,6 +175,19 @@ class Questions:
     def _finite(self, values: Array) -> Array:
         """Return values with NaN for the logarithm of 0, which a target with bounds may have."""
         return np.where(np.isneginf(values), np.nan, values) if self.log else values
+
+
+def _density(log_density: Array) -> Array:
+    """Return densities; NaN, with a warning, where one is too large for a number."""
+    with np.errstate(over="ignore"):
+        density = np.exp(log_density)
+    too_large = np.isposinf(density)
+    if too_large.any():
+        warn(
+            f"In {counted(int(too_large.sum()), 'row')} the density is too large for a number, and "
+            f"the cell is empty. Ask for its logarithm: {parameter('log', 'True')}."
+        )
+    return np.where(too_large, np.nan, density)
 
 
 class _Answers:

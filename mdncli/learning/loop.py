@@ -27,8 +27,8 @@ _WARM_UP = 0.3
 _FIRST_RATE, _LAST_RATE = 0.04, 0.001
 _FAULTS_ALLOWED = 3
 _RATE_AFTER_FAULT = 0.3
-# A training loss this far above the best one is a fault, in nats per row. A target costs at most
-# (y / min_sigma)^2 / 2, and no loss that falls rises by as much again.
+# A training loss this far above the best one is a fault, in nats per row, unless a target is so far
+# out that its own loss, (y / sigma)^2 / 2, may rise by more while sigma is still about 1.
 _LARGEST_RISE = 1e4
 _ROWS_AT_ONCE = 8192
 
@@ -199,6 +199,7 @@ class TrainingLoop:
         self._optimizer = AveragedAdam(
             self._networks, batches.y.device, weight_decay=settings.weight_decay
         )
+        self._largest_rise = max(_LARGEST_RISE, float(batches.y.abs().max()) ** 2)
         self._steps = 0
         self.result = LoopResult("epochs", [0] * batches.members)
         self._best_losses = torch.full((batches.members,), math.inf, dtype=torch.float64)
@@ -283,7 +284,7 @@ class TrainingLoop:
         judged = valid_losses if self._batches.holds_out else torch.zeros(1)
         finite = math.isfinite(train_loss) and bool(torch.isfinite(judged).all())
         best = min(self.result.train_losses, default=math.inf)
-        return finite and train_loss <= best + _LARGEST_RISE
+        return finite and train_loss <= best + self._largest_rise
 
     def _record(self, train_loss: float, valid_losses: Tensor) -> None:
         """Add an epoch to the history, and keep the weights of the members that it improved."""

@@ -14,6 +14,9 @@ from torch import Tensor
 from mdncli.density.network import Architecture, pairs_of_targets
 
 _LOG_2PI = math.log(2.0 * math.pi)
+# The square of a larger scale overflows in float32. A component that reaches for a row far from the
+# others may get one at other rows, where its weight is almost 0.
+_LARGEST_LOG_SCALE = 43.0
 
 
 @torch.no_grad()
@@ -51,7 +54,8 @@ def nll_and_gradient(
     gradient, sizes = torch.empty_like(raw), architecture.head_sizes(targets)
     logits, flat_mu, flat_scale, flto_slopes = torch.split(raw, sizes, 1)
     to_logits, to_mu, to_scale, to_slopes = torch.split(gradient, sizes, 1)
-    above_minimum = torch.exp(2.0 * flat_scale).view(members, components, sigmas, rows)
+    above_minimum = torch.exp(2.0 * flat_scale.clamp(max=_LARGEST_LOG_SCALE))
+    above_minimum = above_minimum.view(members, components, sigmas, rows)
     variance = above_minimum + (min_sigma * min_sigma)[:, None]
     precision = torch.rsqrt(variance)
     deviation = y[:, None] - flat_mu.view(members, components, targets, rows)

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mdncli.columns.schema import Schema
 from mdncli.columns.transforms import Interval, LowerBound
 from mdncli.errors import DataError, MdnWarning
 from mdncli.files import FileContent
+from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import Table, read_table
 
 X, READERS = NumberReader("x"), [NumberReader("x")]
@@ -253,6 +255,89 @@ def test_the_rows_of_a_fit_are_those_of_every_later_question() -> None:
             "zero_weight": 9,
         }
     )
+
+
+# Sizes of targets and features.
+
+
+PLAIN = [f"{i},{1.0 + i * i % 7 / 10.0}" for i in range(40)]
+
+
+def with_cell(cell: str) -> Table:
+    return table(*PLAIN[:7], f"7,{cell}", *PLAIN[8:], names="x,y")
+
+
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        (
+            "e60",
+            r"has values up to 1.4e\+60 in size, and the limit is 1e\+60. Divide .* by 1e\+60\.",
+        ),
+        ("e200", r"the target 'y' has values up to 1.4e\+200 .* Divide the column by 1e\+200\."),
+        ("e307", r"Divide the column by 1e\+300\."),
+        ("e-60", r"differ by about 1e-61, and the limit is 1e-60. Multiply the column by 1e\+60\."),
+        ("e-200", r"Multiply the column by 1e\+200\."),
+        ("e-320", r"Multiply the column by 1e\+300\."),
+    ],
+)
+def test_a_target_whose_squares_leave_float64_needs_another_unit(unit: str, message: str) -> None:
+    rows = table(*(f"{row}{unit}" for row in PLAIN), names="x,y")
+    with pytest.raises(DataError, match=message):
+        training_dataset(rows, layout(), RowRules())
+
+
+@pytest.mark.parametrize("unit", ["e59", "e-58", "e-5"])
+def test_a_target_of_another_size_is_learned(unit: str) -> None:
+    rows = table(*(f"{row}{unit}" for row in PLAIN), names="x,y")
+    assert len(training_dataset(rows, layout(), RowRules())) == 40
+
+
+def test_a_single_target_that_is_too_large_is_a_bad_cell() -> None:
+    rows = with_cell("2e60")
+    message = (
+        r"t.csv, row 8, line 9, column 'y': '2e60' is too large: a target must be from -1e\+60"
+    )
+    with pytest.raises(DataError, match=message):
+        training_dataset(rows, layout(), RowRules())
+    with pytest.warns(MdnWarning, match=message):
+        assert len(training_dataset(rows, layout(), RowRules(skip=True))) == 39
+    # So it is in later rows, where the target is needed.
+    schema, _ = measure_schema("t.csv", *measured_rows())
+    with pytest.raises(DataError, match=message):
+        model_dataset(rows, schema, RowRules(targets=["y"]))
+    assert len(model_dataset(rows, schema, RowRules())) == 40
+
+
+def measured_rows() -> tuple[Dataset, Layout]:
+    return training_dataset(table(*PLAIN, names="x,y"), layout(), RowRules()), layout()
+
+
+@pytest.mark.parametrize(("cell", "right"), [("1e7", True), ("-1e7", True), ("1e10", False)])
+def test_a_target_that_is_too_far_from_the_others_is_refused(cell: str, right: bool) -> None:
+    rows = with_cell(cell)
+    if right:
+        assert len(training_dataset(rows, layout(), RowRules())) == 40
+        return
+    with pytest.raises(DataError, match=r"row 8, line 9, column 'y': '1e10' is .* limit is 1e\+08"):
+        training_dataset(rows, layout(), RowRules())
+    # Both remedies of the message help.
+    bounded = layout(transforms={"y": LowerBound(0.0)})
+    assert len(training_dataset(rows, bounded, RowRules())) == 40
+    missing = replace(rows, dialect=Dialect(na=("1e10",)))
+    with pytest.warns(MdnWarning, match="1 of 40 rows have no target"):
+        assert len(training_dataset(missing, layout(), RowRules())) == 39
+
+
+def test_a_feature_may_have_any_size_that_has_a_range() -> None:
+    for unit in ("e-300", "e300"):
+        x = np.array([float(f"{i}{unit}") for i in range(-9, 11)])[:, None] / 10.0
+        schema, _ = measure_schema("t.csv", Dataset(x, x**0 * np.arange(20.0)[:, None]), layout())
+        inputs = schema.inputs(x)
+        np.testing.assert_allclose(inputs, schema.inputs(np.nextafter(x, 0.0)), atol=1e-9)
+        assert (np.diff(inputs[:, 0]) > 0.1).all()
+    with pytest.raises(DataError, match=r"the feature 'x' has values up to 1.7e\+308 in size"):
+        measure_schema("t.csv", Dataset(x * 1.7e8, np.arange(20.0)[:, None]), layout())
 
 
 # Rows for a model.

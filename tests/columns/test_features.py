@@ -1,6 +1,7 @@
 """Each kind of feature: how its values become the inputs of the networks."""
 
 import datetime
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from mdncli.columns.features import (
     feature_to_plain,
     frequent_levels,
     parsed_dates,
+    robust_scale,
+    scale_with_heavy_tails,
 )
 from mdncli.columns.schema import Schema
 
@@ -143,7 +146,7 @@ def test_a_column_is_measured_at_any_scale(scale: float) -> None:
 
 @pytest.mark.parametrize("rows", [30, 3000])
 def test_a_skewed_feature_is_spread_evenly_and_is_linear_beyond_its_range(rows: int) -> None:
-    values = np.exp(2.0 * np.random.default_rng(0).normal(size=rows))
+    values = np.exp(np.random.default_rng(0).normal(size=rows))
     feature = NumberFeature.measure_feature("a", values)
     standard = feature.periodic_inputs(values)[:, 0]
     assert abs(standard.mean()) < 0.05
@@ -154,6 +157,98 @@ def test_a_skewed_feature_is_spread_evenly_and_is_linear_beyond_its_range(rows: 
     np.testing.assert_allclose(scores, normal, atol=0.1)
     beyond = feature.periodic_inputs(np.array([2.0, 3.0]) * values.max())[:, 0]
     assert beyond[1] - beyond[0] == pytest.approx(0.5 * values.max() / values.std())
+
+
+# Heavy tails.
+
+
+RNG = np.random.default_rng(1)
+NORMAL = 3.0 + 0.5 * RNG.normal(size=600)
+ORDINARY = {
+    "normal": NORMAL,
+    "uniform": RNG.random(600),
+    "skewed": np.exp(RNG.normal(size=600)),
+    "Student's t, 3 degrees": RNG.standard_t(3, size=600),
+    "two values": (RNG.random(600) < 0.02).astype(float),
+    "two groups": np.where(RNG.random(600) < 0.2, 40.0, 0.0) + NORMAL,
+    "mostly zero": np.where(RNG.random(600) < 0.8, 0.0, RNG.random(600)),
+    "one row differs": np.where(np.arange(600) == 7, 1.0, 0.0),
+    "ten rows": NORMAL[:10],
+    "one row": NORMAL[:1],
+}
+# Values to put in the place of some that are drawn from the Gaussian.
+OUTLIERS = {
+    "one of a million": (1e6, 1),
+    "one of 1e50": (1e50, 1),
+    "2% of -9999": (-9999.0, 12),
+    "9% of 99": (99.0, 54),
+}
+
+
+def with_outliers(name: str, values: np.ndarray = NORMAL) -> np.ndarray:
+    value, count = OUTLIERS[name]
+    return np.concatenate([np.full(count, value), values[count:]])
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_column_has_its_mean_and_standard_deviation(name: str) -> None:
+    values = ORDINARY[name]
+    column = Column.measure("a", values)
+    assert scale_with_heavy_tails(values) is None
+    assert column.mean == pytest.approx(values.mean(), rel=1e-14)
+    assert column.scale == pytest.approx(values.std(), rel=1e-13)
+
+
+@pytest.mark.parametrize("name", OUTLIERS)
+@pytest.mark.parametrize("unit", [1.0, 1e-40])
+def test_outliers_hardly_change_the_scale(name: str, unit: float) -> None:
+    column = Column.measure("a", unit * with_outliers(name))
+    assert column.mean == column.median == pytest.approx(3.0 * unit, abs=0.1 * unit)
+    assert 0.4 < column.scale / unit < 0.8
+
+
+def test_the_robust_scale_is_the_standard_deviation_of_a_gaussian() -> None:
+    values = RNG.normal(size=100_000)
+    assert robust_scale(values) == pytest.approx(1.0, abs=0.01)
+    assert robust_scale(7.0 - 2.0 * values) == pytest.approx(2.0 * robust_scale(values), rel=1e-12)
+    # Where most values are equal, or differ by rounding alone, a wider range is taken.
+    mostly = np.where(np.arange(100_000) < 96_000, 1e-17 * values, 1.0 + values)
+    assert 0.1 < robust_scale(mostly) < 2.0
+    assert robust_scale(np.where(np.arange(1000) < 995, 5.0, 6.0)) == 0.0
+
+
+def test_a_lognormal_column_is_measured_by_most_of_its_values() -> None:
+    values = np.exp(2.0 * RNG.normal(size=3000))
+    column = Column.measure("a", values)
+    assert column.scale < 0.2 * values.std()
+    # A scale of a few times the median resolves most of the values.
+    assert column.median < column.scale < 10.0 * column.median
+
+
+@pytest.mark.parametrize("name", OUTLIERS)
+def test_outliers_do_not_move_the_inputs_of_other_values(name: str) -> None:
+    values = with_outliers(name)
+    rest = values[OUTLIERS[name][1] :]
+    feature = NumberFeature.measure_feature("a", values)
+    clean = NumberFeature.measure_feature("a", rest)
+    inputs, expected = (each.periodic_inputs(rest)[:, 0] for each in (feature, clean))
+    # The values keep at least three quarters of their distances, and their order.
+    assert np.ptp(inputs[np.abs(expected) < 1.5]) > 0.75 * np.ptp(expected[np.abs(expected) < 1.5])
+    assert np.corrcoef(inputs, expected)[0, 1] > 0.98
+    order = values.argsort()
+    rising = np.diff(feature.periodic_inputs(values)[order, 0])
+    assert (rising[np.diff(values[order]) > 0.0] > 0.0).all()
+
+
+def test_a_far_value_of_a_feature_is_near_on_the_scale_of_the_networks() -> None:
+    for outlier in (1e3, 1e6, 1e50):
+        values = np.append(NORMAL, outlier)
+        feature = NumberFeature.measure_feature("a", values)
+        far = feature.periodic_inputs(np.array([outlier, 10.0 * outlier, 1e300]))[:, 0]
+        assert (np.diff(far) >= 0.0).all()
+        assert 4.0 < far[0] < 3.0 + math.log(outlier)
+        assert np.isfinite(far).all()
+        assert feature_from_plain(feature_to_plain(feature)) == feature
 
 
 def test_a_value_is_far_outside_beyond_a_tenth_of_the_range() -> None:

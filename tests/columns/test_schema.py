@@ -90,6 +90,18 @@ def test_a_target_with_a_bound_is_standardized_on_the_scale_of_u() -> None:
     np.testing.assert_array_equal(schema.outside(np.array([[1.0], [0.0]])), [False, True])
 
 
+@pytest.mark.parametrize("bounds", [(-1e20, None), (None, 1e30), (-1e20, 1e20)])
+def test_a_bound_from_which_all_values_look_alike_is_refused(
+    bounds: tuple[float | None, float | None],
+) -> None:
+    with pytest.raises(DataError, match="That is so far from its values"):
+        schema_of(Y, transform_between(*bounds))
+    # From a nearer bound on the other side they differ.
+    assert schema_of(Y, transform_between(0.0, 1e30)).targets[0].scale == pytest.approx(
+        np.log(Y).std()
+    )
+
+
 def test_with_bounds_the_smallest_sigma_applies_at_the_median() -> None:
     y = np.maximum(np.round(Y, 1), 0.1)
     transform = transform_between(-1.0, 30.0)
@@ -102,6 +114,21 @@ def test_with_bounds_the_smallest_sigma_applies_at_the_median() -> None:
     assert schema.resolution is None
     assert schema_of(y).resolution == pytest.approx(math.log(0.1))
     assert schema_of(y, transform, 0.5).targets[0].min_sigma == pytest.approx(0.5 * slope)
+
+
+def test_outliers_of_a_target_leave_the_resolution_of_the_others() -> None:
+    y = np.random.default_rng(4).normal(size=(200, 1))
+    y[7] = 1e6
+    [target] = schema_of(y).targets
+    assert 0.5 < target.scale < 2.0
+    assert target.min_sigma == pytest.approx(1e-4 * target.scale)
+    rest = np.delete(schema_of(y).standardize_targets(y)[:, 0], 7)
+    assert 0.5 < rest.std() < 2.0
+    # On the scale of u, too.
+    y = np.exp(y.clip(max=5.0))
+    y[7] = 1e-300
+    [target] = schema_of(y, LowerBound(0.0)).targets
+    assert 0.5 < target.scale < 2.0
 
 
 # Steps.
@@ -121,6 +148,8 @@ def test_with_bounds_the_smallest_sigma_applies_at_the_median() -> None:
         (np.arange(500.0), None),
         # This step is too small to matter.
         (np.array([0.0, 0.0, 1e-7, 1.0, 1.0]), None),
+        # An outlier does not hide the step of the others.
+        (np.append(np.round(NORMAL, 2), 1e7), 0.01),
         # Many rows are zero, and the other values are continuous.
         (np.where(RNG.random(1000) < 0.3, 0.0, NORMAL), None),
     ],

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from density.models import bounded_targets, inverse_sinusoid, two_targets
 
+from mdncli.columns.transforms import IDENTITY
 from mdncli.density.answers import Questions, percent
-from mdncli.errors import ParameterError
+from mdncli.density.distribution import Distribution
+from mdncli.density.mixture import GaussianMixture
+from mdncli.errors import MdnWarning, ParameterError
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,21 @@ def test_the_logarithm_of_zero_is_blank() -> None:
     assert list(found) == ["p_log_density", "r_log_density"]
     assert np.isnan(found["p_log_density"]).all()
     assert np.isfinite(found["r_log_density"]).all()
+
+
+def test_a_density_that_is_too_large_for_a_number_is_blank() -> None:
+    # Six targets, each known to within 1e-60.
+    names = [*"abcdef"]
+    mu, sigma = np.zeros((2, 1, 6)), np.full((2, 1, 6), 1e-60)
+    mixture = GaussianMixture(np.zeros((2, 1)), mu, sigma)
+    predicted = Distribution(mixture, [IDENTITY] * 6, names)
+    y = np.vstack([np.zeros(6), np.full(6, 2e-59)])
+    with pytest.warns(MdnWarning, match=r"In 1 row the density is too large .* log=True"):
+        found, _ = Questions(density=True).answer(predicted, y)
+    assert np.isnan(found["density"]).tolist() == [True, False]
+    found, _ = Questions(density=True, log=True).answer(predicted, y)
+    peak = 6.0 * (60.0 * np.log(10.0) - 0.5 * np.log(2.0 * np.pi))
+    np.testing.assert_allclose(found["log_density"], [peak, peak - 1200.0])
 
 
 def test_the_targets_needed_in_every_row() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fits import fitted, two_branches
 
+from mdncli.columns.dataset import Dataset
 from mdncli.errors import DataError
 from mdncli.learning import loop
 from mdncli.learning.loop import Batches
@@ -121,6 +122,19 @@ def test_an_epoch_with_a_huge_loss_is_undone_and_the_rate_is_lower_after_it(step
     assert model.record.epochs == 19
     assert model.record.nll_valid < 1.5
     assert max(steps.rates[30:]) < 0.31 * Settings().lr
+
+
+@pytest.mark.parametrize("outlier", [1e4, 1e6])
+@pytest.mark.parametrize("row", [4, 5])
+def test_a_row_far_from_the_others_is_no_fault(outlier: float, row: int) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.uniform(size=(600, 1))
+    y = np.sin(2.0 * np.pi * x) + 0.1 * rng.normal(size=(600, 1))
+    y[row] = outlier
+    model, _ = fitted(Dataset(x, y), Settings())
+    assert model.record.faults == 0
+    rest = np.delete(np.arange(600), row)
+    assert model.mean_nll(x[rest], y[rest]) < -0.7
 
 
 def test_three_faults_end_learning_with_the_best_model_before(steps: Steps) -> None:

@@ -77,8 +77,8 @@ def test_correlated_targets_stay_finite_in_float32(rho: float, log_scale: float)
     assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("distance", [0.0, 1e2, 1e4])
-@pytest.mark.parametrize("log_scale", [-40.0, 0.0, 20.0])
+@pytest.mark.parametrize("distance", [0.0, 1e2, 1e4, 1e8])
+@pytest.mark.parametrize("log_scale", [-40.0, 0.0, 20.0, 60.0])
 def test_extremes_stay_finite_in_float32(distance: float, log_scale: float) -> None:
     shape = architecture("diagonal")
     raw = torch.zeros(1, shape.head_width(1), ROWS)
