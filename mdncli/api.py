@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mdncli.density.evaluation import Evaluation
-    from mdncli.learning.trainer import Epoch
+    from mdncli.learning.monitor import Epoch
 
 
 def fit(
@@ -394,7 +394,7 @@ def _warn_of_unused_share(
         return
     if options.valid_file is not None:
         warn(f"{parameter('valid')} has no effect: {parameter('valid_file')} gives the rows.")
-    elif settings.members > 1:
+    elif settings.uses_ladder or (settings.members or 1) > 1:
         warn(
             f"{parameter('valid')} has no effect: it is for a single network. Each of several "
             "holds out an equal part."

@@ -21,21 +21,9 @@ Preset = Literal["fast", "default", "best"]
 OnBadRows = Literal["fail", "skip"]
 Mixtures = int | Literal["auto"]
 Noise = float | Literal["auto"]
-PlotKind = Literal[
-    "overview",
-    "parameters",
-    "components",
-    "samples",
-    "density",
-    "modes",
-    "intervals",
-    "comparison",
-    "training",
-    "calibration",
-    "residuals",
-    "row",
-    "pairs",
-]
+_AlongFeature = Literal["overview", "parameters", "components", "samples", "density", "modes"]
+_OfRows = Literal["calibration", "residuals", "row", "pairs"]
+PlotKind = Literal[_AlongFeature, "intervals", "comparison", "training", _OfRows]
 # One name, or several in a list. A text that is not a column's name is split at its commas.
 Names = str | Sequence[str]
 # One number, or one for each target by its name.
@@ -45,8 +33,7 @@ NumberByTarget = float | str | Sequence[str] | Mapping[str, float]
 MOST_ROWS = 10**9
 
 # Above this number of rows, the number of steps grows with the square root of the rows.
-_ROWS_OF_PLAIN_STEPS = 5000
-_ROWS_OF_LADDER_STEPS = 1000
+_ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS = 5000, 1000
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
 # each component of a member, and from how many rows on a step takes twice as many of them.
 _OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1000, 1250
@@ -56,7 +43,6 @@ _ROWS_OF_SMALL_BATCHES, _SMALL_BATCH = 5000, 256
 _MIXTURES, _HIDDEN, _FREQUENCIES = 5, (64, 64), 8
 # Members of each network of a ladder, which score every row by a member that held it out.
 _MEMBERS_OF_LADDER = 5
-_NOISE_TIMES = 0.1
 _HUGE = 1e30
 
 
@@ -261,10 +247,7 @@ def _learning(default: Any, text: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `fit` learns, and how.
-
-    Raises:
-        ParameterError: a value is out of its range.
+    """What `fit` learns, and how. A value out of its range raises a ParameterError.
 
     >>> Settings(mixtures=8).mixtures
     8
@@ -291,8 +274,8 @@ class Settings:
     )
     mixtures: Mixtures | None = _network(
         None,
-        "Number of components K of each network, by default 5. auto tries several on held-out rows and takes the "
-        "fewest that do well, in at most about 4.5 times the steps of one fit.",
+        "Number of components K of each network, by default 5. auto tries several on held-out rows "
+        "and takes the fewest that do well, in at most about 4.5 times the steps of one fit.",
         range=_from(1, 100_000),
         metavar="K",
         short="-k",
@@ -479,7 +462,7 @@ class Settings:
         if self.steps is None:
             components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
         batch_size = _SMALL_BATCH * (2 if rows >= _ROWS_OF_SMALL_BATCHES else 1)
-        chosen = {
+        chosen: dict[str, Any] = {
             "ladder": self.uses_ladder,
             "members": _MEMBERS_OF_LADDER if self.uses_ladder else 1,
             "mixtures": components,
@@ -505,9 +488,8 @@ class Settings:
         """Return the number of epochs on this many training rows."""
         if self.epochs is not None:
             return self.epochs
-        least, plain_rows = self.steps, _ROWS_OF_PLAIN_STEPS
-        if self.ladder:
-            plain_rows = _ROWS_OF_LADDER_STEPS
+        least = self.steps
+        plain_rows = _ROWS_OF_LADDER_STEPS if self.ladder else _ROWS_OF_PLAIN_STEPS
         if least is None:
             least, plain_rows = _OPEN_STEPS, _ROWS_OF_OPEN_STEPS
         steps = least * max(1.0, math.sqrt(rows / plain_rows))
@@ -516,15 +498,6 @@ class Settings:
     def patience_for(self, rows: int) -> int:
         """Return the patience, in epochs, on this many training rows."""
         return self.patience or max(2, self.epochs_for(rows) // 3)
-
-    def noise_for(self, rows: int, columns: int) -> tuple[float, float]:
-        """Return the noise on x and on y for this many training rows and F + T columns.
-
-        The rate of `auto` is that of Rothfuss et al. (2019).
-        """
-        auto = _NOISE_TIMES * rows ** (-1.0 / (4 + columns))
-        on_x, on_y = (auto if each == "auto" else each for each in (self.noise_x, self.noise_y))
-        return on_x, on_y
 
     def to_plain(self) -> dict[str, Any]:
         """Return the settings as plain values."""

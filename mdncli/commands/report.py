@@ -42,6 +42,8 @@ _WHY_STOPPED = {
 _ALONE = 0.999
 _MUCH_AT_MIN_SIGMA = 0.5
 _MOST_COMPONENTS_SHOWN = 12
+# In nats: a validation NLL that is less far below that of the marginal shows nothing.
+_LEARNED_NOTHING = 0.005
 
 __all__ = ["ConditionalDensity", "fit_and_report", "inspect_file", "model_as_json", "show_model"]
 
@@ -239,17 +241,47 @@ def _show_result(model: ConditionalDensity, seconds: dict[str, float], output: s
         ("rows", f"{record.rows}, {held_out}"),
         ("target", listed(schema.target_names)),
         ("features", listed(schema.feature_names)),
-        ("members, components", f"{len(network.main.networks)} of {network.main.architecture.mixtures}"),
+        *_shape(network),
         *_scores(network),
         ("stopped", f"{_WHY_STOPPED[record.stopped]}; {_best_epochs(network)}"),
         ("time", time),
         ("model", "standard output" if output == STANDARD else output),
     ]
-    say(TextTable(rows), *_component_report(record.components))
+    say(TextTable(rows), *_ladder(network), *_component_report(record.components))
     if min(record.nll_train, record.nll_valid) < 0.0:
         say(
             "A negative NLL is not an error: the density exceeds 1 where y is known to within less."
         )
+
+
+def _shape(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
+    """Return what the model consists of, as rows of a table."""
+    main, rows = network.main, []
+    rows.append(("members, components", f"{len(main.networks)} of {main.architecture.mixtures}"))
+    scale, temperature = main.sigma_scale, main.temperature
+    if (scale, temperature) != (1.0, 1.0):
+        rows.append(
+            ("calibration", f"σ times {scale:.3g}, π to the power of {1 / temperature:.3g}")
+        )
+    if network.background is not None:
+        rows.append(("background", f"component 0, weight {network.background.weight:.3g}"))
+    return rows
+
+
+def _ladder(network: MixtureDensityNetwork) -> list[TextTable]:
+    """Return the rungs of the ladder with their weights, if there are several or a simple one."""
+    if len(network.rungs) == 1 and network.main.name == "networks":
+        return []
+    rows = [
+        [
+            rung.name,
+            f"{len(rung.networks)} of {rung.architecture.mixtures}",
+            f"{rung.weight:.1%}",
+            _nats(rung.nll),
+        ]
+        for rung in sorted(network.rungs, key=lambda rung: -rung.weight)
+    ]
+    return [TextTable(rows, ["model", "members, components", "weight", "NLL alone, held out"])]
 
 
 def _scores(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
@@ -347,6 +379,13 @@ def _warn_of_result(network: MixtureDensityNetwork) -> None:
             "learning continued at a lower rate."
         )
     _warn_of_resolution(network)
+    reference = record.reference["nll_valid"]
+    if record.nll_valid > reference - _LEARNED_NOTHING:
+        warn(
+            f"the features tell nothing about {listed(network.schema.target_names)} beyond its "
+            "marginal. Look for outliers in the table. If the target is positive and skewed, try "
+            "--lower 0."
+        )
     members = record.components
     if mixtures > 1 and any(max(member.weight) > _ALONE for member in members):
         warn(f"one of the {mixtures} components does all the work. Try -k 1 or -k auto.")
@@ -390,8 +429,8 @@ def show_model(model: ConditionalDensity) -> None:
     given = [f"{k}={v}" for k, v in network.settings.items() if v not in (None, False)]
     versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
     rows = [
-        ("members, components", f"{len(network.main.networks)} of {architecture.mixtures}"),
-        ("hidden layers", f"{widths}, {architecture.activation}"),
+        *_shape(network),
+        ("hidden layers", f"{widths}, {architecture.activation}" if widths else "none"),
         ("frequencies", str(architecture.frequencies)),
         ("covariance", architecture.covariance),
         ("settings", ", ".join(given)),
@@ -412,7 +451,8 @@ def show_model(model: ConditionalDensity) -> None:
         for feature in schema.features
         if feature.kind == "category"
     ]
-    write_answer(_model_columns(model), TextTable(rows), *_component_report(record.components))
+    parts = *_ladder(network), *_component_report(record.components)
+    write_answer(_model_columns(model), TextTable(rows), *parts)
 
 
 def _model_columns(model: ConditionalDensity) -> TextTable:

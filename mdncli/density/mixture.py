@@ -4,7 +4,6 @@ The helpers at the top work on many small lower-triangular matrices at once. The
 targets and vectorize over everything else.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -263,7 +262,7 @@ class GaussianMixture:
         return GaussianMixture(log_pi, mu, sigma, factor if len(rest) > 1 else None)
 
     def with_factor(self) -> "GaussianMixture":
-        """Return the same mixtures with a factor: the identity where the targets are independent."""
+        """Return the same mixtures with a factor, the identity for independent targets."""
         if self.factor is not None:
             return self
         targets = self.mu.shape[2]

@@ -15,9 +15,9 @@ from mdncli.columns.schema import Schema
 from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, parameter
+from mdncli.learning.monitor import Epoch, Monitor, one_core
 from mdncli.learning.splits import random_parts
-from mdncli.learning.threads import one_core
-from mdncli.learning.trainer import Epoch, Monitor, Trainer
+from mdncli.learning.trainer import Trainer
 from mdncli.settings import Settings
 from mdncli.types import Array
 

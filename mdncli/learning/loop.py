@@ -24,6 +24,7 @@ _RATE_OF_FINISH = 2.0
 # The chance that a step reads a row's category as `other`.
 _CATEGORY_DROPOUT = 0.03
 _WARM_UP = 0.3
+_AUTO_NOISE = 0.1
 _FIRST_RATE, _LAST_RATE = 0.04, 0.001
 _FAULTS_ALLOWED = 3
 _RATE_AFTER_FAULT = 0.3
@@ -308,7 +309,7 @@ class TrainingLoop:
         """Read the training rows once, and return their mean loss; NaN if a step failed."""
         batches = self._batches
         total, seen = torch.zeros((2,), dtype=torch.float64, device=batches.y.device)
-        noise_x, noise_y = self._settings.noise_for(batches.most_train_rows, batches.columns)
+        noise_x, noise_y = self._noise
         order = batches.shuffled(self._generator)
         for rows in order.tensor_split(self._steps_per_epoch, 1):
             x, y = batches.take(rows, lambda x: self._plus_noise(x, noise_x))
@@ -325,6 +326,15 @@ class TrainingLoop:
             if reason_to_stop():
                 break
         return float(total / seen)
+
+    @property
+    def _noise(self) -> tuple[float, float]:
+        """The noise on x and on y; the rate of `auto` is that of Rothfuss et al. (2019)."""
+        rows, columns = self._batches.most_train_rows, self._batches.columns
+        auto = _AUTO_NOISE * rows ** (-1.0 / (4 + columns))
+        given = self._settings.noise_x, self._settings.noise_y
+        on_x, on_y = (auto if each == "auto" else each for each in given)
+        return on_x, on_y
 
     def _plus_noise(self, values: Tensor, std: float) -> Tensor:
         """Return values plus fresh noise (Rothfuss et al. 2019, algorithm 1)."""

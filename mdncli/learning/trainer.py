@@ -1,11 +1,9 @@
 """The trainer: it trains the rungs of one fit, weighs them, and makes them a model."""
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -19,18 +17,20 @@ from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.learning.ladder import (
+    Fit,
     HeldOut,
     Stacking,
     background_of,
+    linear,
     log_background,
+    marginal,
     network_rungs,
 )
 from mdncli.learning.loop import Batches, LoopResult, Problem, TrainingLoop
 from mdncli.learning.loss import BackgroundDensity, nll_and_gradient, squares_and_gradient
+from mdncli.learning.monitor import Epoch, Monitor, in_threads
 from mdncli.learning.network import Perceptrons
-from mdncli.learning.simple import Fit, linear, marginal
 from mdncli.learning.splits import Split, StandardizedRows, split_dataset
-from mdncli.learning.threads import in_threads
 from mdncli.settings import Settings
 from mdncli.types import Array, Positions
 
@@ -44,75 +44,9 @@ _BLOCK = 5
 _GAIN_TO_FINISH = 2.0
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
-# Where averaging the members of the only kind of networks gains less, one member is kept, nats.
-_LEAST_GAIN_OF_POOL = 0.02
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The result of one epoch, for a progress display.
-
-    Attributes:
-        stage: what is trained; empty for the mixture density network, otherwise the least-squares
-            baseline or a trial with another number of components.
-        epoch: from 1.
-        epochs: the largest number of epochs.
-        nll_train: mean over the training rows during the epoch, in nats per row, in the units of
-            the file.
-        nll_valid: mean over the validation rows after the epoch, of the averaged weights; NaN if
-            there are no such rows.
-        reference: the NLL of the marginal reference on the validation rows, or on the training rows
-            if there are no validation rows.
-        seconds: of learning so far.
-        fold: the name of the fold of a cross-validation; empty otherwise.
-    """
-
-    stage: str
-    epoch: int
-    epochs: int
-    nll_train: float
-    nll_valid: float
-    reference: float
-    seconds: float
-    fold: str = ""
-
-
-class Monitor:
-    """Measures the time of learning, passes epochs on, and knows when learning must stop.
-
-    Threads may share it.
-
-    Args:
-        progress: is called with every epoch.
-        stop: returns True once learning must stop.
-        time_limit: seconds after which learning must stop; None for no limit.
-    """
-
-    def __init__(
-        self,
-        progress: Callable[[Epoch], None] | None = None,
-        stop: Callable[[], bool] | None = None,
-        time_limit: float | None = None,
-    ) -> None:
-        self._progress, self._stop, self._time_limit = progress, stop, time_limit
-        self._started = perf_counter()
-        self._lock = threading.Lock()
-
-    def seconds(self) -> float:
-        """Return the seconds since learning began."""
-        return perf_counter() - self._started
-
-    def show(self, epoch: Epoch) -> None:
-        """Pass an epoch on."""
-        if self._progress is not None:
-            with self._lock:
-                self._progress(epoch)
-
-    def reason_to_stop(self) -> str:
-        """Return why learning must stop now, `interrupted` or `time`; empty if it need not."""
-        if self._stop is not None and self._stop():
-            return "interrupted"
-        return "time" if self._time_limit and self.seconds() > self._time_limit else ""
+# What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
+# nats. The preset `best` keeps all that helps.
+_LEAST_GAIN_OF_RUNG, _LEAST_GAIN_OF_POOL = 0.01, 0.02
 
 
 @dataclass(frozen=True)
@@ -400,10 +334,10 @@ class Trainer:
         """Return the outputs at each row of a member that held it out, or of all such members."""
         y = self._rows.y[self._judged]
         if self._split.is_shared:
-            raw = [self._outputs(network, self._judged) for network in networks]
-            return HeldOut(architecture, raw, y, self._min_sigma)
+            outputs = [self._outputs(network, self._judged) for network in networks]
+            return HeldOut(architecture, outputs, y, self._min_sigma)
         holders = self._split.holders(len(self._rows.y), members)[self._judged]
-        raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])), np.float32)
+        raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])))
         for network, member in zip(networks, members, strict=True):
             own = holders == member
             raw[own] = self._outputs(network, self._judged[own])
@@ -434,6 +368,7 @@ class Trainer:
             0.0 if background is None else background.weight,
             calibrate=self._settings.calibrate,
             pools=len(rungs[0].networks) > 1 and not self._split.is_shared,
+            least_gain=0.0 if self._settings.steps is None else _LEAST_GAIN_OF_RUNG,
         )
         stack = stacking.solve()
         stacked = []
@@ -442,8 +377,9 @@ class Trainer:
                 continue
             nll = -float(np.average(held.log_prob(), weights=weights)) + offset
             if held.is_network:
-                calibration = {"sigma_scale": stack.sigma_scale, "temperature": stack.temperature}
-                rung = self._with_few_members(replace(rung, **calibration))
+                scale, temperature = stack.sigma_scale, stack.temperature
+                rung = replace(rung, sigma_scale=scale, temperature=temperature)
+                rung = self._with_few_members(rung)
             stacked.append(replace(rung, weight=weight, nll=nll))
         if background is not None:
             background = replace(background, weight=stack.background)

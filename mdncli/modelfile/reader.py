@@ -184,7 +184,7 @@ def _model(plain: dict[str, Any]) -> MixtureDensityNetwork:
         schema=schema,
         rungs=rungs,
         settings=dict(plain["settings"]),
-        record=_record(plain["record"], len(main.networks), main.architecture.mixtures),
+        record=_record(plain["record"], main.architecture.mixtures),
         reference=_reference(state, targets) if plain["reference"] else None,
         baseline=_baseline(plain, state, main.architecture, schema) if plain["baseline"] else None,
         background=background,
@@ -282,12 +282,12 @@ def _architecture(plain: dict[str, Any]) -> Architecture:
     return architecture
 
 
-def _record(plain: dict[str, Any], members: int, mixtures: int) -> TrainingRecord:
+def _record(plain: dict[str, Any], mixtures: int) -> TrainingRecord:
     reports = [MemberReport(**member) for member in plain["components"]]
     record = TrainingRecord(**{**plain, "components": reports})
     counts = [record.rows, record.rows_valid, record.epochs, record.faults, *record.best_epochs]
     _require(all(type(count) is int and count >= 0 for count in counts), "the training record")
-    _require(len(record.best_epochs) == members, "the number of best epochs")
+    _require(len(record.best_epochs) > 0, "the number of best epochs")
     histories = [record.history[name] for name in _SPLITS]
     complete = all(len(history) == record.epochs for history in histories)
     reference = [record.reference[name] for name in _SPLITS]
