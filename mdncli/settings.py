@@ -33,7 +33,7 @@ NumberByTarget = float | str | Sequence[str] | Mapping[str, float]
 MOST_ROWS = 10**9
 
 # Above this number of rows, the number of steps grows with the square root of the rows.
-_ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS = 5000, 1000
+_ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.5
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
 # each component of a member, and from how many rows on a step takes twice as many of them.
 _OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1000, 1250
@@ -492,7 +492,7 @@ class Settings:
         plain_rows = _ROWS_OF_LADDER_STEPS if self.ladder else _ROWS_OF_PLAIN_STEPS
         if least is None:
             least, plain_rows = _OPEN_STEPS, _ROWS_OF_OPEN_STEPS
-        steps = least * max(1.0, math.sqrt(rows / plain_rows))
+        steps = least * max(_FEWEST_STEPS if self.ladder else 1.0, math.sqrt(rows / plain_rows))
         return max(2, math.ceil(steps / self.steps_per_epoch(rows)))
 
     def patience_for(self, rows: int) -> int:

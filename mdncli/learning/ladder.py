@@ -70,7 +70,7 @@ def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
         few = replace(settings, members=10, steps=min(settings.steps or _SMALL_STEPS, _SMALL_STEPS))
         return [("small", replace(few, hidden=(64, 64), mixtures=2, frequencies=0, dropout=0.3))]
     rungs = [
-        ("plain", replace(settings, hidden=(128, 64, 32), frequencies=0)),
+        ("plain", replace(settings, hidden=(64, 64, 64), frequencies=0)),
         ("periodic", replace(settings, hidden=(64, 64), frequencies=8)),
     ]
     if settings.steps is None and rows >= _DEEP_ROWS:

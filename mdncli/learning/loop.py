@@ -1,6 +1,7 @@
 """The training loop: mini-batches, the learning rate, faults, and when to stop."""
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _RATE_OF_FINISH = 2.0
 _CATEGORY_DROPOUT = 0.03
 _WARM_UP = 0.3
 _AUTO_NOISE = 0.1
+_STEPS_BETWEEN_CHECKS = 4
 _FIRST_RATE, _LAST_RATE = 0.04, 0.001
 _FAULTS_ALLOWED = 3
 _RATE_AFTER_FAULT = 0.3
@@ -135,6 +137,8 @@ class Batches:
 def _padded(lists: list[Tensor]) -> Tensor:
     """Return lists of positions as the rows of one tensor, the shorter ones repeated."""
     most = max(len(rows) for rows in lists)
+    if all(len(rows) == most for rows in lists):
+        return torch.stack(lists)
     return torch.stack([rows.repeat(-(-most // max(1, len(rows))))[:most] for rows in lists])
 
 
@@ -196,6 +200,8 @@ class TrainingLoop:
         self._steps_per_epoch = settings.steps_per_epoch(rows)
         self.epochs = self._epochs_of_cycle = settings.epochs_for(rows)
         self._patience = settings.patience_for(rows)
+        # On a small table, validation takes as long as an epoch.
+        self._check_every = max(1, _STEPS_BETWEEN_CHECKS // self._steps_per_epoch)
         self._peak_rate = settings.lr
         self._optimizer = AveragedAdam(
             self._networks, batches.y.device, weight_decay=settings.weight_decay
@@ -226,8 +232,9 @@ class TrainingLoop:
         """
         result, optimizer = self.result, self._optimizer
         good = optimizer.state()
-        for _ in range(self._epochs_of_cycle):
-            train_loss = self._run_epoch(reason_to_stop)
+        for start in range(0, self._epochs_of_cycle, self._check_every):
+            epochs = min(self._check_every, self._epochs_of_cycle - start)
+            train_loss = self._run_epochs(epochs, reason_to_stop)
             valid_losses = self._losses_of(optimizer.average)
             if not self._is_good(train_loss, valid_losses):
                 result.faults += 1
@@ -238,7 +245,7 @@ class TrainingLoop:
                     break
                 continue
             good = optimizer.state()
-            self._record(train_loss, valid_losses)
+            self._record(train_loss, valid_losses, epochs)
             on_epoch(len(result.train_losses), train_loss, result.valid_losses[-1])
             result.stopped = self._reason_to_end(reason_to_stop())
             if result.stopped != "epochs":
@@ -287,11 +294,11 @@ class TrainingLoop:
         best = min(self.result.train_losses, default=math.inf)
         return finite and train_loss <= best + self._largest_rise
 
-    def _record(self, train_loss: float, valid_losses: Tensor) -> None:
-        """Add an epoch to the history, and keep the weights of the members that it improved."""
+    def _record(self, train_loss: float, valid_losses: Tensor, epochs: int) -> None:
+        """Add epochs to the history, and keep the weights of the members that they improved."""
         result = self.result
-        result.train_losses.append(train_loss)
-        result.valid_losses.append(self._mean_over_rows(valid_losses))
+        result.train_losses += [train_loss] * epochs
+        result.valid_losses += [self._mean_over_rows(valid_losses)] * epochs
         better = valid_losses < self._best_losses
         if not self._batches.holds_out:
             better = torch.ones_like(better)
@@ -305,13 +312,14 @@ class TrainingLoop:
         weights = self._batches.valid_weights.sum(1).cpu()
         return float((valid_losses * weights).sum() / weights.sum())
 
-    def _run_epoch(self, reason_to_stop: Callable[[], str]) -> float:
-        """Read the training rows once, and return their mean loss; NaN if a step failed."""
+    def _run_epochs(self, epochs: int, reason_to_stop: Callable[[], str]) -> float:
+        """Read the training rows `epochs` times; return their mean loss, NaN if a step failed."""
         batches = self._batches
         total, seen = torch.zeros((2,), dtype=torch.float64, device=batches.y.device)
         noise_x, noise_y = self._noise
-        order = batches.shuffled(self._generator)
-        for rows in order.tensor_split(self._steps_per_epoch, 1):
+        orders = [batches.shuffled(self._generator) for _ in range(epochs)]
+        parts = [order.tensor_split(self._steps_per_epoch, 1) for order in orders]
+        for rows in itertools.chain.from_iterable(parts):
             x, y = batches.take(rows, lambda x: self._plus_noise(x, noise_x))
             x = batches.drop_categories(x, self._generator)
             raw = self._networks(x, self._dropout if self._drops else None)
