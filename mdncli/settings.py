@@ -33,7 +33,7 @@ NumberByTarget = float | str | Sequence[str] | Mapping[str, float]
 MOST_ROWS = 10**9
 
 # Above this number of rows, the number of steps grows with the square root of the rows.
-_ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.5
+_ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.65
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
 # each component of a member, and from how many rows on a step takes twice as many of them.
 _OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1000, 1250

@@ -42,8 +42,8 @@ _MOST_JUDGED = 20_000
 _BLOCK = 5
 # How far the NLL must be below that of the marginal for a finish, in nats.
 _GAIN_TO_FINISH = 2.0
-# The steps of the finish in a ladder, as a share of those before it.
-_SHARE_OF_FINISH = 0.6
+# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it.
+_SHARE_OF_FINISH = 0.5
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
@@ -266,8 +266,9 @@ class Trainer:
         if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:
             return 0
         rows = len(self._train_rows)
-        share = _SHARE_OF_FINISH if settings.ladder else 1.0
-        return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
+        share = _SHARE_OF_FINISH * max(1.0, math.sqrt(rows / 1000.0)) if settings.ladder else 1.0
+        steps = settings.epochs_for(rows) * settings.steps_per_epoch(rows)
+        return round(min(1.0, share) * steps)
 
     def _stage(self, stage: str, kind: Kind, members: slice) -> str:
         if len(self._kinds) == 1 and cast(int, kind.settings.members) <= _BLOCK:
