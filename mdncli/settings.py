@@ -35,10 +35,10 @@ MOST_ROWS = 10**9
 # Above this number of rows, the number of steps grows with the square root of the rows.
 _ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.65
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
-# each component of a member, and from how many rows on a step takes twice as many of them.
-_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1000, 1250
+# each component of a member, and below how many rows a step takes 128 and 256 of them, not 512.
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1200, 1250
 _ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
-_ROWS_OF_SMALL_BATCHES, _SMALL_BATCH = 5000, 256
+_FEW_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
 # What a network is by default.
 _MIXTURES, _HIDDEN, _FREQUENCIES = 5, (64, 64), 8
 # Members of each network of a ladder, which score every row by a member that held it out.
@@ -461,7 +461,8 @@ class Settings:
         components = _MIXTURES
         if self.steps is None:
             components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
-        batch_size = _SMALL_BATCH * (2 if rows >= _ROWS_OF_SMALL_BATCHES else 1)
+        sizes = zip((_FEW_ROWS, _MANY_ROWS, math.inf), (128, 256, 512), strict=True)
+        batch_size = next(size for most, size in sizes if rows < most)
         chosen: dict[str, Any] = {
             "ladder": self.uses_ladder,
             "members": _MEMBERS_OF_LADDER if self.uses_ladder else 1,
@@ -495,6 +496,10 @@ class Settings:
         steps = least * max(_FEWEST_STEPS if self.ladder else 1.0, math.sqrt(rows / plain_rows))
         return max(2, math.ceil(steps / self.steps_per_epoch(rows)))
 
+    def with_steps(self, share: float, rows: int) -> "Settings":
+        """Return the settings with this share of the epochs on a table of so many rows."""
+        return replace(self, epochs=max(2, round(share * self.epochs_for(rows))))
+
     def patience_for(self, rows: int) -> int:
         """Return the patience, in epochs, on this many training rows."""
         return self.patience or max(2, self.epochs_for(rows) // 3)
@@ -509,7 +514,7 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 250, "ladder": False},
     "default": {},
-    "best": {"members": 10, "steps": None, "batch_size": None, "threads": 2},
+    "best": {"members": 8, "steps": None, "batch_size": None, "threads": 2},
 }
 
 

@@ -35,7 +35,12 @@ _AT_MINIMUM = -30.0
 
 # Below this number of rows, the ladder has one kind of network, which is smaller.
 _FEW_ROWS = 150
-_DEEP_ROWS = 400
+# Of the preset `best`: the rows from which on there are deep networks, and wide ones; and the steps
+# of the other networks, as a share of those of the periodic ones.
+_DEEP_ROWS, _WIDE_ROWS = 700, 2000
+_STEPS_OF_PLAIN, _STEPS_OF_DEEP = 0.35, 0.5
+# On a small table, each member of `best` learns from more of the rows.
+_PARTS_OF_BEST = 20
 _SMALL_STEPS = 150
 # Rows that count for equal weights, in addition to those held out.
 _PRIOR_ROWS = 5.0
@@ -69,14 +74,27 @@ def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
     if rows < _FEW_ROWS:
         few = replace(settings, members=10, steps=min(settings.steps or _SMALL_STEPS, _SMALL_STEPS))
         return [("small", replace(few, hidden=(64, 64), mixtures=2, frequencies=0, dropout=0.3))]
+    plain = replace(settings, hidden=(64, 64, 64), frequencies=0)
+    periodic = replace(settings, hidden=(64, 64), frequencies=8)
+    if settings.steps is not None:
+        return [("plain", plain), ("periodic", periodic)]
+    # The preset `best` leaves the steps open: they are those of the periodic networks.
+    plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
     rungs = [
-        ("plain", replace(settings, hidden=(64, 64, 64), frequencies=0)),
-        ("periodic", replace(settings, hidden=(64, 64), frequencies=8)),
+        ("plain", plain.with_steps(_STEPS_OF_PLAIN, rows)),
+        ("periodic", replace(periodic, dropout=0.0)),
     ]
-    if settings.steps is None and rows >= _DEEP_ROWS:
-        deep = replace(settings, hidden=(128, 128, 64), frequencies=2, dropout=0.2)
-        rungs.append(("deep", deep))
+    if rows >= _DEEP_ROWS:
+        hidden = (128, 128, 64) if rows >= _WIDE_ROWS else (128, 64, 32)
+        deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2)
+        rungs.append(("deep", deep.with_steps(_STEPS_OF_DEEP, rows)))
     return rungs
+
+
+def parts_to_hold_out(settings: Settings, rows: int) -> int:
+    """Return the number of parts of which a member holds one out, if it is more than usual."""
+    few = settings.ladder and settings.steps is None and _FEW_ROWS <= rows < _WIDE_ROWS
+    return _PARTS_OF_BEST if few else 0
 
 
 def background_of(y: Array, weights: Array) -> Background:

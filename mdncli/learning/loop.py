@@ -20,6 +20,8 @@ _DROPOUT_UNTIL = 0.6
 _DROPOUT_NUMBERS = 1 << 21
 # More inputs than this are not embedded in advance, for they would fill the memory.
 _MOST_EMBEDDED = 1 << 26
+# Up to so many rows, a step of the finish reads all of them.
+_ROWS_OF_WHOLE_BATCHES = 512
 # The rate of the finish, as a multiple of the learning rate.
 _RATE_OF_FINISH = 2.0
 # The chance that a step reads a row's category as `other`.
@@ -272,7 +274,11 @@ class TrainingLoop:
             self._networks, self._batches.y.device, weight_decay=self._settings.weight_decay
         )
         self._kept, self._steps = torch.empty(0), 0
+        rows = self._batches.most_train_rows
+        if rows <= _ROWS_OF_WHOLE_BATCHES:
+            self._steps_per_epoch = 1
         self._epochs_of_cycle = max(2, math.ceil(steps / self._steps_per_epoch))
+        self._check_every = max(1, _STEPS_BETWEEN_CHECKS // self._steps_per_epoch)
         self._patience = self._epochs_of_cycle
         self.epochs = len(self.result.train_losses) + self._epochs_of_cycle
         self._peak_rate = _RATE_OF_FINISH * self._settings.lr

@@ -56,7 +56,7 @@ class Split:
 
 
 def split_dataset(
-    dataset: Dataset, members: int, share: float, rng: np.random.Generator
+    dataset: Dataset, members: int, share: float, rng: np.random.Generator, parts: int = 0
 ) -> tuple[Dataset, Split]:
     """Return all rows, the user's own validation rows last, and the split of these rows.
 
@@ -65,13 +65,14 @@ def split_dataset(
         members: M.
         share: of the rows, for one member to hold out; see `split_rows`.
         rng: the source of randomness.
+        parts: see `split_rows`.
 
     Raises:
         DataError: all rows are in one group.
     """
     rows, validation = len(dataset.y), dataset.validation
     if validation is None:
-        return dataset, split_rows(rows, members, share, rng, dataset.groups)
+        return dataset, split_rows(rows, members, share, rng, dataset.groups, parts)
     weights = None
     if dataset.weights is not None or validation.weights is not None:
         weights = np.concatenate([dataset.row_weights, validation.row_weights])
@@ -87,12 +88,13 @@ def split_rows(
     share: float,
     rng: np.random.Generator,
     groups: Positions | None = None,
+    parts: int = 0,
 ) -> Split:
     """Return a random split.
 
     A single member holds out the given share of the rows. Of M members, each holds out another one
-    of max(M, 5) equal parts. If there are fewer rows or groups than that, some members hold out the
-    same part.
+    of max(M, 5, parts) equal parts. If there are fewer rows or groups than that, some members hold
+    out the same part.
 
     Args:
         rows: N.
@@ -100,6 +102,8 @@ def split_rows(
         share: of the rows, for a single member; 0 holds out none.
         rng: the source of randomness.
         groups: (N,), the group of each row, numbered from 0; no group is split.
+        parts: with more parts than members, each member learns from more rows, and some rows are
+            held out by no member.
 
     Raises:
         DataError: all rows are in one group.
@@ -116,15 +120,15 @@ def split_rows(
         sizes = np.array([held_out, rows - held_out])
     else:
         most = rows if groups is None else int(groups.max()) + 1
-        folds = min(max(members, _FEWEST_FOLDS), most)
+        folds = min(max(members, _FEWEST_FOLDS, parts), most)
         sizes = np.full(folds, rows / folds)
-    parts = random_parts(rows, sizes, rng, groups)
-    part_of_member = [member % len(parts) for member in range(members)]
+    held_out_parts = random_parts(rows, sizes, rng, groups)
+    part_of_member = [member % len(held_out_parts) for member in range(members)]
     train = [
-        np.concatenate([part for position, part in enumerate(parts) if position != own])
+        np.concatenate([part for place, part in enumerate(held_out_parts) if place != own])
         for own in part_of_member
     ]
-    return Split(train, [parts[own] for own in part_of_member])
+    return Split(train, [held_out_parts[own] for own in part_of_member])
 
 
 def random_parts(

@@ -25,6 +25,7 @@ from mdncli.learning.ladder import (
     log_background,
     marginal,
     network_rungs,
+    parts_to_hold_out,
 )
 from mdncli.learning.loop import Batches, LoopResult, Problem, TrainingLoop
 from mdncli.learning.loss import BackgroundDensity, nll_and_gradient, squares_and_gradient
@@ -42,8 +43,9 @@ _MOST_JUDGED = 20_000
 _BLOCK = 5
 # How far the NLL must be below that of the marginal for a finish, in nats.
 _GAIN_TO_FINISH = 2.0
-# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it.
-_SHARE_OF_FINISH = 0.5
+# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it; and of the
+# preset `best`.
+_SHARE_OF_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.5, 1.25
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
@@ -96,7 +98,8 @@ class Trainer:
         rng = np.random.default_rng(settings.seed)
         kinds = network_rungs(settings, len(dataset.y))
         members = cast(int, kinds[0][1].members)
-        self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng)
+        parts = parts_to_hold_out(settings, len(dataset.y))
+        self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng, parts)
         self._rows = StandardizedRows.of(self._dataset, schema)
         self._device = _device(settings.device)
         self._kinds = [self._kind(name, each) for name, each in kinds]
@@ -266,9 +269,11 @@ class Trainer:
         if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:
             return 0
         rows = len(self._train_rows)
-        share = _SHARE_OF_FINISH * max(1.0, math.sqrt(rows / 1000.0)) if settings.ladder else 1.0
-        steps = settings.epochs_for(rows) * settings.steps_per_epoch(rows)
-        return round(min(1.0, share) * steps)
+        share = 1.0
+        if settings.ladder:
+            share = min(1.0, _SHARE_OF_FINISH * max(1.0, math.sqrt(rows / 1000.0)))
+            share = share if settings.steps is not None else _SHARE_OF_FINISH_OF_BEST
+        return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
 
     def _stage(self, stage: str, kind: Kind, members: slice) -> str:
         if len(self._kinds) == 1 and cast(int, kind.settings.members) <= _BLOCK:
