@@ -32,7 +32,7 @@ from mdncli.density.record import Origin
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips
-from mdncli.settings import FitOptions, Settings, split_parameters
+from mdncli.settings import FitOptions, Settings, declaration_of, split_parameters
 from mdncli.tables.dialect import Dialect, is_parquet
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
@@ -361,10 +361,12 @@ def _plain(
 ) -> dict[str, Any]:
     """Return the parameters that are given; the numbers among them are Python's own."""
     plain = {**settings.to_plain(), "cv": options.cv}
+    # False is the default of the others.
+    may_be_false = {each.name for each in fields(Settings) if declaration_of(each).on_off}
     return {
         name: plain.get(name, value)
         for name, value in parameters.items()
-        if value is not None and value is not False
+        if value is not None and (value is not False or name in may_be_false)
     }
 
 

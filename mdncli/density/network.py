@@ -153,7 +153,7 @@ class Perceptron:
         panels = -(-len(x) // _PANEL)
         padded = np.zeros((panels * _PANEL, x.shape[1]), precision)
         padded[: len(x)] = x
-        columns = self._embed(padded.reshape(panels, _PANEL, -1).transpose(0, 2, 1))
+        columns = self._embed(padded.reshape(panels, _PANEL, x.shape[1]).transpose(0, 2, 1))
         for position, (weight, bias) in enumerate(self.layers):
             outputs = _buffers.take(
                 f"layer {position % 2}", (panels, len(weight), _PANEL), precision
@@ -164,9 +164,9 @@ class Perceptron:
                 spare = _buffers.take("spare", outputs.shape, precision)
                 ACTIVATIONS[self.activation](outputs, spare)
             columns = outputs
-        rows_last = columns.transpose(1, 0, 2).reshape(-1, panels * _PANEL)[:, : len(x)]
+        rows_last = columns.transpose(1, 0, 2).reshape(columns.shape[1], panels * _PANEL)
         # The copy is needed: the next call overwrites the buffers.
-        return np.array(rows_last).T
+        return np.array(rows_last[:, : len(x)]).T
 
     def _embed(self, x: Numbers) -> Numbers:
         """Return the input of the first layer: x, then sines and cosines, 16 rows in a panel."""

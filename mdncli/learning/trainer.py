@@ -439,6 +439,11 @@ class Trainer:
         dataset, weights = self._dataset, self._rows.weights[rows]
         nll_train = model.mean_nll(dataset.x[rows], dataset.y[rows], weights)
         record = replace(model.record, nll_train=nll_train, components=self._reports(model))
+        if self._split.is_shared and len(self._judged):
+            # No member learned from these rows, so the model as a whole can be judged by them.
+            judged, weights = self._judged, self._rows.weights[self._judged]
+            nll_valid = model.mean_nll(dataset.x[judged], dataset.y[judged], weights)
+            record = replace(record, nll_valid=nll_valid)
         return replace(model, record=record)
 
     def _record(self, blocks: Sequence[Block], nll_valid: float) -> TrainingRecord:

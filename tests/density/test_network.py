@@ -27,7 +27,8 @@ def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: 
     x = torch.randn(MEMBERS, FEATURES, ROWS, dtype=torch.float64, generator=generator)
     y = torch.randn(MEMBERS, TARGETS, ROWS, dtype=torch.float64, generator=generator)
     min_sigma = torch.tensor(architecture.min_sigmas(MIN_SIGMA))
-    nll, _ = nll_and_gradient(networks(x), y, architecture, min_sigma)
+    embedded = networks.embed(x.mT).mT
+    nll, _ = nll_and_gradient(networks(embedded), y, architecture, min_sigma)
     for member, network in enumerate(networks.to_numpy()):
         mixture = split_head(network(x[member].T.numpy()), architecture, MIN_SIGMA)
         found = mixture.log_prob(y[member].T.numpy())
@@ -63,6 +64,11 @@ def test_a_row_of_a_wide_network_does_not_depend_on_the_rows_around_it() -> None
     whole = network(x, precision=np.float32)
     alone = np.concatenate([network(row[None], precision=np.float32) for row in x])
     np.testing.assert_allclose(whole, alone, rtol=0, atol=1e-5)
+
+
+def test_no_rows_give_no_outputs() -> None:
+    for precision in (np.float32, np.float64):
+        assert perceptron([3, 512, 7])(np.zeros((0, 3)), precision=precision).shape == (0, 7)
 
 
 def test_the_number_of_blas_threads_stays() -> None:
