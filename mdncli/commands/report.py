@@ -247,7 +247,7 @@ def _show_result(model: ConditionalDensity, seconds: dict[str, float], output: s
         ("time", time),
         ("model", "standard output" if output == STANDARD else output),
     ]
-    say(TextTable(rows), *_ladder(network), *_component_report(record.components))
+    say(TextTable(rows), *_ladder(network), *_component_report(network))
     if min(record.nll_train, record.nll_valid) < 0.0:
         say(
             "A negative NLL is not an error: the density exceeds 1 where y is known to within less."
@@ -329,8 +329,13 @@ def _best_epochs(network: MixtureDensityNetwork) -> str:
     return f"best epoch {kept} of {network.record.epochs}"
 
 
-def _component_report(members: Sequence[MemberReport]) -> list[TextTable | str]:
-    """Return how the components are used: a row for each component, or for each of the members."""
+def _component_report(network: MixtureDensityNetwork) -> list[TextTable | str]:
+    """Return how the components of the main rung are used.
+
+    There is a row for each component, with the number that other answers give it, or for each of
+    several members.
+    """
+    members = network.record.components
     if not members:
         return []
     if len(members) > 1:
@@ -343,7 +348,9 @@ def _component_report(members: Sequence[MemberReport]) -> list[TextTable | str]:
     [member] = members
     shares = list(zip(member.weight, member.leads, member.at_floor, strict=True))
     heaviest = sorted(range(len(shares)), key=lambda k: -shares[k][0])[:_MOST_COMPONENTS_SHOWN]
-    rows = [[str(k + 1), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)]
+    before = network.rungs[: network.rungs.index(network.main)]
+    first = 1 + sum(rung.components for rung in before)
+    rows = [[str(k + first), *(f"{share:.1%}" for share in shares[k])] for k in sorted(heaviest)]
     titles = ["component", "mean weight", "heaviest in", "at minimum σ in"]
     return [
         TextTable(rows, titles, left=0),
@@ -451,7 +458,7 @@ def show_model(model: ConditionalDensity) -> None:
         for feature in schema.features
         if feature.kind == "category"
     ]
-    parts = *_ladder(network), *_component_report(record.components)
+    parts = *_ladder(network), *_component_report(network)
     write_answer(_model_columns(model), TextTable(rows), *parts)
 
 

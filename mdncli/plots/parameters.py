@@ -1,5 +1,7 @@
 """The components of a model along a feature: weights, means and standard deviations."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 from mdncli.plots.density import draw_samples_on
 from mdncli.plots.slice import Slice, label_axes, label_feature, limits_of_u, title
 from mdncli.plots.style import (
+    BACKGROUND,
     COLOURS,
     DATA,
     GREY,
@@ -22,8 +25,55 @@ from mdncli.plots.style import (
 )
 from mdncli.types import Array
 
-# The panel of σ shows all components with at least this weight somewhere.
+# The panel of σ shows all components with at least this weight somewhere. The background is drawn
+# only where it has at least this weight.
 _LEAST_WEIGHT = 0.02
+
+
+@dataclass(frozen=True)
+class _Component:
+    """A component of one target along the feature, as pictures draw it; arrays are (P,).
+
+    Attributes:
+        position: among all components.
+        colour: of its curves.
+        pi: its weight.
+        mu, sigma: NaN where it is not drawn.
+    """
+
+    position: int
+    colour: str
+    pi: Array
+    mu: Array
+    sigma: Array
+
+
+def _components(shown: Slice) -> list[_Component]:
+    """Return the components to draw, the coloured ones last, the background only where it matters.
+
+    A background has a weight of a few per mille and a σ of several standard deviations.
+    """
+    mixture, colours = shown.mixture, _colours(shown)
+    drawn = []
+    for k in grey_first(colours):
+        pi, mu, sigma = mixture.pi[:, k], mixture.mu[:, k, 0], mixture.sigma[:, k, 0]
+        if colours[k] == BACKGROUND:
+            matters = pi >= _LEAST_WEIGHT
+            if not matters.any():
+                continue
+            mu, sigma = (np.where(matters, part, np.nan) for part in (mu, sigma))
+        drawn.append(_Component(k, colours[k], pi, mu, sigma))
+    return drawn
+
+
+def _colours(shown: Slice) -> list[str]:
+    return component_colours(shown.mixture, shown.distribution.first_component)
+
+
+def _label(figure: Figure, shown: Slice) -> None:
+    """Add a legend of the components that are drawn."""
+    drawn = [each.position for each in _components(shown)]
+    label_components(figure, _colours(shown), drawn, shown.distribution.first_component)
 
 
 def draw_overview(shown: Slice, seed: int) -> Figure:
@@ -31,7 +81,7 @@ def draw_overview(shown: Slice, seed: int) -> Figure:
     figure = canvas(11.0, 8.0)
     (weights, means), (scales, samples) = figure.subplots(2, 2)
     _draw_weights(weights, shown)
-    label_components(figure, component_colours(shown.mixture))
+    _label(figure, shown)
     _draw_means(means, shown)
     _draw_sigmas(scales, shown)
     for axes in (weights, means, scales):
@@ -48,7 +98,7 @@ def draw_parameters(shown: Slice) -> Figure:
     _draw_weights(weights, shown)
     _draw_means(means, shown)
     _draw_sigmas(scales, shown)
-    label_components(figure, component_colours(shown.mixture))
+    _label(figure, shown)
     label_feature(scales, shown)
     title(figure, shown)
     return figure
@@ -59,16 +109,14 @@ def draw_components(shown: Slice) -> Figure:
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
     scatter(axes, *shown.data, colour=DATA, label="data")
-    mixture, forward = shown.mixture, shown.transform.forward
-    colours = component_colours(mixture)
-    for k in grey_first(colours):
-        pi, mu, sigma = mixture.pi[:, k], mixture.mu[:, k, 0], mixture.sigma[:, k, 0]
-        low, middle, high = (forward(mu + by * sigma) for by in (-1.0, 0.0, 1.0))
-        _draw_band(axes, shown.grid, low, high, 0.4 * np.sqrt(pi), colours[k])
-        strong_line(axes, shown.grid, middle, pi, colours[k])
+    forward = shown.transform.forward
+    for each in _components(shown):
+        low, middle, high = (forward(each.mu + by * each.sigma) for by in (-1.0, 0.0, 1.0))
+        _draw_band(axes, shown.grid, low, high, 0.4 * np.sqrt(each.pi), each.colour)
+        strong_line(axes, shown.grid, middle, each.pi, each.colour)
     label_axes(axes, shown)
     axes.set_title(f"means ± one σ{_of_u(shown, ' ')}, opacity by π")
-    label_components(figure, colours)
+    _label(figure, shown)
     title(figure, shown)
     return figure
 
@@ -78,10 +126,14 @@ def draw_modes(shown: Slice) -> Figure:
     figure = canvas(8.0, 5.5)
     axes = figure.subplots()
     scatter(axes, *shown.data, colour=DATA, label="data")
-    mixture, forward = shown.mixture, shown.transform.forward
-    for k in range(mixture.mu.shape[1]):
-        name = "all means" if k == 0 else None
-        axes.plot(shown.grid, forward(mixture.mu[:, k, 0]), color=GREY, linewidth=1.2, label=name)
+    forward, label = shown.transform.forward, "all means"
+    for each in sorted(_components(shown), key=lambda each: each.position):
+        curve = shown.grid, forward(each.mu)
+        if each.colour == BACKGROUND:
+            axes.plot(*curve, color=BACKGROUND, linewidth=1.2)
+            continue
+        axes.plot(*curve, color=GREY, linewidth=1.2, label=label)
+        label = ""
     # The most probable component changes suddenly. A line would suggest values in between.
     axes.scatter(
         shown.grid,
@@ -107,12 +159,10 @@ def _of_u(shown: Slice, before: str) -> str:
 
 def _draw_weights(axes: Axes, shown: Slice) -> None:
     """Draw the components' weights."""
-    mixture = shown.mixture
-    colours = component_colours(mixture)
-    for k in grey_first(colours):
-        axes.plot(shown.grid, mixture.pi[:, k], color=colours[k], linewidth=1.8)
+    for each in _components(shown):
+        axes.plot(shown.grid, each.pi, color=each.colour, linewidth=1.8)
     # With many members every weight is small.
-    top = min(1.0, 2.0 * float(mixture.pi.max()))
+    top = min(1.0, 2.0 * float(shown.mixture.pi.max()))
     axes.set_ylim(-0.02 * top, 1.02 * top)
     axes.set_title("weights π")
     axes.set_ylabel("π")
@@ -120,10 +170,8 @@ def _draw_weights(axes: Axes, shown: Slice) -> None:
 
 def _draw_means(axes: Axes, shown: Slice) -> None:
     """Draw the components' means with opacity by their weights."""
-    mixture = shown.mixture
-    colours = component_colours(mixture)
-    for k in grey_first(colours):
-        strong_line(axes, shown.grid, mixture.mu[:, k, 0], mixture.pi[:, k], colours[k])
+    for each in _components(shown):
+        strong_line(axes, shown.grid, each.mu, each.pi, each.colour)
     axes.set_ylim(*limits_of_u(shown))
     axes.set_title("means μ, opacity by π")
     axes.set_ylabel(f"μ of {plain(shown.name_of_u, 25)}")
@@ -131,13 +179,13 @@ def _draw_means(axes: Axes, shown: Slice) -> None:
 
 def _draw_sigmas(axes: Axes, shown: Slice) -> None:
     """Draw the components' standard deviations with opacity by their weights."""
-    mixture = shown.mixture
-    colours = component_colours(mixture)
-    for k in grey_first(colours):
-        strong_line(axes, shown.grid, mixture.sigma[:, k, 0], mixture.pi[:, k], colours[k])
+    for each in _components(shown):
+        strong_line(axes, shown.grid, each.sigma, each.pi, each.colour)
+    # The background may be many times as wide as the others, which would be flat beside it.
+    others = shown.mixture.components(slice(1 - shown.distribution.first_component, None))
     # With many components, none may reach the least weight.
-    visible = mixture.pi >= min(_LEAST_WEIGHT, float(mixture.pi.max()))
-    axes.set_ylim(0.0, 1.1 * float(np.max(mixture.sigma[:, :, 0][visible])))
+    visible = others.pi >= min(_LEAST_WEIGHT, float(others.pi.max()))
+    axes.set_ylim(0.0, 1.1 * float(np.max(others.sigma[:, :, 0][visible])))
     axes.set_title("standard deviations σ, opacity by π")
     axes.set_ylabel(f"σ of {plain(shown.name_of_u, 25)}")
 

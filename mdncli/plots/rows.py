@@ -1,6 +1,7 @@
 """The predicted densities of single rows: of one target, and of every two targets."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,12 +13,13 @@ from numpy.typing import ArrayLike
 
 from mdncli.density.conditioning import remaining_targets
 from mdncli.density.distribution import Distribution, log_prob
-from mdncli.density.mixture import GaussianMixture
+from mdncli.density.mixture import GaussianMixture, normalize_weights
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.parallel import in_pieces
 from mdncli.errors import DataError, parameter
 from mdncli.plots.slice import given_values, value_text
 from mdncli.plots.style import (
+    BACKGROUND,
     COLOURS,
     DATA,
     canvas,
@@ -35,6 +37,8 @@ _MOST_ROWS = 9
 _ACROSS = 3
 _MOST_NAMED = 3
 _REGION = 0.9
+# The background is drawn in the panels of rows where it has at least this weight.
+_LEAST_WEIGHT = 0.02
 _TAIL = 5e-4
 _POINTS = 400
 # The curve has points at these places of every component, in sigmas, however narrow it is.
@@ -80,9 +84,10 @@ def draw_row(
     values = y[:count, target]
     figure, panels = grid_of_panels(count, _ACROSS, (4.6, 2.7))
     predicted = model.distribution(x[:count]).given(_of_first(given, count)).marginal(name)
-    regions, ends = predicted.hdr(_REGION), predicted.quantile([_TAIL, 1.0 - _TAIL])
+    regions = predicted.hdr(_REGION)
     for row, axes in enumerate(panels):
-        points = _points(predicted, row, np.concatenate([ends[row], values[[row]]]), regions[row])
+        [ends] = _without_background(predicted, row).quantile([_TAIL, 1.0 - _TAIL])
+        points = _points(predicted, row, np.append(ends, values[row]), regions[row])
         _draw_density(axes, predicted, row, points, regions[row])
         if np.isfinite(values[row]):
             axes.axvline(values[row], color=COLOURS[4], linewidth=1.8, label="observed value")
@@ -176,6 +181,18 @@ def _of_row(predicted: Distribution, row: int) -> Distribution:
     return Distribution(mixture, predicted.transforms, predicted.names)
 
 
+def _without_background(predicted: Distribution, row: int) -> Distribution:
+    """Return one row's distribution without the background, unless that is most of it.
+
+    Its tails are many times as wide as the other components, and hold almost nothing.
+    """
+    mixture = predicted.mixture.rows(slice(row, row + 1))
+    if predicted.first_component == 0 and mixture.pi[0, 0] < 0.5:
+        others = mixture.components(slice(1, None))
+        mixture = replace(others, log_pi=normalize_weights(others.log_pi))
+    return Distribution(mixture, predicted.transforms, predicted.names)
+
+
 def _log_prob(predicted: Distribution, row: int, y: Array) -> Array:
     """Return one row's joint log density at points y, (P, T): (P,), in nats."""
     one = predicted.mixture.rows(slice(row, row + 1))
@@ -212,6 +229,7 @@ def _draw_density(axes: Axes, predicted: Distribution, row: int, y: Array, regio
         one = Distribution(mixture.components(slice(k, k + 1)), predicted.transforms)
         components.append(np.exp(one.log_prob(y)))
     density = np.sum(components, axis=0)
+    background = components.pop(0) if predicted.first_component == 0 else None
     low, high = region[:, :1], region[:, 1:]
     axes.fill_between(
         y,
@@ -224,6 +242,10 @@ def _draw_density(axes: Axes, predicted: Distribution, row: int, y: Array, regio
     for number, component in enumerate(components):
         name = "components" if number == 0 else None
         axes.plot(y, component, color=DATA, alpha=0.5, linewidth=0.8, label=name)
+    if background is not None and mixture.pi[0, 0] >= _LEAST_WEIGHT:
+        axes.plot(
+            y, background, color=BACKGROUND, linewidth=0.8, linestyle="--", label="background"
+        )
     axes.plot(y, density, color=COLOURS[0], linewidth=1.8, label="density")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_ylim(0.0, 1.08 * float(density.max()))
@@ -276,7 +298,10 @@ def _draw_triangle(figure: SubFigure, predicted: Distribution, row: int, values:
 
 def _grid(predicted: Distribution, row: int, value: float) -> Array:
     """Return coordinates of one target, (P,), in rising order, that resolve its components."""
-    ends = np.append(_of_row(predicted, row).hdr(_REACH), value)
+    within = _without_background(predicted, row).hdr(_REACH)
+    # The outermost region that is drawn may reach into the background.
+    drawn = _of_row(predicted, row).hdr(_REGIONS[-1][0])
+    ends = np.concatenate([within.ravel(), drawn.ravel(), [value]])
     low, high = float(np.nanmin(ends)), float(np.nanmax(ends))
     margin = _MARGIN * (high - low)
     low, high = low - margin, high + margin

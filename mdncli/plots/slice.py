@@ -22,13 +22,16 @@ from mdncli.density.mixture import GaussianMixture, generator_of_draws
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError
 from mdncli.plots.style import headline, label_ticks, plain
-from mdncli.text import listed, nearest, quoted
+from mdncli.text import counted, listed, nearest, quoted
 from mdncli.types import Array
 
 _POINTS = 400
 _WIDTH_OF_A_LEVEL = 0.9
 _MOST_TICKS = 10
 _GOLDEN = 0.6180339887498949
+# In scales of the target: a value that is farther from the mean is not shown, unless the density
+# reaches it with this share in each tail.
+_FARTHEST, _TAIL = 20.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -234,8 +237,12 @@ def feature_ticks(feature: Feature, values: Array) -> dict[float, str]:
 
 
 def target_limits(shown: Slice) -> tuple[float, float]:
-    """Return limits of the target: its training range and the table's values, with a margin."""
-    low, high = _range_of_target(shown)
+    """Return limits of the target: its training range and the table's values, with a margin.
+
+    Values that are far from all others are left out.
+    """
+    values = _values_to_show(shown)
+    low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low)
     return low - margin, high + margin
 
@@ -244,8 +251,7 @@ def limits_of_u(shown: Slice) -> tuple[float, float]:
     """Return the same limits on the scale of the mixtures; see `Slice.name_of_u`."""
     if shown.transform.is_identity:
         return target_limits(shown)
-    column = shown.model.schema.targets[shown.target]
-    values = np.append(shown.data[1], [column.lowest, column.highest])
+    values = _values_to_show(shown)
     u = shown.transform.inverse(values[~shown.transform.outside(values)])
     margin = 0.05 * float(np.ptp(u))
     return float(u.min()) - margin, float(u.max()) + margin
@@ -274,14 +280,24 @@ def label_feature(axes: Axes, shown: Slice) -> None:
 def title(figure: Figure, shown: Slice) -> None:
     """Give a figure a title: the target, the feature, and where everything else is fixed."""
     text = f"{plain(shown.target_name, 30)} given {plain(shown.feature.name, 30)}"
-    headline(figure, text, plain(shown.fixed, 60))
+    remark = plain(shown.fixed, 60)
+    low, high = target_limits(shown)
+    beyond = int(((shown.data[1] < low) | (shown.data[1] > high)).sum())
+    if beyond:
+        remark += f"{'; ' if remark else ''}{counted(beyond, 'row')} beyond the limits"
+    headline(figure, text, remark)
 
 
-def _range_of_target(shown: Slice) -> tuple[float, float]:
-    """Return the smallest and the largest value of the target, in training or in the table."""
+def _values_to_show(shown: Slice) -> Array:
+    """Return values of the target in training and in the table, without those far from the rest."""
     column = shown.model.schema.targets[shown.target]
     values = np.append(shown.data[1], [column.lowest, column.highest])
-    return float(values.min()), float(values.max())
+    distance = np.abs(shown.transform.inverse(values) - column.mean)
+    far = np.isfinite(distance) & (distance > _FARTHEST * column.scale)
+    if not far.any():
+        return values
+    reached = shown.distribution.quantile([_TAIL, 1.0 - _TAIL]).ravel()
+    return np.append(values[~far], reached.clip(values.min(), values.max()))
 
 
 def _points_along(features: tuple[Feature, ...], position: int) -> Array:

@@ -22,6 +22,8 @@ from mdncli.types import Array
 # Okabe and Ito's palette, which colour-blind people can distinguish, with a darker yellow.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#C9B800", "#000000")
 GREY = "#C8C8C8"
+# Of the background of a model, darker than the components that have no colour of their own.
+BACKGROUND = "#8A8A8A"
 BAND = "#E4E4E4"
 DATA = "#555555"
 # With more letters than this on a horizontal axis, the labels are slanted.
@@ -115,25 +117,40 @@ def pale(colour: str, strength: float) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def component_colours(mixture: GaussianMixture) -> list[str]:
+def component_colours(mixture: GaussianMixture, first: int = 1) -> list[str]:
     """Return a colour for each of K components; only the eight heaviest on average are not grey.
 
     The colours follow the order of the components, so that one has the same colour in every panel.
+
+    Args:
+        mixture: of all components.
+        first: the number of the first component: 0 if it is a background, which is grey, too.
     """
     weight = mixture.pi.mean(axis=0)
-    heaviest = sorted(np.argsort(-weight, kind="stable")[: len(COLOURS)])
+    background = [0] if first == 0 else []
+    ordered = [k for k in np.argsort(-weight, kind="stable").tolist() if k not in background]
     colours = [GREY] * len(weight)
-    for colour, component in zip(COLOURS, heaviest, strict=False):
+    for colour, component in zip(COLOURS, sorted(ordered[: len(COLOURS)]), strict=False):
         colours[component] = colour
+    for component in background:
+        colours[component] = BACKGROUND
     return colours
 
 
-def label_components(figure: Figure, colours: list[str]) -> None:
-    """Add a legend with an entry for each coloured component and one for the others."""
+def label_components(figure: Figure, colours: list[str], drawn: list[int], first: int = 1) -> None:
+    """Add a legend with an entry for each coloured component and one for the others.
+
+    Args:
+        figure: the figure.
+        colours: of all components.
+        drawn: the positions of the components that are drawn.
+        first: the number of the first component.
+    """
     handles = []
-    for component, colour in enumerate(colours):
-        if colour != GREY:
-            handles.append(Line2D([], [], color=colour, label=str(component + 1)))
+    for k in sorted(drawn):
+        if colours[k] != GREY:
+            name = f"{k + first}, background" if colours[k] == BACKGROUND else str(k + first)
+            handles.append(Line2D([], [], color=colours[k], label=name))
     rest = colours.count(GREY)
     if rest:
         handles.append(Line2D([], [], color=GREY, label=counted(rest, "other")))
@@ -183,7 +200,7 @@ def headline(figure: Figure, text: str, remark: str = "") -> None:
 
 def grey_first(colours: list[str]) -> list[int]:
     """Return the components in the order of drawing, so that the coloured ones are on top."""
-    return sorted(range(len(colours)), key=lambda k: colours[k] != GREY)
+    return sorted(range(len(colours)), key=lambda k: colours[k] not in (GREY, BACKGROUND))
 
 
 def strong_line(axes: Axes, x: Array, y: Array, strength: Array, colour: str) -> None:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from commands.helpers import error_of
 
 from mdncli import load, read_table
+from mdncli.conditional_density import ConditionalDensity
 from running import Run, mdn
 
 OLD = Path(__file__).parent.parent / "modelfile" / "files"
@@ -84,6 +87,20 @@ def test_a_model_is_described_as_text(here: Run, wide: Path) -> None:
         f"effective components: {record['components'][0]['effective']:.1f} of 12",
     ):
         assert text in message
+
+
+def test_components_have_the_numbers_that_predict_gives_them(
+    here: Run, wide: Path, tmp_path: Path
+) -> None:
+    """A component of the second rung follows those of the first."""
+    model = load(wide / "model.pt").network
+    rung = model.main
+    rungs = [replace(rung, name="first", weight=0.1), replace(rung, weight=rung.weight - 0.1)]
+    with (tmp_path / "two.pt").open("wb") as stream:
+        ConditionalDensity(replace(model, rungs=rungs)).write(stream)
+    message = here("inspect", "two.pt").stdout.decode()
+    numbers = [int(number) for number in re.findall(r"^ +(\d+) +\S+% +\S+% +\S+%", message, re.M)]
+    assert numbers == list(range(13, 25))
 
 
 def test_a_model_comes_through_a_pipe_and_loads_no_torch(run: Run, fitted: Path) -> None:

@@ -10,7 +10,7 @@ from mdncli.columns.dataset import Dataset
 from mdncli.columns.features import CategoryFeature, NumberFeature
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import Transform, transform_between
-from mdncli.density.model import MixtureDensityNetwork
+from mdncli.density.model import MixtureDensityNetwork, Rung
 from mdncli.learning.fit import fit
 from mdncli.settings import Settings
 
@@ -93,7 +93,7 @@ def twenty_features() -> Example:
     x = rng.normal(size=(400, 20))
     y = (3.0 * x[:, 13] + rng.normal(size=400))[:, None]
     names = " ".join(f"feature_{i}" for i in range(20))
-    return fitted(x, y, names, "y", members=5, epochs=1), x, y
+    return fitted(x, y, names, "y", members=5, epochs=1, ladder=False), x, y
 
 
 def with_names(
@@ -117,10 +117,21 @@ def with_steps(model: MixtureDensityNetwork, step: float) -> MixtureDensityNetwo
 
 def with_constant_head(model: MixtureDensityNetwork, mixtures: int) -> MixtureDensityNetwork:
     """Return a model with this many components that are the same Gaussian everywhere."""
-    network = model.networks[0]
+    rung = model.main
+    network = rung.networks[0]
     weight, _ = network.layers[-1]
-    architecture = replace(model.architecture, mixtures=mixtures)
+    architecture = replace(rung.architecture, mixtures=mixtures)
     width = architecture.head_width(len(model.schema.targets))
     head = np.zeros((width, weight.shape[1])), np.zeros(width)
     simple = replace(network, layers=[*network.layers[:-1], head])
-    return replace(model, architecture=architecture, networks=[simple])
+    share = 1.0 - (model.background.weight if model.background else 0.0)
+    only = Rung(rung.name, architecture, [simple], share)
+    return replace(model, rungs=[only])
+
+
+def with_background(model: MixtureDensityNetwork, weight: float) -> MixtureDensityNetwork:
+    """Return a model with a background of another weight; 0 stands for a model without one."""
+    total = sum(rung.weight for rung in model.rungs)
+    rungs = [replace(rung, weight=rung.weight * (1.0 - weight) / total) for rung in model.rungs]
+    background = replace(model.background, weight=weight) if weight else None
+    return replace(model, rungs=rungs, background=background)

@@ -8,12 +8,13 @@ from density.models import (
     twenty_features,
     two_targets,
     with_a_category,
+    with_background,
 )
 from pictures import bytes_of, lines_of, title_of, words_of
 
 from mdncli.columns.features import DateFeature, NumberFeature
 from mdncli.errors import DataError
-from mdncli.plots import draw
+from mdncli.plots import draw, style
 from mdncli.plots.slice import value_text
 
 
@@ -147,12 +148,37 @@ def test_rows_with_given_values_of_their_own_show_the_conditional_density() -> N
 
 def test_the_components_add_up_to_the_density() -> None:
     model, x, y = bounded_targets()
+    model = with_background(model, 0.05)
     axes = draw("row", model, x[:1], y[:1], target="q").axes[0]
+    [background] = lines_of(axes, "background")
+    assert background.get_color() == style.BACKGROUND
     [curve] = lines_of(axes, "density")
     others = [line for line in axes.lines if line.get_label() not in ("density", "observed value")]
     assert len(others) == model.components
     total = np.sum([line.get_ydata() for line in others], axis=0)
     np.testing.assert_allclose(total, curve.get_ydata(), rtol=1e-12)
+
+
+def test_a_light_background_does_not_widen_the_panels() -> None:
+    model, x, y = inverse_sinusoid()
+    figures = [draw("row", with_background(model, w), x[:9], y[:9]) for w in (0.002, 0.0)]
+    for axes, other in zip(*(figure.axes for figure in figures), strict=True):
+        np.testing.assert_allclose(axes.get_xlim(), other.get_xlim(), atol=1e-6)
+        assert not lines_of(axes, "background")
+    model, x, y = two_targets()
+    figures = [draw("pairs", with_background(model, w), x[:2], y[:2]) for w in (0.03, 0.0)]
+    for axes, other in zip(*(figure.axes for figure in figures), strict=True):
+        np.testing.assert_allclose(np.ptp(axes.get_xlim()), np.ptp(other.get_xlim()), rtol=0.05)
+
+
+def test_a_background_that_is_most_of_a_row_decides_its_panel() -> None:
+    model, x, y = two_targets()
+    far = {"v": float(y[:, 1].max()) + 50.0}
+    predicted = model.distribution(x[:1]).given(far)
+    assert predicted.pi[0, 0] > 0.9
+    [axes] = draw("row", model, x[:1], np.full_like(y[:1], np.nan), given=far).axes
+    low, high = predicted.quantile([0.001, 0.999])[0]
+    assert axes.get_xlim()[0] < low < high < axes.get_xlim()[1]
 
 
 def test_the_diagonal_of_pairs_has_the_marginal_densities() -> None:
