@@ -24,6 +24,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _FREQUENCY_SCALE = 0.45
 _HEAD_GAIN = 0.3
 _SMALLEST_FIRST_SIGMA = 0.3
+# A standard deviation in robust scales: a target that was standardized by quantiles has a larger one.
+_HEAVY_TAILS = 3.0
 
 
 class Perceptrons:
@@ -97,7 +99,8 @@ class Perceptrons:
         With one target, the means start at its quantiles. With several, they start at rows of y
         that are drawn one after another. The probability of a row is proportional to its squared
         distance from the rows drawn before (Arthur and Vassilvitskii 2007), so that the components
-        start far from each other.
+        start far from each other. With heavy tails, the last component starts as broad as all rows,
+        so that it can reach those far from the rest.
         """
         components, targets = self._architecture.mixtures, y.shape[1]
         bias = self.layers[-1][1]
@@ -112,6 +115,11 @@ class Perceptrons:
             _, to_mu, to_scale, _ = torch.split(bias[member], sizes)
             to_mu.copy_(means.reshape(-1))
             to_scale.fill_(math.log(max(1.0 / components, _SMALLEST_FIRST_SIGMA)))
+            spread = y.double().std(0).float()
+            if components > 1 and bool((spread > _HEAVY_TAILS).any()):
+                last = to_scale.view(components, -1)[-1]
+                last.copy_(torch.log(spread.clamp(min=1.0) if len(last) > 1 else spread.max()))
+                to_mu.view(components, targets)[-1] = 0.0
 
     def parameters(self) -> list[Tensor]:
         """Return every tensor that is learned; weights have three dimensions, biases two."""
