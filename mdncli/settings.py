@@ -165,8 +165,8 @@ class FitOptions:
     )
     min_sigma: NumberByTarget | None = _by_target(
         "The smallest σ, in the units of the target; a=0.1,b=2 for several targets. By default "
-        "step/√(2π) for a target recorded in steps, else 1e-4 of its standard deviation. With "
-        "bounds, this minimum applies at the median.",
+        "step/√(2π) for a target recorded in steps, else 1e-4 of its scale. With bounds, this "
+        "minimum applies at the median.",
         "SIGMA",
     )
     lower: NumberByTarget | None = _by_target(
@@ -190,9 +190,9 @@ class FitOptions:
     )
     preset: Preset = _declared(
         "default",
-        "A set of defaults; other options override it. On real tables, fast takes half the time "
-        "of default, for an NLL up to 0.5 nats higher. best learns 20 networks of 6 to 20 "
-        "components; it takes 8 to 75 times as long, for an NLL 0.1 to 0.6 nats lower.",
+        "A set of defaults; other options override it. fast learns one network, in at most half as "
+        "many steps as default, which learns the ladder. best learns ten members of each kind, "
+        "with 6 to 20 components and more steps; it takes many times as long as default.",
         _NETWORK,
         choices=Preset,
     )
@@ -266,7 +266,7 @@ class Settings:
     members: int | None = _network(
         None,
         "Number of networks M of each kind. Their densities are averaged. Each of several holds "
-        "out 1/max(M, 5) of the rows. By default 5 with the ladder, else 1.",
+        "out 1/max(M, 5) of the rows. By default 5 with the ladder (10 for best), else 1.",
         range=_from(1, 1000),
         metavar="M",
         type=int,
@@ -284,7 +284,7 @@ class Settings:
         whole=True,
     )
     hidden: tuple[int, ...] | None = _network(
-        None, "Widths of the hidden layers, by default 64,64.", metavar="W,…", parse=_widths
+        None, "Widths of hidden layers; 64,64 in a single network.", metavar="W,…", parse=_widths
     )
     activation: Activation = _network(
         "silu", "Activation function of the hidden layers.", choices=Activation
@@ -292,7 +292,7 @@ class Settings:
     frequencies: int | None = _network(
         None,
         "Number of sines and cosines of each feature that the network also reads, for curves that "
-        "turn often. By default 8.",
+        "turn often. In a single network 8.",
         range=_from(0, 10_000),
         metavar="Q",
         type=int,
@@ -313,7 +313,8 @@ class Settings:
     )
     steps: int | None = _learning(
         500,
-        "Number of steps on up to 5000 rows; on more rows, √(rows/5000) times as many.",
+        "Number of steps on up to 5000 rows (1000 with the ladder); on more rows, √(rows/5000) or "
+        "√(rows/1000) times as many.",
         range=_AT_LEAST_ONE,
         metavar="N",
         type=int,
@@ -432,7 +433,7 @@ class Settings:
         "auto", "Where to learn. auto uses CUDA where it is available.", choices=Device
     )
     baseline: bool = _learning(
-        False, "Also fit the same network by least squares, for comparison.", type=bool
+        False, "Also fit the heaviest network by least squares, for comparison.", type=bool
     )
 
     def __post_init__(self) -> None:
