@@ -36,9 +36,12 @@ MOST_ROWS = 10**9
 _ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.65
 # What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
 # each component of a member, and below how many rows a step takes 128 and 256 of them, not 512.
-_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1200, 1250
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1100, 1250
 _ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
-_FEW_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
+_SOME_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
+_MOST_TIMES_OPEN_STEPS = 1.7
+# Below this number of rows, a ladder has one kind of network, which is smaller.
+FEW_ROWS = 150
 # What a network is by default.
 _MIXTURES, _HIDDEN, _FREQUENCIES = 5, (64, 64), 8
 # Members of each network of a ladder, which score every row by a member that held it out.
@@ -459,18 +462,18 @@ class Settings:
 
     def for_rows(self, rows: int) -> "Settings":
         """Return the settings with every open choice made for a table of this many rows."""
-        components = _MIXTURES
-        if self.steps is None:
+        ladder, few = self.uses_ladder, rows < FEW_ROWS
+        components = 2 if ladder and few else _MIXTURES
+        if self.steps is None and not few:
             components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
-        sizes = zip((_FEW_ROWS, _MANY_ROWS, math.inf), (128, 256, 512), strict=True)
-        batch_size = next(size for most, size in sizes if rows < most)
+        sizes = zip((_SOME_ROWS, _MANY_ROWS, math.inf), (128, 256, 512), strict=True)
         chosen: dict[str, Any] = {
-            "ladder": self.uses_ladder,
-            "members": _MEMBERS_OF_LADDER if self.uses_ladder else 1,
+            "ladder": ladder,
+            "members": (10 if few else _MEMBERS_OF_LADDER) if ladder else 1,
             "mixtures": components,
-            "hidden": _HIDDEN,
-            "frequencies": _FREQUENCIES,
-            "batch_size": batch_size,
+            "hidden": None if ladder else _HIDDEN,
+            "frequencies": None if ladder else _FREQUENCIES,
+            "batch_size": next(size for most, size in sizes if rows < most),
         }
         return replace(self, **{k: v for k, v in chosen.items() if getattr(self, k) is None})
 
@@ -490,11 +493,14 @@ class Settings:
         """Return the number of epochs on this many training rows."""
         if self.epochs is not None:
             return self.epochs
-        least = self.steps
-        plain_rows = _ROWS_OF_LADDER_STEPS if self.ladder else _ROWS_OF_PLAIN_STEPS
-        if least is None:
-            least, plain_rows = _OPEN_STEPS, _ROWS_OF_OPEN_STEPS
-        steps = least * max(_FEWEST_STEPS if self.ladder else 1.0, math.sqrt(rows / plain_rows))
+        if self.steps is None:
+            times = math.sqrt(rows / _ROWS_OF_OPEN_STEPS)
+            steps = _OPEN_STEPS * min(max(1.0, times), _MOST_TIMES_OPEN_STEPS)
+        else:
+            least, plain_rows = 1.0, _ROWS_OF_PLAIN_STEPS
+            if self.ladder:
+                least, plain_rows = _FEWEST_STEPS, _ROWS_OF_LADDER_STEPS
+            steps = self.steps * max(least, math.sqrt(rows / plain_rows))
         return max(2, math.ceil(steps / self.steps_per_epoch(rows)))
 
     def with_steps(self, share: float, rows: int) -> "Settings":
@@ -515,7 +521,7 @@ class Settings:
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 250, "ladder": False},
     "default": {},
-    "best": {"members": 8, "steps": None, "batch_size": None, "threads": 2},
+    "best": {"members": 6, "steps": None, "batch_size": None, "threads": 2},
 }
 
 

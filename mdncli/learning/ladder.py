@@ -18,7 +18,7 @@ from mdncli.density.mixture import GaussianMixture, log_sum_exp, normalize_weigh
 from mdncli.density.model import Background
 from mdncli.density.network import Architecture, Perceptron, pairs_of_targets, split_head
 from mdncli.learning.splits import StandardizedRows
-from mdncli.settings import Settings
+from mdncli.settings import FEW_ROWS, Settings
 from mdncli.types import Array, Positions
 
 # More rows and rounds change the NLL by about a hundredth of a nat, but take much longer.
@@ -33,15 +33,14 @@ _MOST_DEGREES = 0.9
 # The logarithm of the scale that leaves a sigma at its minimum.
 _AT_MINIMUM = -30.0
 
-# Below this number of rows, the ladder has one kind of network, which is smaller.
-_FEW_ROWS = 150
 # Of the preset `best`: the rows from which on there are deep networks, and wide ones; and the steps
 # of the other networks, as a share of those of the periodic ones.
 _DEEP_ROWS, _WIDE_ROWS = 700, 2000
 _STEPS_OF_PLAIN, _STEPS_OF_DEEP = 0.35, 0.5
 # On a small table, each member of `best` learns from more of the rows.
 _PARTS_OF_BEST = 20
-_SMALL_STEPS = 150
+_RATE_OF_MANY_ROWS = 2.0
+_SMALL_STEPS, _SMALL_DROPOUT = 150, 0.3
 # Rows that count for equal weights, in addition to those held out.
 _PRIOR_ROWS = 5.0
 _ROUNDS = 500
@@ -71,29 +70,33 @@ def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
     """
     if not settings.ladder:
         return [("networks", settings)]
-    if rows < _FEW_ROWS:
-        few = replace(settings, members=10, steps=min(settings.steps or _SMALL_STEPS, _SMALL_STEPS))
-        return [("small", replace(few, hidden=(64, 64), mixtures=2, frequencies=0, dropout=0.3))]
-    plain = replace(settings, hidden=(64, 64, 64), frequencies=0)
-    periodic = replace(settings, hidden=(64, 64), frequencies=8)
+    plain = replace(settings, hidden=settings.hidden or (64, 64, 64), frequencies=0)
+    if rows < FEW_ROWS:
+        steps = min(settings.steps or _SMALL_STEPS, _SMALL_STEPS)
+        hidden = settings.hidden or (64, 64)
+        return [("small", replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT))]
+    periodic = replace(
+        settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
+    )
     if settings.steps is not None:
         return [("plain", plain), ("periodic", periodic)]
     # The preset `best` leaves the steps open: they are those of the periodic networks.
+    rate = settings.lr * (_RATE_OF_MANY_ROWS if rows >= _WIDE_ROWS else 1.0)
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
     rungs = [
         ("plain", plain.with_steps(_STEPS_OF_PLAIN, rows)),
-        ("periodic", replace(periodic, dropout=0.0)),
+        ("periodic", replace(periodic, dropout=0.0, lr=rate)),
     ]
     if rows >= _DEEP_ROWS:
-        hidden = (128, 128, 64) if rows >= _WIDE_ROWS else (128, 64, 32)
-        deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2)
+        hidden = settings.hidden or ((128, 128, 64) if rows >= _WIDE_ROWS else (128, 64, 32))
+        deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
         rungs.append(("deep", deep.with_steps(_STEPS_OF_DEEP, rows)))
     return rungs
 
 
 def parts_to_hold_out(settings: Settings, rows: int) -> int:
     """Return the number of parts of which a member holds one out, if it is more than usual."""
-    few = settings.ladder and settings.steps is None and _FEW_ROWS <= rows < _WIDE_ROWS
+    few = settings.ladder and settings.steps is None and FEW_ROWS <= rows < _WIDE_ROWS
     return _PARTS_OF_BEST if few else 0
 
 

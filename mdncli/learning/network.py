@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _FREQUENCY_SCALE = 0.45
 _HEAD_GAIN = 0.3
 _SMALLEST_FIRST_SIGMA = 0.3
-# A standard deviation in robust scales: a target that was standardized by quantiles has a larger one.
+# A target that was standardized by quantiles, for its tails, has a larger standard deviation.
 _HEAVY_TAILS = 3.0
 
 

@@ -39,8 +39,8 @@ _ROWS_TO_REPORT = 5000
 _ROWS_AT_ONCE = 8192
 # The most rows by which the rungs are weighed.
 _MOST_JUDGED = 20_000
-# Members that learn together. The arrays of more would leave the processor's cache.
-_BLOCK = 5
+# The most members that learn together. The arrays of more would leave the processor's cache.
+_MOST_IN_BLOCK = 5
 # How far the NLL must be below that of the marginal for a finish, in nats.
 _GAIN_TO_FINISH = 2.0
 # The steps of the finish in a ladder on up to 1000 rows, as a share of those before it; and of the
@@ -60,6 +60,11 @@ class Kind:
     name: str
     settings: Settings
     batches: Batches
+
+    @property
+    def members(self) -> int:
+        """The number of networks."""
+        return cast(int, self.settings.members)
 
     @property
     def architecture(self) -> Architecture:
@@ -123,10 +128,16 @@ class Trainer:
         Raises:
             DataError: no epoch of any network ended with a finite loss.
         """
+
+        def size(members: int) -> int:
+            return math.ceil(members / math.ceil(members / _MOST_IN_BLOCK))
+
         jobs = [
-            partial(self._train_block, kind, slice(start, start + _BLOCK), position, stage)
+            partial(
+                self._train_block, kind, slice(start, start + size(kind.members)), position, stage
+            )
             for position, kind in enumerate(self._kinds)
-            for start in range(0, cast(int, kind.settings.members), _BLOCK)
+            for start in range(0, kind.members, size(kind.members))
         ]
         blocks = [block for block in in_threads(jobs, self._settings.threads) if block is not None]
         if not blocks:
@@ -264,6 +275,8 @@ class Trainer:
         """Return the number of steps of the finish, 0 where it would not help."""
         if settings.finish is not None:
             return settings.finish
+        if self._settings.epochs is not None:
+            return 0
         periodic_of_ladder = settings.ladder and settings.frequencies
         reference = self._reference_nll["nll_valid"] - self._nll_offsets(self._split)[1]
         if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:
@@ -276,9 +289,9 @@ class Trainer:
         return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
 
     def _stage(self, stage: str, kind: Kind, members: slice) -> str:
-        if len(self._kinds) == 1 and cast(int, kind.settings.members) <= _BLOCK:
+        count = kind.members
+        if len(self._kinds) == 1 and count <= _MOST_IN_BLOCK:
             return stage
-        count = cast(int, kind.settings.members)
         return f"{stage}{kind.name} {members.start + 1}-{min(members.stop, count)} of {count}: "
 
     def _show_epochs(
@@ -384,7 +397,8 @@ class Trainer:
         for rung, held, weight in zip(rungs, held_out, stack.weights, strict=True):
             if not weight:
                 continue
-            nll = -float(np.average(held.log_prob(), weights=weights)) + offset
+            nlls = self._nlls(held.log_prob(), self._judged)
+            nll = float(np.average(nlls, weights=weights)) + offset
             if held.is_network:
                 scale, temperature = stack.sigma_scale, stack.temperature
                 rung = replace(rung, sigma_scale=scale, temperature=temperature)
@@ -409,14 +423,24 @@ class Trainer:
         few = float(np.average(gain, weights=self._rows.weights[rows])) < _LEAST_GAIN_OF_POOL
         return replace(rung, networks=rung.networks[:1]) if few else rung
 
+    def _nlls(self, log_prob: Array, rows: Positions) -> Array:
+        """Return the NLL of each row with the background at its least weight, if there is one."""
+        if self._background is None:
+            return -log_prob
+        weight = self._background.weight
+        own = log_background(self._background, self._rows.y[rows])
+        return -np.logaddexp(math.log1p(-weight) + log_prob, math.log(weight) + own)
+
     # The model and its record.
 
     def _nll_of_reference(self) -> dict[str, float]:
         rung, held_out = self._marginal.rung, self._marginal.held_out
         train, judged = self._train_rows, self._judged
         mixture = _mixture_of(rung, self._min_sigma)
-        nlls = {"nll_train": -mixture.log_prob(self._rows.y[train])}
-        nlls["nll_valid"] = -held_out.log_prob() if len(judged) else np.empty(0)
+        nlls = {
+            "nll_train": self._nlls(mixture.log_prob(self._rows.y[train]), train),
+            "nll_valid": self._nlls(held_out.log_prob(), judged) if len(judged) else np.empty(0),
+        }
         return {
             name: self._rows.nll_offset(rows)
             + (float(np.average(each, weights=self._rows.weights[rows])) if len(rows) else math.nan)
