@@ -38,7 +38,7 @@ def inverse_sinusoid() -> Example:
     rng = np.random.default_rng(0)
     y = rng.uniform(-10.5, 10.5, (1000, 1))
     x = 7.0 * np.sin(0.75 * y) + 0.5 * y + rng.normal(size=(1000, 1))
-    return fitted(x, y, "x", "y", epochs=20, baseline=True), x, y
+    return fitted(x, y, "x", "y", ladder=False, epochs=20, baseline=True), x, y
 
 
 @cache
@@ -93,7 +93,7 @@ def twenty_features() -> Example:
     x = rng.normal(size=(400, 20))
     y = (3.0 * x[:, 13] + rng.normal(size=400))[:, None]
     names = " ".join(f"feature_{i}" for i in range(20))
-    return fitted(x, y, names, "y", members=5, epochs=1), x, y
+    return fitted(x, y, names, "y", ladder=False, members=5, epochs=1), x, y
 
 
 def with_names(
@@ -117,10 +117,11 @@ def with_steps(model: MixtureDensityNetwork, step: float) -> MixtureDensityNetwo
 
 def with_constant_head(model: MixtureDensityNetwork, mixtures: int) -> MixtureDensityNetwork:
     """Return a model with this many components that are the same Gaussian everywhere."""
-    network = model.networks[0]
+    [network] = model.main.networks
     weight, _ = network.layers[-1]
-    architecture = replace(model.architecture, mixtures=mixtures)
+    architecture = replace(model.main.architecture, mixtures=mixtures)
     width = architecture.head_width(len(model.schema.targets))
     head = np.zeros((width, weight.shape[1])), np.zeros(width)
     simple = replace(network, layers=[*network.layers[:-1], head])
-    return replace(model, architecture=architecture, networks=[simple])
+    rung = replace(model.main, architecture=architecture, networks=[simple], weight=1.0)
+    return replace(model, rungs=[rung], background=None)

@@ -85,12 +85,12 @@ def test_version_1_has_no_marginal_reference_and_one_member() -> None:
     model = read(1)
     assert model.reference is None
     assert model.baseline is not None
-    assert len(model.networks) == 1
+    assert [len(rung.networks) for rung in model.rungs] == [1]
 
 
 def test_version_2_has_no_origin_and_no_cross_validation() -> None:
     model = read(2)
-    assert len(model.networks) == 2
+    assert [len(rung.networks) for rung in model.rungs] == [2]
     assert model.record.cv == []
     assert (model.origin.request, model.origin.dialect) == ({}, {})
     assert (model.origin.table_sha256, model.origin.versions) == ("", {})
