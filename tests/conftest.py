@@ -26,6 +26,7 @@ QUICK = (
     "density/test_distribution.py",
     "density/test_mixture.py",
     "density/test_network.py",
+    "learning/test_ladder.py",
     "learning/test_loss.py",
     "learning/test_optimizer.py",
     "learning/test_splits.py",
