@@ -26,6 +26,7 @@ QUICK = (
     "density/test_distribution.py",
     "density/test_mixture.py",
     "density/test_network.py",
+    "learning/test_ladder.py",
     "learning/test_loss.py",
     "learning/test_optimizer.py",
     "learning/test_splits.py",
@@ -69,7 +70,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def build(folder: Path) -> None:
         succeed(folder, "generate", "sinusoid", "--inverse", "-o", "data.csv")
-        succeed(folder, "fit", "data.csv", "--epochs", "20", "--baseline", "-q")
+        succeed(folder, "fit", "data.csv", "--no-ladder", "--epochs", "20", "--baseline", "-q")
 
     return built_once(tmp_path_factory, "fitted", build)
 
@@ -85,8 +86,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
         second = np.sin(x[:, 0]) + 0.1 * rng.normal(size=400)
         rows = np.column_stack([x, first, second])
         np.savetxt(folder / "data.csv", rows, delimiter=",", header="a,b,c,u,v", comments="")
-        options = ("-t", "u,v", "-k", "12", "--epochs", "20", "--baseline", "-q")
-        succeed(folder, "fit", "data.csv", *options)
+        options = ("-t", "u,v", "-k", "12", "--covariance", "diagonal", "--finish", "0")
+        succeed(folder, "fit", "data.csv", *options, "--epochs", "20", "--baseline", "-q")
 
     return built_once(tmp_path_factory, "wide", build)
 

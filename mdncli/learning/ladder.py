@@ -197,7 +197,12 @@ def _ridge(x: Array, y: Array, weights: Array) -> tuple[Array, Array, Array]:
     best = math.inf
     for penalty in _PENALTIES:
         shrunk = 1.0 / (values + penalty)
-        used = min(1.0 + float((values * shrunk).sum()), _MOST_DEGREES * rows)
+        used = 1.0 + float((values * shrunk).sum())
+        if used > _MOST_DEGREES * rows:
+            # The score of a fit that passes through almost every row means nothing.
+            if penalty < _PENALTIES[-1]:
+                continue
+            used = _MOST_DEGREES * rows
         explained = (2.0 * shrunk - values * shrunk**2)[:, None] * along**2
         left = np.maximum(y_squares - explained.sum(axis=0), 1e-12 * y_squares + 1e-300)
         score = float(np.log(left).sum() - 2.0 * len(left) * math.log1p(-used / rows))

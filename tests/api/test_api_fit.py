@@ -261,12 +261,17 @@ def test_numbers_of_numpy_are_as_good_as_those_of_python() -> None:
 def test_progress_is_called_with_every_epoch() -> None:
     epochs: list[Any] = []
     model = quick_fit(FRAME, progress=epochs.append, epochs=7, patience=7)
+    *epochs, together = epochs
+    assert (together.nll_train, together.nll_valid) == (
+        model.network.record.nll_train,
+        model.network.record.nll_valid,
+    )
     assert [each.epoch for each in epochs] == list(range(1, 8))
     assert {each.epochs for each in epochs} == {7}
     assert [each.nll_valid for each in epochs] == model.network.record.history["nll_valid"]
     folds: list[Any] = []
     quick_fit(FRAME, progress=folds.append, cv=2, epochs=3, patience=3)
-    assert [bool(each.fold) for each in folds] == [True] * 6 + [False] * 3
+    assert [bool(each.fold) for each in folds] == [True] * 8 + [False] * 4
 
 
 def test_stop_ends_learning_with_the_best_model_so_far() -> None:

@@ -88,8 +88,8 @@ def test_a_parameter_reaches_learning() -> None:
     assert plain["settings"]["activation"] == "tanh"
     assert model.schema.targets[0].min_sigma == 0.5
     assert np.isfinite(plain["nll_baseline"])
-    best = MixtureDensityRegressor(preset="best", members=2, steps=5).fit(X, Y)
-    assert best.model_.network.architecture.mixtures == 6
+    best = MixtureDensityRegressor(preset="best", ladder=False, members=2, epochs=1).fit(X, Y)
+    assert best.model_.network.main.architecture.mixtures == 6
     floors = quick(min_sigma={"y2": 0.25}).fit(X, BOTH).model_.schema.targets
     assert floors[1].min_sigma == 0.25
     assert floors[0].min_sigma != 0.25

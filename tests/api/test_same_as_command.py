@@ -77,6 +77,16 @@ REQUESTS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
             **{"target": ("v", "u"), "members": 2},
         },
     ),
+    (
+        "data.csv",
+        ("-t", "u", "--no-ladder", "--no-background", "--no-calibrate", "--finish", "5"),
+        {"target": "u", "ladder": False, "background": False, "calibrate": False, "finish": 5},
+    ),
+    (
+        "data.csv",
+        ("-t", "u", "--ladder", "--background", "--calibrate"),
+        {"target": "u", "ladder": True, "background": True, "calibrate": True},
+    ),
 ]
 
 

@@ -34,11 +34,12 @@ def test_a_value_out_of_range_is_refused_by_its_name(choice: dict, name: str) ->
         Settings(**choice)
 
 
+@pytest.mark.parametrize(("ladder", "plain"), [(False, 5000), (True, 1000)])
 @pytest.mark.parametrize("rows", [9, 900, 90_000, 9_000_000])
-def test_steps_grow_with_the_square_root_of_many_rows(rows: int) -> None:
-    settings = Settings()
+def test_steps_grow_with_the_square_root_of_many_rows(rows: int, ladder: bool, plain: int) -> None:
+    settings = Settings(ladder=ladder).for_rows(rows)
     steps = settings.epochs_for(rows) * settings.steps_per_epoch(rows)
-    expected = settings.steps * max(1.0, (rows / 5000) ** 0.5)
+    expected = settings.steps * max(1.0, (rows / plain) ** 0.5)
     # There are at least two epochs, and they are whole.
     assert expected <= steps <= max(expected + settings.steps_per_epoch(rows), 2.5 * rows / 256)
 
@@ -58,22 +59,30 @@ def test_given_parameters_override_a_preset() -> None:
     assert Settings.of("fast", lr=0.1) == replace(Settings.of("fast"), lr=0.1)
 
 
-def test_noise_is_given_or_follows_from_rows_and_columns() -> None:
-    assert Settings(noise_x=0.2, noise_y=0.0).noise_for(100, 3) == (0.2, 0.0)
-    settings = Settings(noise_x="auto", noise_y="auto")
-    few, many = settings.noise_for(100, 4)[0], settings.noise_for(25_600, 4)[1]
-    assert few == pytest.approx(0.1 * 100 ** (-1 / 8))
-    assert few / many == pytest.approx(2.0)
-
-
 def test_open_choices_follow_from_the_number_of_rows() -> None:
     best = Settings.of("best")
     assert best.mixtures is None
     few, many = best.for_rows(100), best.for_rows(100_000)
     assert (few.mixtures, many.mixtures) == (6, 20)
     assert (few.batch_size, many.batch_size) == (256, 512)
-    assert Settings().for_rows(100) == Settings()
-    assert best.epochs_for(1250) * best.steps_per_epoch(1250) >= 1200
+    assert few.epochs_for(1250) * few.steps_per_epoch(1250) >= 1000
+    plain = Settings().for_rows(100)
+    assert plain == Settings().for_rows(100_000)
+    assert (plain.ladder, plain.members, plain.mixtures) == (True, 5, 5)
+    assert (plain.hidden, plain.frequencies) == ((64, 64), 8)
+    for settings in (few, plain):
+        assert settings.for_rows(100_000) == settings
+
+
+@pytest.mark.parametrize(
+    "named", [{"mixtures": 5}, {"hidden": (64, 64)}, {"frequencies": 8}, {"valid": 0.0}]
+)
+def test_a_named_network_is_alone_unless_the_ladder_is_asked_for(named: dict) -> None:
+    alone = Settings(**named).for_rows(1000)
+    assert (alone.ladder, alone.members) == (False, 1)
+    assert Settings(**named, members=3).for_rows(1000).members == 3
+    on = Settings(**named, ladder=True).for_rows(1000)
+    assert (on.ladder, on.members) == (True, 5)
 
 
 def test_every_parameter_is_declared_with_its_help_and_a_default_in_its_range() -> None:

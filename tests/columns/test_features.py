@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -33,13 +34,20 @@ def test_a_missing_number_stands_at_the_median_and_is_flagged() -> None:
     values = np.array([1.0, 5.0, np.nan, 9.0])
     feature = NumberFeature.measure_feature("a", values)
     assert feature.allows_missing
-    assert feature.plain_inputs(values)[:, 0].tolist() == [0.0, 0.0, 1.0, 0.0]
+    linear, missing = feature.plain_inputs(values).T
+    np.testing.assert_allclose(linear, np.array([-4.0, 0.0, 0.0, 4.0]) / feature.scale)
+    assert missing.tolist() == [0.0, 0.0, 1.0, 0.0]
     periodic = feature.periodic_inputs(values)
     assert periodic[2] == periodic[1]
     whole = NumberFeature.measure_feature("a", values[[0, 1, 3]])
     assert not whole.allows_missing
-    assert whole.plain_inputs(values).shape == (4, 0)
+    np.testing.assert_array_equal(whole.plain_inputs(values), linear[:, None])
     np.testing.assert_array_equal(whole.periodic_inputs(values), periodic)
+    # A feature of an earlier file format has no linear input.
+    without = replace(feature, linear=False)
+    np.testing.assert_array_equal(without.plain_inputs(values), missing[:, None])
+    np.testing.assert_array_equal(without.periodic_inputs(values), periodic)
+    assert (feature.plain_width, without.plain_width) == (2, 1)
 
 
 def test_a_constant_with_missing_cells_has_finite_inputs() -> None:
@@ -76,19 +84,19 @@ def test_a_date_has_periodic_inputs_if_its_span_is_long_enough() -> None:
     short = DateFeature.measure_feature(
         "d", days("2026-01-01", "2026-01-05", "2026-01-09"), format=""
     )
-    assert short.plain_width == 0
+    assert short.plain_width == 1
     weeks = DateFeature.measure_feature(
         "d", days("2026-01-01", "2026-01-05", "2026-03-09"), format=""
     )
-    assert weeks.plain_width == 2
-    mondays = weeks.plain_inputs(days("2026-11-16", "2026-11-23", "2026-11-19"))
+    assert weeks.plain_width == 3
+    mondays = weeks.plain_inputs(days("2026-11-16", "2026-11-23", "2026-11-19"))[:, 1:]
     np.testing.assert_allclose(mondays[0], mondays[1], atol=1e-9)
     assert abs(mondays[0] - mondays[2]).max() > 0.5
     years = DateFeature.measure_feature(
         "d", days("2020-01-01", "2021-01-05", "2026-01-09"), format=""
     )
-    assert years.plain_width == 4
-    springs = years.plain_inputs(days("2021-04-01", "2025-04-01", "2021-10-01"))[:, :2]
+    assert years.plain_width == 5
+    springs = years.plain_inputs(days("2021-04-01", "2025-04-01", "2021-10-01"))[:, 1:3]
     np.testing.assert_allclose(springs[0], springs[1], atol=0.05)
     np.testing.assert_allclose(springs[0], -springs[2], atol=0.05)
 
@@ -114,10 +122,10 @@ def test_periodic_inputs_come_first() -> None:
         (),
     )
     inputs = schema.inputs(np.column_stack([place, number, number]))
-    assert (schema.periodic_width, schema.plain_width) == (2, 5)
-    assert inputs.shape == (60, 7)
+    assert (schema.periodic_width, schema.plain_width) == (2, 7)
+    assert inputs.shape == (60, 9)
     np.testing.assert_array_equal(inputs[:, 2:5], np.eye(3)[place.astype(int)])
-    np.testing.assert_array_equal(inputs[:, 6], np.isnan(number))
+    np.testing.assert_array_equal(inputs[:, 7], np.isnan(number))
     assert schema.category_inputs() == [(2, 5, 6)]
 
 

@@ -68,9 +68,9 @@ class Mixture:
     """The mixtures of one target that `mdn predict --parameters` writes."""
 
     def __init__(self, columns: Cells, target: str = "y") -> None:
-        count = sum(name.startswith("pi") for name in columns)
+        numbers_of_components = [name[2:] for name in columns if name.startswith("pi")]
         self.pi, self.mu, self.sigma = (
-            numbers(columns, *(f"{part}{k + 1}" for k in range(count)))
+            numbers(columns, *(f"{part}{k}" for k in numbers_of_components))
             for part in ("pi", f"{target}_mu", f"{target}_sigma")
         )
 

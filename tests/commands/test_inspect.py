@@ -52,9 +52,10 @@ def test_json_of_a_model_describes_it(here: Run, wide: Path) -> None:
     assert result["record"]["rows"] == 400
     assert result["record"]["stopped"] == "epochs"
     assert len(result["record"]["components"][0]["weight"]) == 12
-    assert result["origin"][
-        "command"
-    ] == "mdn fit DATA --target u --target v --mixtures 12 --epochs 20 " + ("--baseline")
+    assert result["origin"]["command"] == (
+        "mdn fit DATA --target u --target v --mixtures 12 --covariance diagonal --epochs 20 "
+        "--finish 0 --baseline"
+    )
     table = (wide / "data.csv").read_bytes()
     assert result["origin"]["table_sha256"] == hashlib.sha256(table).hexdigest()
     assert set(result["origin"]["versions"]) >= {"mdncli", "python", "torch", "numpy"}
@@ -137,7 +138,7 @@ def test_models_of_earlier_formats_are_described(here: Run, version: int) -> Non
 
 def test_a_model_holds_no_file_name(here: Run, fitted: Path, tmp_path: Path) -> None:
     (tmp_path / "other-name.csv").write_bytes((fitted / "data.csv").read_bytes())
-    options = ("--baseline", "--epochs", "20")
+    options = ("--baseline", "--epochs", "20", "--no-ladder")
     done = here("fit", "other-name.csv", *options, "-o", "another.pt", "--json")
     assert done.returncode == 0, done.stderr
     # The order of the options does not matter either.
@@ -147,7 +148,7 @@ def test_a_model_holds_no_file_name(here: Run, fitted: Path, tmp_path: Path) -> 
     }
     one, other = kept.values()
     assert one == other
-    assert one["origin"]["command"] == "mdn fit DATA --epochs 20 --baseline"
+    assert one["origin"]["command"] == "mdn fit DATA --no-ladder --epochs 20 --baseline"
     assert (tmp_path / "another.pt").read_bytes() == (fitted / "model.pt").read_bytes()
 
 
@@ -157,7 +158,9 @@ def test_the_stored_command_makes_the_model_again(here: Run, tmp_path: Path) -> 
         rows = "\n".join(f"{a},{b},{b + 0.1 * a}" for a, b in rng.normal(size=(count, 2)).tolist())
         (tmp_path / name).write_text(f'"my, x",b,the y\n{rows}\n')
     options = ("-t", "the y", "-x", "my, x", "-x", "b", "--valid-file", "held-out.csv", "-k", "2")
-    done = here("fit", "table.csv", *options, "--epochs", "2", "--hidden", "8,8", "-q")
+    done = here(
+        "fit", "table.csv", *options, "--epochs", "2", "--hidden", "8,8", "--no-background", "-q"
+    )
     assert done.returncode == 0, done.stderr
     command = plain(here("inspect", "model.pt", "--json"))["origin"]["command"]
     assert "table" not in command

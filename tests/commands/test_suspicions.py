@@ -16,7 +16,7 @@ from running import Run
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=200)
 Y = np.sin(6.0 * X) + 0.1 * RNG.normal(size=200)
-SHORT = ("--steps", "3", "--hidden", "8")
+SHORT = ("--steps", "60", "--hidden", "8")
 
 
 def write(path: Path, x: np.ndarray, y: np.ndarray, cells: dict[tuple[int, str], str]) -> None:
@@ -101,7 +101,7 @@ def test_fit_warns_of_a_target_of_few_values(
 def test_bounds_end_the_suggestion_of_a_bound_for_each_of_several_targets(
     here: Run, tmp_path: Path
 ) -> None:
-    rows = np.column_stack([X, np.exp(1.5 * RNG.normal(size=(200, 2)))])
+    rows = np.column_stack([X, np.exp(6.0 * X[:, None] + 0.5 * RNG.normal(size=(200, 2)))])
     header = "x,my price,b"
     np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header=header, comments="", fmt="%.17g")
     options = ("fit", "t.csv", "-t", "my price", "-t", "b", *SHORT, "-q")

@@ -107,10 +107,10 @@ def test_parameters_hold_the_correlation_within_each_component(here: Run, three:
     (three / "at.csv").write_text("x\n0.5\n")
     columns = predicted(here, three, "--parameters", rows="at.csv")
     density = load(three / "model.pt").network.mixture(np.array([[0.5]]))
-    for k in range(3):
+    for k in range(4):
         covariance = density.factor[0, k] @ density.factor[0, k].T
-        assert numbers(columns, f"a_b,=_correlation{k + 1}")[0] == pytest.approx(covariance[0, 1])
-        assert numbers(columns, f"a_c_correlation{k + 1}")[0] == pytest.approx(covariance[0, 2])
+        assert numbers(columns, f"a_b,=_correlation{k}")[0] == pytest.approx(covariance[0, 1])
+        assert numbers(columns, f"a_c_correlation{k}")[0] == pytest.approx(covariance[0, 2])
 
 
 def test_samples_given_a_target_follow_its_conditional_density(here: Run, three: Path) -> None:

@@ -150,7 +150,7 @@ def test_rows_components_tempering_and_pooling_keep_the_factor() -> None:
     np.testing.assert_array_equal(
         mixture.rows(chosen).log_prob(y[chosen]), mixture.log_prob(y)[chosen]
     )
-    again = pooled([mixture, mixture])
+    again = pooled([mixture, mixture], [np.log(0.3), np.log(0.7)])
     np.testing.assert_allclose(again.log_prob(y), mixture.log_prob(y), rtol=1e-12)
     first = again.components(slice(0, COMPONENTS))
     np.testing.assert_array_equal(first.factor, mixture.factor)

@@ -1,5 +1,8 @@
 """The model as a whole: units, rows, members, draws and its reference mixtures."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from density.models import (
@@ -8,6 +11,7 @@ from density.models import (
     inverse_sinusoid,
     two_targets,
 )
+from scipy.stats import norm
 
 from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import generator_of_draws
@@ -20,7 +24,7 @@ def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, :1] + 0.3 * rng.normal(size=(300, 1)))
 
 
-def small(x: np.ndarray, y: np.ndarray, **settings: int) -> MixtureDensityNetwork:
+def small(x: np.ndarray, y: np.ndarray, **settings: Any) -> MixtureDensityNetwork:
     return fitted(x, y, "x0 x1", "y0", **settings)
 
 
@@ -115,13 +119,49 @@ def test_a_model_without_a_baseline_says_so() -> None:
 
 def test_members_are_pooled_into_the_mean_of_their_densities() -> None:
     x, y = table()
-    model = small(x, y, mixtures=2, members=3, epochs=5)
-    assert len(model.networks) == 3
+    model = small(x, y, mixtures=2, members=3, background=False, epochs=5)
+    assert len(model.main.networks) == 3
     alone = [mixture.log_prob(y) for mixture in model.member_mixtures(x)]
     together = model.mixture(x)
     assert together.mu.shape == (300, 6, 1)
     np.testing.assert_allclose(together.pi.sum(axis=1), 1.0)
     np.testing.assert_allclose(together.log_prob(y), np.log(np.exp(alone).mean(axis=0)))
+
+
+def test_the_density_is_the_weighted_mean_of_those_of_the_rungs_and_the_background() -> None:
+    x, y = table()
+    linear, full = {"hidden": (4,), "frequencies": 0, "mixtures": 1}, {"mixtures": 3, "members": 2}
+    rungs = [small(x, y, epochs=5, **each).main for each in (linear, full)]
+    rungs = [
+        replace(rungs[0], weight=0.25, sigma_scale=1.5),
+        replace(rungs[1], weight=0.6, temperature=2.0),
+    ]
+    model = small(x, y, epochs=1, mixtures=1)
+    assert model.background is not None
+    model = replace(model, rungs=rungs, background=replace(model.background, weight=0.15))
+    assert (model.components, model.first_component) == (8, 0)
+    assert model.main is rungs[1]
+    [target] = model.schema.targets
+    sigma = target.scale * model.background.sigma
+    expected = 0.15 * norm(target.mean + target.scale * model.background.mu, sigma).pdf(y)[:, 0]
+    for rung in rungs:
+        alone = replace(model, rungs=[replace(rung, weight=1.0)], background=None)
+        expected += rung.weight * np.exp(alone.distribution(x).log_prob(y))
+    np.testing.assert_allclose(model.distribution(x).log_prob(y), np.log(expected))
+    np.testing.assert_allclose(model.mixture(x).pi[:, 0], 0.15)
+
+
+def test_calibration_scales_sigma_and_flattens_pi() -> None:
+    x, y = table()
+    model = small(x, y, mixtures=3, epochs=5, background=False, calibrate=False)
+    calibrated = replace(model.main, sigma_scale=1.5, temperature=2.0)
+    plain, changed = model.mixture(x), replace(model, rungs=[calibrated]).mixture(x)
+    smallest = model.schema.target_scales * model.schema.min_sigma
+    above = [np.sqrt(each.sigma**2 - smallest**2) for each in (plain, changed)]
+    np.testing.assert_allclose(above[1], 1.5 * above[0], rtol=1e-6)
+    np.testing.assert_array_equal(changed.mu, plain.mu)
+    roots = np.sqrt(plain.pi)
+    np.testing.assert_allclose(changed.pi, roots / roots.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
 def test_the_marginal_reference_is_the_same_at_every_row() -> None:

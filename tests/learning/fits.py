@@ -26,10 +26,12 @@ def schema_of(
 def fitted(
     dataset: Dataset, settings: Settings, schema: Schema | None = None, **more: Any
 ) -> tuple[MixtureDensityNetwork, list[Epoch]]:
-    """Return the model of a dataset, and the epochs of its fit."""
-    epochs: list[Epoch] = []
+    """Return the model of a dataset, and the epochs of its networks."""
+    shown: list[Epoch] = []
     schema = schema or schema_of(dataset.x, dataset.y)
-    return fit(dataset, schema, settings, progress=epochs.append, **more), epochs
+    model = fit(dataset, schema, settings, progress=shown.append, **more)
+    # The last one is about the whole model.
+    return model, [epoch for epoch in shown if not epoch.stage.endswith("together: ")]
 
 
 def two_branches(rows: int = 600, seed: int = 0) -> Dataset:

@@ -13,8 +13,8 @@ def test_two_branches_need_more_than_one_component() -> None:
     model, epochs = fitted(two_branches(), Settings(mixtures="auto"))
     tried = model.record.tried
     assert list(tried) == list(CANDIDATES[: len(tried)])
-    assert model.architecture.mixtures == model.settings["mixtures"] > 1
-    assert tried[model.architecture.mixtures] < tried[1] - 0.3
+    assert model.main.architecture.mixtures == model.settings["mixtures"] > 1
+    assert tried[model.main.architecture.mixtures] < tried[1] - 0.3
     stages = list(dict.fromkeys(epoch.stage for epoch in epochs))
     assert stages == [*(f"trying K = {candidate}: " for candidate in tried), ""]
 
@@ -24,7 +24,7 @@ def test_a_gaussian_needs_one_component() -> None:
     rows = two_branches()
     rows.y[:] = 0.5 * rows.x + rng.normal(size=rows.y.shape)
     model, _ = fitted(rows, Settings(mixtures="auto"))
-    assert model.architecture.mixtures == 1
+    assert model.main.architecture.mixtures == 1
     # Two larger candidates brought no improvement.
     assert len(model.record.tried) == 3
 

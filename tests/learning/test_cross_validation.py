@@ -86,8 +86,9 @@ def test_every_row_is_judged_once_by_a_model_that_did_not_see_it(
         # The features and the target of a row are still together.
         for row, value in zip(x, y, strict=True):
             assert value == dataset.y[(dataset.x == row).all(axis=1)]
+    # Each fold has two epochs, and one that shows the scores of its model.
     assert [epoch.fold for epoch in epochs] == [
-        f"fold {fold}" for fold in range(1, folds + 1) for _ in range(2)
+        f"fold {fold}" for fold in range(1, folds + 1) for _ in range(3)
     ]
 
 

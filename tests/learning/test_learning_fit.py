@@ -1,8 +1,10 @@
 """Fits as a whole: what they learn, why they stop, and what they leave behind."""
 
+import io
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from mdncli.columns.features import CategoryFeature
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.errors import DataError, ParameterError
 from mdncli.learning.fit import fit
+from mdncli.modelfile.writer import write_model
 from mdncli.settings import Settings
 
 QUICK = Settings(mixtures=2, hidden=(8,), frequencies=1, steps=150)
@@ -24,15 +27,17 @@ def test_two_branches_are_learned_nearly_as_well_as_possible() -> None:
     test = two_branches(5000, seed=1)
     best = math.log(2.0) + math.log(0.1) + 0.5 * math.log(2.0 * math.pi) + 0.5
     assert model.mean_nll(test.x, test.y) < best + 0.06
-    mixture = model.mixture(np.array([[2.0]]))
+    mixture = model.mixture(np.array([[2.0]])).components(slice(1, None))
     np.testing.assert_allclose(np.sort(mixture.mu[0, :, 0]), [-2.0, 2.0], atol=0.1)
     np.testing.assert_allclose(mixture.pi[0], 0.5, atol=0.15)
     np.testing.assert_allclose(mixture.sigma[0, :, 0], 0.1, atol=0.03)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
-    runs = [fitted(two_branches(), Settings(epochs=3, seed=seed))[0] for seed in (0, 0, 1)]
-    weights = [run.networks[0].layers[0][0] for run in runs]
+    runs = [
+        fitted(two_branches(), Settings(ladder=False, epochs=3, seed=seed))[0] for seed in (0, 0, 1)
+    ]
+    weights = [run.main.networks[0].layers[0][0] for run in runs]
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
 
@@ -41,7 +46,7 @@ def test_stop_ends_learning_with_the_best_model_so_far() -> None:
     calls = []
     model, epochs = fitted(
         two_branches(),
-        Settings(epochs=50),
+        Settings(ladder=False, epochs=50),
         stop=lambda: len(calls) > 20 or bool(calls.append(1)),
     )
     assert model.record.stopped == "interrupted"
@@ -55,7 +60,7 @@ def test_several_targets(covariance: str) -> None:
     both = np.concatenate([one.y, 100.0 * one.y + 7.0], axis=1)
     settings = Settings(mixtures=3, covariance=covariance, epochs=60)
     model, _ = fitted(Dataset(one.x, both), settings)
-    mixture = model.mixture(one.x[:5])
+    mixture = model.mixture(one.x[:5]).components(slice(1, None))
     assert mixture.sigma.shape == (5, 3, 2)
     ratio = mixture.sigma[:, :, 1] / mixture.sigma[:, :, 0]
     if covariance == "isotropic":
@@ -92,7 +97,7 @@ def test_one_outlier_does_not_break_learning() -> None:
 
 def test_the_baseline_is_a_gaussian_of_its_validation_error() -> None:
     rows = two_branches()
-    model, epochs = fitted(rows, Settings(epochs=20, baseline=True))
+    model, epochs = fitted(rows, Settings(ladder=False, epochs=20, baseline=True))
     assert {epoch.stage for epoch in epochs} == {"", "baseline "}
     gaussian = model.baseline_mixture(rows.x)
     assert gaussian.mu.shape == (600, 1, 1)
@@ -125,20 +130,21 @@ def test_more_features_than_most_tables_have() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 200))
     y = x[:, :1] + 0.3 * rng.normal(size=(400, 1))
-    model, _ = fitted(Dataset(x, y), Settings())
+    model, _ = fitted(Dataset(x, y), Settings(ladder=False))
     assert model.record.nll_valid < model.record.reference["nll_valid"] + 0.1
 
 
 class TestThreads:
-    """A fit leaves the numbers of threads of PyTorch as they were."""
+    """Every thread of a fit uses one core, and a fit leaves the numbers of PyTorch as they were."""
 
     @staticmethod
     def of_a_new_thread() -> int:
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(torch.get_num_threads).result()
 
+    @pytest.mark.parametrize("threads", [1, 3])
     @pytest.mark.parametrize("fails", [False, True])
-    def test_after_a_fit(self, fails: bool) -> None:
+    def test_after_a_fit(self, fails: bool, threads: int) -> None:
         before, new_before, inside = torch.get_num_threads(), self.of_a_new_thread(), []
 
         def progress(_: object) -> None:
@@ -148,13 +154,15 @@ class TestThreads:
 
         rows = two_branches(50)
         schema = schema_of(rows.x, rows.y)
-        settings = Settings(epochs=1, threads=before + 1)
+        # Eleven members learn in three blocks.
+        settings = Settings(mixtures=2, members=11, epochs=1, threads=threads)
         if fails:
             with pytest.raises(RuntimeError, match="the caller's own error"):
                 fit(rows, schema, settings, progress=progress)
         else:
             fit(rows, schema, settings, progress=progress)
-        assert inside == [before + 1]
+            assert len(inside) == 4
+        assert set(inside) == {1}
         assert torch.get_num_threads() == before
         assert self.of_a_new_thread() == new_before
 
@@ -164,33 +172,47 @@ class TestThreads:
         # Both are in a fit at once, and the one that began first also ends first.
         both_began, first_ended = threading.Barrier(2, timeout=60), threading.Event()
 
-        def run(threads: int, is_first: bool) -> tuple[int, int, int]:
+        def run(is_first: bool) -> tuple[int, list[int], int]:
             at_start, inside = torch.get_num_threads(), []
 
             def progress(_: object) -> None:
-                both_began.wait()
+                if not inside:
+                    both_began.wait()
                 inside.append(torch.get_num_threads())
                 if not is_first:
                     assert first_ended.wait(60)
 
-            fit(rows, schema, Settings(epochs=1, threads=threads), progress=progress)
+            fit(rows, schema, Settings(mixtures=2, epochs=1), progress=progress)
             if is_first:
                 first_ended.set()
-            return at_start, inside[0], torch.get_num_threads()
+            return at_start, inside, torch.get_num_threads()
 
         with ThreadPoolExecutor(2) as executor:
-            first = executor.submit(run, before + 1, True)
-            second = executor.submit(run, before + 2, False)
-            assert first.result() == (before, before + 1, before)
-            assert second.result() == (before, before + 2, before)
+            first, second = executor.submit(run, True), executor.submit(run, False)
+            assert first.result() == second.result() == (before, [1, 1], before)
         assert self.of_a_new_thread() == before
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings.of("best", members=10, epochs=2), Settings(members=10, epochs=2)]
+)
+def test_the_model_does_not_depend_on_the_number_of_threads(settings: Settings) -> None:
+    files = []
+    for threads in (1, 2, 3):
+        model, _ = fitted(two_branches(200), replace(settings, threads=threads))
+        # Networks of two kinds take part, in two blocks each.
+        assert model.settings["ladder"]
+        stream = io.BytesIO()
+        write_model(replace(model, settings={**model.settings, "threads": 1}), stream)
+        files.append(stream.getvalue())
+    assert files[0] == files[1] == files[2]
 
 
 def test_a_baseline_that_was_not_reached_is_left_out() -> None:
     began = []
     model, _ = fitted(
         two_branches(100),
-        Settings(epochs=3, baseline=True),
+        Settings(ladder=False, epochs=3, baseline=True),
         stop=lambda: len(began) > 3 or bool(began.append(1)),
     )
     assert model.baseline is None

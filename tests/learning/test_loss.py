@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mdncli.density.network import Architecture
-from mdncli.learning.loss import nll_and_gradient, squares_and_gradient
+from mdncli.learning.loss import BackgroundDensity, nll_and_gradient, squares_and_gradient
 
 MEMBERS, ROWS, COMPONENTS, TARGETS = 2, 6, 4, 3
 MIN_SIGMA = torch.tensor([0.05, 0.1, 0.2], dtype=torch.float64)
@@ -52,6 +52,32 @@ def test_value_and_gradient_agree_with_automatic_differentiation(covariance: str
     nll, gradient = nll_and_gradient(raw, y, shape, min_sigma)
     torch.testing.assert_close(nll, expected.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradient, raw.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.003, 0.4])
+@pytest.mark.parametrize("covariance", ["diagonal", "isotropic", "full"])
+def test_a_background_agrees_with_automatic_differentiation(covariance: str, weight: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    shape = architecture(covariance)
+    min_sigma = MIN_SIGMA[2:] if covariance == "isotropic" else MIN_SIGMA
+    size = (MEMBERS, shape.head_width(TARGETS), ROWS)
+    raw = torch.randn(size, dtype=torch.float64, generator=generator)
+    # The components are narrower than the background.
+    torch.split(raw, shape.head_sizes(TARGETS), 1)[2].sub_(3.0)
+    raw.requires_grad_()
+    y = torch.randn(MEMBERS, TARGETS, ROWS, dtype=torch.float64, generator=generator)
+    # One row lies where the mixture has hardly any density.
+    y[0, :, 0] = 50.0
+    mu, sigma = torch.tensor([[[0.1], [0.2], [-0.3]], [[2.0], [3.0], [2.5]]], dtype=torch.float64)
+    broad = torch.distributions.Normal(mu, sigma).log_prob(y).sum(1)
+    alone = torch.stack([independent_nll(raw[m], y[m], min_sigma, shape) for m in range(MEMBERS)])
+    expected = -torch.logaddexp(np.log(weight) + broad, np.log1p(-weight) - alone)
+    expected.sum().backward()
+    background = BackgroundDensity(float(np.log(weight)), mu, sigma)
+    nll, gradient = nll_and_gradient(raw, y, shape, min_sigma, background)
+    torch.testing.assert_close(nll, expected.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient, raw.grad, rtol=1e-10, atol=1e-12)
+    assert gradient[0, :, 0].abs().max() < 1e-6
 
 
 def test_a_full_covariance_has_one_output_for_each_entry_of_its_cholesky_factor() -> None:

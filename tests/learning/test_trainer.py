@@ -28,7 +28,7 @@ def test_it_is_the_fit_of_u_in_other_units(
     u = transform.inverse(y)
     of_u = fitted_with(IDENTITY, u, members)
     of_y = fitted_with(transform, y, members)
-    for one, other in zip(of_y.networks[0].layers, of_u.networks[0].layers, strict=True):
+    for one, other in zip(*(fit.main.networks[0].layers for fit in (of_y, of_u)), strict=True):
         np.testing.assert_array_equal(one[0], other[0])
     log_jacobian = transform.log_abs_det_jacobian(u[:, 0], y[:, 0])
     np.testing.assert_allclose(of_y.nll(X, y), of_u.nll(X, u) + log_jacobian)

@@ -18,7 +18,7 @@ DIALECT = {"delimiter": ";", "quote": None, "header": False, "na": ["none"]}
 
 
 def small_fit() -> MixtureDensityNetwork:
-    """Return a model of a number and a category, with a bound, weights and a baseline."""
+    """Return a model of two rungs, with a category, a bound, weights and a baseline."""
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.normal(size=80), rng.integers(0, 2, 80).astype(float)])
     x[::9, 0] = np.nan
@@ -30,4 +30,7 @@ def small_fit() -> MixtureDensityNetwork:
     targets = measure_targets("t", ["y"], y, {"y": transform_between(-9.0, None)}, {})
     settings = Settings(mixtures=3, hidden=(4,), frequencies=1, epochs=4, baseline=True)
     model = fit(Dataset(x, y, np.ones(80)), Schema(features, targets, "w"), settings)
-    return replace(model, origin=Origin(REQUEST, DIALECT, 64 * "0", versions()))
+    main = replace(model.main, weight=0.75 * model.main.weight, temperature=1.5)
+    other = replace(model.main, name="other", weight=0.25 * model.main.weight, sigma_scale=0.5)
+    origin = Origin(REQUEST, DIALECT, 64 * "0", versions())
+    return replace(model, rungs=[main, other], origin=origin)

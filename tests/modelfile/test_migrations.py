@@ -16,7 +16,7 @@ from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 
 FILES = Path(__file__).parent / "files"
-VERSIONS = [1, 2, 3, 4]
+VERSIONS = [1, 2, 3, 4, 5]
 
 
 def read(version: int) -> MixtureDensityNetwork:
@@ -85,12 +85,12 @@ def test_version_1_has_no_marginal_reference_and_one_member() -> None:
     model = read(1)
     assert model.reference is None
     assert model.baseline is not None
-    assert len(model.networks) == 1
+    assert [len(rung.networks) for rung in model.rungs] == [1]
 
 
 def test_version_2_has_no_origin_and_no_cross_validation() -> None:
     model = read(2)
-    assert len(model.networks) == 2
+    assert [len(rung.networks) for rung in model.rungs] == [2]
     assert model.record.cv == []
     assert (model.origin.request, model.origin.dialect) == ({}, {})
     assert (model.origin.table_sha256, model.origin.versions) == ("", {})
@@ -127,6 +127,28 @@ def test_version_4_has_its_columns_request_and_dialect() -> None:
     assert origin.dialect == {"delimiter": ";", "na": ["none"]}
     assert len(origin.table_sha256) == 64
     assert origin.versions["mdncli"] == "0.1.0"
+
+
+def test_version_5_has_one_rung_no_background_and_no_linear_inputs() -> None:
+    model = read(5)
+    [rung] = model.rungs
+    assert (rung.name, len(rung.networks)) == ("networks", 2)
+    assert (rung.weight, rung.sigma_scale, rung.temperature) == (1.0, 1.0, 1.0)
+    assert model.background is None
+    assert model.first_component == 1
+    schema, origin = model.schema, model.origin
+    kinds = [(feature.name, feature.kind) for feature in schema.features]
+    assert kinds == [("a", "number"), ("place", "category"), ("day", "date")]
+    assert [getattr(feature, "linear", None) for feature in schema.features] == [False, None, False]
+    bounds = [(target.name, target.lower, target.upper) for target in schema.targets]
+    assert bounds == [("size", 2.0, None), ("share", 0.0, 1.0)]
+    assert origin.request == {
+        **{"target": ["size", "share"], "weight": "w", "datetime": {"day": ""}, "cv": 2},
+        **{"lower": {"size": 2.0, "share": 0.0}, "upper": {"share": 1.0}},
+        **{"members": 2, "mixtures": 3, "hidden": [8], "frequencies": 2, "covariance": "full"},
+        **{"epochs": 30, "lr": 0.02, "baseline": True},
+    }
+    assert origin.dialect == {"delimiter": ";", "na": ["none"]}
 
 
 @pytest.mark.parametrize(

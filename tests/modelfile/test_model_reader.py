@@ -24,11 +24,16 @@ def read(content: bytes) -> MixtureDensityNetwork:
 def test_it_has_the_weights_that_torch_reads(content: bytes) -> None:
     state = torch.load(io.BytesIO(content), weights_only=True)["state_dict"]
     model = read(content)
-    [network] = model.networks
-    np.testing.assert_array_equal(network.frequencies, state["network.0.frequencies"])
-    for index, (weight, bias) in enumerate(network.layers):
-        np.testing.assert_array_equal(weight, state[f"network.0.layers.{index}.weight"])
-        np.testing.assert_array_equal(bias, state[f"network.0.layers.{index}.bias"])
+    assert len(model.rungs) == 2
+    for position, rung in enumerate(model.rungs):
+        [network] = rung.networks
+        prefix = f"rung.{position}.network.0"
+        np.testing.assert_array_equal(network.frequencies, state[f"{prefix}.frequencies"])
+        for index, (weight, bias) in enumerate(network.layers):
+            np.testing.assert_array_equal(weight, state[f"{prefix}.layers.{index}.weight"])
+            np.testing.assert_array_equal(bias, state[f"{prefix}.layers.{index}.bias"])
+    assert model.background is not None
+    np.testing.assert_array_equal(model.background.sigma, state["background.sigma"])
     assert model.baseline is not None
     np.testing.assert_array_equal(model.baseline.sigma, state["baseline.sigma"])
 
@@ -36,7 +41,10 @@ def test_it_has_the_weights_that_torch_reads(content: bytes) -> None:
 def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content: bytes) -> None:
     again = read(content)
     assert again.schema == model.schema
-    assert again.architecture == model.architecture
+    for rung, other in zip(again.rungs, model.rungs, strict=True):
+        assert rung.architecture == other.architecture
+        assert rung.summary() == other.summary()
+    assert again.background == model.background
     assert again.settings == model.settings
     assert again.record == model.record
     assert again.origin == model.origin
@@ -51,8 +59,8 @@ def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
-    newer = rewritten(lambda plain: plain.update(format_version=6))
-    with pytest.raises(ModelFileError, match="has format 6, but .* up to 5. Upgrade mdn"):
+    newer = rewritten(lambda plain: plain.update(format_version=7))
+    with pytest.raises(ModelFileError, match="has format 7, but .* up to 6. Upgrade mdn"):
         read(newer)
 
 
@@ -73,17 +81,32 @@ def set_at(plain: Any, path: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("architecture.mixtures", "3"),
-        ("architecture.mixtures", 6),
-        ("architecture.mixtures", -3),
-        ("architecture.hidden", [64]),
-        ("architecture.hidden", "64"),
-        ("architecture.activation", "exec"),
-        ("architecture.covariance", "none"),
-        ("architecture.frequencies", None),
-        ("members", 0),
-        ("members", 2),
-        ("members", "1"),
+        ("rungs", []),
+        ("rungs", {}),
+        ("rungs.0.name", 3),
+        ("rungs.0.architecture.mixtures", "3"),
+        ("rungs.0.architecture.mixtures", 6),
+        ("rungs.0.architecture.mixtures", -3),
+        ("rungs.0.architecture.hidden", [64]),
+        ("rungs.0.architecture.hidden", "64"),
+        ("rungs.1.architecture.activation", "exec"),
+        ("rungs.1.architecture.covariance", "none"),
+        ("rungs.1.architecture.frequencies", None),
+        ("rungs.0.members", 0),
+        ("rungs.0.members", 2),
+        ("rungs.0.members", "1"),
+        ("rungs.0.weight", 0.0),
+        ("rungs.0.weight", 0.9),
+        ("rungs.0.weight", -0.5),
+        ("rungs.0.weight", math.nan),
+        ("rungs.1.sigma_scale", 0.0),
+        ("rungs.1.sigma_scale", math.inf),
+        ("rungs.1.temperature", "hot"),
+        ("rungs.1.nll_valid", None),
+        ("background", 0.0),
+        ("background", 1.0),
+        ("background", "heavy"),
+        ("background", None),
         ("schema.features", []),
         ("schema.weight", 3),
         ("schema.targets.0.min_sigma", 0.0),
@@ -98,12 +121,14 @@ def set_at(plain: Any, path: str, value: object) -> None:
         ("schema.features.0.name", 3),
         ("schema.features.0.kind", "color"),
         ("schema.features.0.allows_missing", 1),
+        ("schema.features.0.linear", 1),
         ("schema.features.0.gaps", False),
         ("schema.features.1.levels", ["a", "a"]),
         ("schema.features.1.levels", [1, 2]),
         ("schema.features.1.rare", [2]),
         ("schema.features.1.rare", ["north"]),
-        ("record.best_epochs", [1, 2]),
+        ("record.best_epochs", []),
+        ("record.best_epochs", [1.5]),
         ("record.components", [{"weight": [1.0]}]),
         ("record.reference", {}),
         ("record.history", []),
@@ -136,7 +161,7 @@ def test_values_that_make_no_model_are_refused(
 @pytest.mark.parametrize(
     "key",
     [
-        *("schema", "architecture", "settings", "record", "members", "reference", "baseline"),
+        *("schema", "rungs", "background", "settings", "record", "reference", "baseline"),
         *("baseline_nll", "origin", "state_dict"),
     ],
 )
@@ -147,13 +172,18 @@ def test_a_missing_part_is_refused(rewritten: Rewritten, key: str) -> None:
 
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.full((4, 7), torch.nan), "zeros"])
 def test_tensors_that_do_not_fit_are_refused(rewritten: Rewritten, tensor: object) -> None:
-    name = "network.0.layers.0.weight"
+    name = "rung.0.network.0.layers.0.weight"
     with pytest.raises(ModelFileError, match=f"damaged: the tensor {name}"):
         read(rewritten(lambda plain: plain["state_dict"].update({name: tensor})))
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("reference.sigma", "marginal reference"), ("baseline.sigma", "baseline")]
+    ("name", "what"),
+    [
+        ("reference.sigma", "marginal reference"),
+        ("baseline.sigma", "baseline"),
+        ("background.sigma", "background"),
+    ],
 )
 def test_a_sigma_that_is_not_positive_is_refused(
     rewritten: Rewritten, name: str, what: str

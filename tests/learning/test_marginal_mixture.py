@@ -1,9 +1,14 @@
+"""The mixture that ignores x, and its NLL on rows that were held out."""
+
 import numpy as np
 import pytest
 import scipy.stats
+from fits import fitted
 
-from mdncli.learning.marginal_reference import MarginalReference, marginal_mixture
-from mdncli.learning.splits import Split, StandardizedRows
+from mdncli.columns.dataset import Dataset
+from mdncli.learning.ladder import marginal_mixture
+from mdncli.learning.splits import split_dataset
+from mdncli.settings import Settings
 
 MIN_SIGMA = np.array([1e-4])
 
@@ -46,28 +51,26 @@ def test_a_weight_counts_as_that_many_rows() -> None:
     np.testing.assert_allclose(weighted.log_prob(y), expected.log_prob(y), rtol=1e-9)
 
 
-def rows_of(y: np.ndarray) -> StandardizedRows:
-    return StandardizedRows(np.zeros((len(y), 1)), y, np.ones(len(y)), [])
-
-
-def test_the_validation_nll_is_that_of_mixtures_fitted_without_those_rows() -> None:
+def test_the_validation_nll_is_that_of_marginals_fitted_without_those_rows() -> None:
     rng = np.random.default_rng(0)
-    y = rng.gamma(2.0, size=(60, 1))
-    parts = np.split(rng.permutation(60), 3)
-    train = [np.setdiff1d(np.arange(60), part) for part in parts]
-    reference = MarginalReference.fit(rows_of(y), Split(train, parts), 1, MIN_SIGMA, rng)
+    dataset = Dataset(rng.normal(size=(60, 1)), rng.gamma(2.0, size=(60, 1)))
+    settings = Settings(mixtures=1, hidden=(4,), frequencies=0, members=3, epochs=1)
+    model, _ = fitted(dataset, settings)
+    _, split = split_dataset(dataset, 3, settings.valid, np.random.default_rng(settings.seed))
+    y = dataset.y
     nlls = [
-        -scipy.stats.norm(y[rows].mean(), y[rows].std()).logpdf(y[part]).mean()
-        for rows, part in zip(train, parts, strict=True)
+        -scipy.stats.norm(y[rows].mean(), y[rows].std()).logpdf(y[part])
+        for rows, part in zip(split.train, split.valid, strict=True)
     ]
-    assert reference.nll["nll_valid"] == pytest.approx(np.mean(nlls), abs=1e-6)
+    reference = model.record.reference
+    assert reference["nll_valid"] == pytest.approx(np.mean(np.concatenate(nlls)), abs=1e-6)
     expected = -scipy.stats.norm(y.mean(), y.std()).logpdf(y).mean()
-    assert reference.nll["nll_train"] == pytest.approx(expected, abs=1e-6)
+    assert reference["nll_train"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_validation_rows_their_nll_is_nan() -> None:
     y = np.random.default_rng(0).normal(size=(30, 1))
-    split = Split([np.arange(30)], [np.empty(0, dtype=np.int64)])
-    reference = MarginalReference.fit(rows_of(y), split, 2, MIN_SIGMA, np.random.default_rng(0))
-    assert np.isnan(reference.nll["nll_valid"])
-    assert np.isfinite(reference.nll["nll_train"])
+    settings = Settings(mixtures=2, hidden=(4,), frequencies=0, valid=0.0, epochs=1)
+    model, _ = fitted(Dataset(y.copy(), y), settings)
+    assert np.isnan(model.record.reference["nll_valid"])
+    assert np.isfinite(model.record.reference["nll_train"])
