@@ -202,8 +202,7 @@ class TrainingLoop:
         self._steps_per_epoch = settings.steps_per_epoch(rows)
         self.epochs = self._epochs_of_cycle = settings.epochs_for(rows)
         self._patience = settings.patience_for(rows)
-        # On a small table, validation takes as long as an epoch.
-        self._check_every = max(1, _STEPS_BETWEEN_CHECKS // self._steps_per_epoch)
+        self._check_every = self._epochs_between_checks()
         self._peak_rate = settings.lr
         self._optimizer = AveragedAdam(
             self._networks, batches.y.device, weight_decay=settings.weight_decay
@@ -278,11 +277,19 @@ class TrainingLoop:
         if rows <= _ROWS_OF_WHOLE_BATCHES:
             self._steps_per_epoch = 1
         self._epochs_of_cycle = max(2, math.ceil(steps / self._steps_per_epoch))
-        self._check_every = max(1, _STEPS_BETWEEN_CHECKS // self._steps_per_epoch)
+        self._check_every = self._epochs_between_checks()
         self._patience = self._epochs_of_cycle
         self.epochs = len(self.result.train_losses) + self._epochs_of_cycle
         self._peak_rate = _RATE_OF_FINISH * self._settings.lr
         self.run(on_epoch, reason_to_stop)
+
+    def _epochs_between_checks(self) -> int:
+        """Return several in a ladder on a small table, where validation takes as long as an epoch.
+
+        A single network is judged after every epoch.
+        """
+        several = max(1, _STEPS_BETWEEN_CHECKS // self._steps_per_epoch)
+        return several if self._settings.ladder else 1
 
     @property
     def best_loss(self) -> float:

@@ -314,7 +314,6 @@ def test_without_the_ladder_there_is_exactly_one_network(named: dict) -> None:
 
 def test_the_weights_of_the_rungs_and_the_background_sum_to_one() -> None:
     model, _ = fitted(smooth_curve(400), Settings.of("best", members=2, epochs=8))
-    assert len(model.rungs) > 1
     assert model.background is not None
     total = sum(rung.weight for rung in model.rungs) + model.background.weight
     assert total == pytest.approx(1.0)

@@ -54,7 +54,9 @@ def test_a_weight_counts_as_that_many_rows() -> None:
 def test_the_validation_nll_is_that_of_marginals_fitted_without_those_rows() -> None:
     rng = np.random.default_rng(0)
     dataset = Dataset(rng.normal(size=(60, 1)), rng.gamma(2.0, size=(60, 1)))
-    settings = Settings(mixtures=1, hidden=(4,), frequencies=0, members=3, epochs=1)
+    settings = Settings(
+        mixtures=1, hidden=(4,), frequencies=0, members=3, epochs=1, background=False
+    )
     model, _ = fitted(dataset, settings)
     _, split = split_dataset(dataset, 3, settings.valid, np.random.default_rng(settings.seed))
     y = dataset.y
