@@ -21,9 +21,10 @@ Preset = Literal["fast", "default", "best"]
 OnBadRows = Literal["fail", "skip"]
 Mixtures = int | Literal["auto"]
 Noise = float | Literal["auto"]
-_AlongFeature = Literal["overview", "parameters", "components", "samples", "density", "modes"]
-_OfRows = Literal["calibration", "residuals", "row", "pairs"]
-PlotKind = Literal[_AlongFeature, "intervals", "comparison", "training", _OfRows]
+_Simple = Literal["overview", "parameters", "components", "samples", "density", "modes"]
+PlotKind = Literal[
+    _Simple, "intervals", "comparison", "training", "calibration", "residuals", "row", "pairs"
+]
 # One name, or several in a list. A text that is not a column's name is split at its commas.
 Names = str | Sequence[str]
 # One number, or one for each target by its name.
@@ -34,18 +35,15 @@ MOST_ROWS = 10**9
 
 # Above this number of rows, the number of steps grows with the square root of the rows.
 _ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.65
-# What the preset `best` chooses by the number of rows: the steps up to so many rows, the rows for
-# each component of a member, and below how many rows a step takes 128 and 256 of them, not 512.
-_OPEN_STEPS, _ROWS_OF_OPEN_STEPS = 1100, 1250
+# What `best` chooses by the number of rows: the steps up to so many rows, the rows for each
+# component of a member, and below how many rows a step takes 128 and 256 of them, not 512.
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS, _MOST_TIMES_OPEN_STEPS = 1100, 1250, 2.5
 _ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
 _SOME_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
-_MOST_TIMES_OPEN_STEPS = 2.5
 # Below this number of rows, a ladder has one kind of network, which is smaller.
 FEW_ROWS = 150
-# What a network is by default.
-_MIXTURES, _HIDDEN, _FREQUENCIES = 5, (64, 64), 8
-# Members of each network of a ladder, which score every row by a member that held it out.
-_MEMBERS_OF_LADDER = 5
+# What a network is by default, and how many there are of each kind in a ladder.
+_MIXTURES, _HIDDEN, _FREQUENCIES, _MEMBERS_OF_LADDER = 5, (64, 64), 8, 5
 _HUGE = 1e30
 
 
@@ -453,23 +451,22 @@ class Settings:
 
     @classmethod
     def of(cls, preset: Preset = "default", **given: Any) -> "Settings":
-        """Return the settings of a preset, with the given ones in their place.
-
-        Raises:
-            ParameterError: a value is out of its range.
-        """
+        """Return the settings of a preset, with the given ones in their place."""
         return cls(**{**PRESETS[preset], **given})
 
-    def for_rows(self, rows: int) -> "Settings":
-        """Return the settings with every open choice made for a table of this many rows."""
-        ladder, few = self.uses_ladder, rows < FEW_ROWS
+    def for_rows(self, rows: int, targets: int = 1) -> "Settings":
+        """Return the settings with every open choice made for so many rows and targets."""
+        ladder, few, many = self.uses_ladder, rows < FEW_ROWS, rows >= _MANY_ROWS
         components = 2 if ladder and few else _MIXTURES
-        if self.steps is None and not few:
+        if self.steps is None and not (ladder and few):
             components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
+        members = 10 if few else _MEMBERS_OF_LADDER
+        if ladder and targets > 1:
+            components, members = min(2 * components, _MOST_COMPONENTS), 1 if many else members
         sizes = zip((_SOME_ROWS, _MANY_ROWS, math.inf), (128, 256, 512), strict=True)
         chosen: dict[str, Any] = {
             "ladder": ladder,
-            "members": (10 if few else _MEMBERS_OF_LADDER) if ladder else 1,
+            "members": members if ladder else 1,
             "mixtures": components,
             "hidden": None if ladder else _HIDDEN,
             "frequencies": None if ladder else _FREQUENCIES,
@@ -502,10 +499,6 @@ class Settings:
                 least, plain_rows = _FEWEST_STEPS, _ROWS_OF_LADDER_STEPS
             steps = self.steps * max(least, math.sqrt(rows / plain_rows))
         return max(2, math.ceil(steps / self.steps_per_epoch(rows)))
-
-    def with_steps(self, share: float, rows: int) -> "Settings":
-        """Return the settings with this share of the epochs on a table of so many rows."""
-        return replace(self, epochs=max(2, round(share * self.epochs_for(rows))))
 
     def patience_for(self, rows: int) -> int:
         """Return the patience, in epochs, on this many training rows."""
@@ -561,11 +554,7 @@ def _in_range(allowed: Range, value: Any) -> bool:
 
 
 def require_whole(name: str, value: Any, words: str = "a whole number") -> None:
-    """Check that a parameter's value is a whole number; `words` say what it may be.
-
-    Raises:
-        ParameterError: it is not.
-    """
+    """Raise a ParameterError unless a value is a whole number; `words` say what it may be."""
     if not _is_whole(value):
         raise ParameterError(f"{parameter(name)} is {value!r}: it must be {words}.")
 

@@ -56,7 +56,7 @@ def fit(
         DataError: no epoch ended with a finite loss, or all rows are in one group.
     """
     monitor = Monitor(progress, stop, settings.time_limit)
-    settings = settings.for_rows(len(dataset.y))
+    settings = settings.for_rows(len(dataset.y), len(schema.targets))
     with one_core():
         tried: dict[int, float] = {}
         if settings.mixtures == "auto":

@@ -61,12 +61,13 @@ _WIDENING_OF_POOL = 0.5
 Fit = Callable[[Positions], Perceptron]
 
 
-def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
+def network_rungs(settings: Settings, rows: int, targets: int = 1) -> list[tuple[str, Settings]]:
     """Return the kinds of networks to learn from this many rows, by name.
 
     Args:
         settings: of the fit, with every choice made.
         rows: to learn from.
+        targets: T. A joint density needs means that are exact, so there is no dropout.
     """
     if not settings.ladder:
         return [("networks", settings)]
@@ -75,6 +76,8 @@ def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
         steps = min(settings.steps or _SMALL_STEPS, _SMALL_STEPS)
         hidden = settings.hidden or (64, 64)
         return [("small", replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT))]
+    if targets > 1:
+        return [("plain", replace(plain, dropout=0.0))]
     periodic = replace(
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
@@ -84,14 +87,19 @@ def network_rungs(settings: Settings, rows: int) -> list[tuple[str, Settings]]:
     rate = settings.lr * (_RATE_OF_MANY_ROWS if rows >= _WIDE_ROWS else 1.0)
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
     rungs = [
-        ("plain", plain.with_steps(_STEPS_OF_PLAIN, rows)),
+        ("plain", _with_steps(plain, _STEPS_OF_PLAIN, rows)),
         ("periodic", replace(periodic, dropout=0.0, lr=rate)),
     ]
     if rows >= _DEEP_ROWS:
         hidden = settings.hidden or ((128, 128, 64) if rows >= _WIDE_ROWS else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
-        rungs.append(("deep", deep.with_steps(_STEPS_OF_DEEP, rows)))
+        rungs.append(("deep", _with_steps(deep, _STEPS_OF_DEEP, rows)))
     return rungs
+
+
+def _with_steps(settings: Settings, share: float, rows: int) -> Settings:
+    """Return the settings with this share of the steps on a table of so many rows."""
+    return replace(settings, epochs=max(2, round(share * settings.epochs_for(rows))))
 
 
 def parts_to_hold_out(settings: Settings, rows: int) -> int:

@@ -101,7 +101,7 @@ class Trainer:
     ) -> None:
         self._schema, self._settings, self._monitor = schema, settings, monitor
         rng = np.random.default_rng(settings.seed)
-        kinds = network_rungs(settings, len(dataset.y))
+        kinds = network_rungs(settings, len(dataset.y), len(schema.targets))
         members = cast(int, kinds[0][1].members)
         parts = parts_to_hold_out(settings, len(dataset.y))
         self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng, parts)

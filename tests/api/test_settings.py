@@ -34,12 +34,14 @@ def test_a_value_out_of_range_is_refused_by_its_name(choice: dict, name: str) ->
         Settings(**choice)
 
 
-@pytest.mark.parametrize(("ladder", "plain"), [(False, 5000), (True, 1000)])
+@pytest.mark.parametrize(("ladder", "plain", "least"), [(False, 5000, 1.0), (True, 1000, 0.65)])
 @pytest.mark.parametrize("rows", [9, 900, 90_000, 9_000_000])
-def test_steps_grow_with_the_square_root_of_many_rows(rows: int, ladder: bool, plain: int) -> None:
+def test_steps_grow_with_the_square_root_of_many_rows(
+    rows: int, ladder: bool, plain: int, least: float
+) -> None:
     settings = Settings(ladder=ladder).for_rows(rows)
     steps = settings.epochs_for(rows) * settings.steps_per_epoch(rows)
-    expected = settings.steps * max(1.0, (rows / plain) ** 0.5)
+    expected = settings.steps * max(least, (rows / plain) ** 0.5)
     # There are at least two epochs, and they are whole.
     assert expected <= steps <= max(expected + settings.steps_per_epoch(rows), 2.5 * rows / 256)
 
@@ -62,16 +64,23 @@ def test_given_parameters_override_a_preset() -> None:
 def test_open_choices_follow_from_the_number_of_rows() -> None:
     best = Settings.of("best")
     assert best.mixtures is None
-    few, many = best.for_rows(100), best.for_rows(100_000)
-    assert (few.mixtures, many.mixtures) == (6, 20)
-    assert (few.batch_size, many.batch_size) == (256, 512)
-    assert few.epochs_for(1250) * few.steps_per_epoch(1250) >= 1000
-    plain = Settings().for_rows(100)
-    assert plain == Settings().for_rows(100_000)
+    few, some, many = (best.for_rows(rows) for rows in (100, 1250, 100_000))
+    assert (few.mixtures, some.mixtures, many.mixtures) == (2, 10, 20)
+    assert (few.batch_size, some.batch_size, many.batch_size) == (128, 128, 512)
+    assert some.epochs_for(1250) * some.steps_per_epoch(1250) >= 1000
+    plain = Settings().for_rows(1000)
+    assert plain == Settings().for_rows(150)
     assert (plain.ladder, plain.members, plain.mixtures) == (True, 5, 5)
-    assert (plain.hidden, plain.frequencies) == ((64, 64), 8)
-    for settings in (few, plain):
-        assert settings.for_rows(100_000) == settings
+    # The rungs of a ladder choose their layers.
+    assert (plain.hidden, plain.frequencies) == (None, None)
+    alone = Settings(ladder=False).for_rows(1000)
+    assert (alone.hidden, alone.frequencies) == ((64, 64), 8)
+    assert Settings().for_rows(100).members == 10
+    joint = Settings().for_rows(10_000, 2)
+    assert (joint.members, joint.mixtures) == (1, 10)
+    for settings in (few, plain, alone):
+        chosen = replace(settings, hidden=(64, 64), frequencies=8)
+        assert chosen.for_rows(100_000) == chosen
 
 
 @pytest.mark.parametrize(
