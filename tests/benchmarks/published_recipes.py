@@ -56,9 +56,9 @@ class Contest:
 
 
 CONTESTS = {
-    "sinusoid": Contest("inverse sinusoid, K = 5", "sinusoid", True, 5, 0.10, 10.0),
-    "bishop": Contest("inverse bishop, K = 30", "bishop", True, 30, 0.12, 40.0),
-    "spiral": Contest("spiral, K = 20", "spiral", False, 20, 0.04, 6.0),
+    "sinusoid": Contest("inverse sinusoid, K = 5", "sinusoid", True, 5, 0.10, 8.0),
+    "bishop": Contest("inverse bishop, K = 30", "bishop", True, 30, 0.12, 25.0),
+    "spiral": Contest("spiral, K = 20", "spiral", False, 20, 0.035, 5.0),
 }
 
 
