@@ -25,6 +25,15 @@ SAMPLES = (ROOT / "sample_data/README.md").read_text(encoding="utf-8")
 BENCHMARKS = (ROOT / "tests/benchmarks/README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 EXAMPLE = re.compile(r"<!-- example -->\n```sh\n(.*?)```", re.DOTALL)
+# The first fit is run as it stands. The others take fewer steps, unless they say how many.
+MDN = """
+mdn() {{
+    if [ "$1" = fit ] && [ "$*" != "fit data.csv" ] && [[ "$*" != *--steps* ]]; then
+        set -- "$@" --steps 50
+    fi
+    "{python}" -m mdncli "$@"
+}}
+"""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 # The headings with examples that share their files, in the order of the README.
@@ -56,7 +65,7 @@ FIT = {"model", "features", "target", "rows", "mixtures", "nll_train", "nll_vali
 OUTPUTS = {
     "learning": {
         "data.csv": (1000, ["x", "y"]),
-        "model.pt": (["x"], ["y"], 1 + 5),
+        "model.pt": (["x"], ["y"], None),
         "answers.csv": (1000, ["x", "y", "y_median", "y_lo90", "y_hi90"]),
         "overview.png": "png",
         "samples.csv": (1000, ["x", "y"]),
@@ -67,7 +76,7 @@ OUTPUTS = {
         "scores.json": SCORES,
         "bishop.csv": (500, ["x", "y"]),
         "eight.pt": (["x"], ["y"], 1 + 8),
-        "with-baseline.pt": (["x"], ["y"], 1 + 5),
+        "with-baseline.pt": (["x"], ["y"], None),
         "ensemble.pt": (["x"], ["y"], None),
         "auto.pt": (["x"], ["y"], None),
         "limited.pt": (["x"], ["y"], None),
@@ -155,7 +164,7 @@ def examples() -> dict[str, list[str]]:
 
 def run_script(script: str, folder: Path) -> str:
     """Run a shell script with the commands of this Python, and return its standard output."""
-    shell = f'set -euo pipefail\nmdn() {{ "{sys.executable}" -m mdncli "$@"; }}\n'
+    shell = f"set -euo pipefail\n{MDN.format(python=sys.executable)}"
     shell += f'python() {{ "{sys.executable}" "$@"; }}\n'
     done = subprocess.run(
         ["bash", "-c", shell + script], cwd=folder, capture_output=True, text=True, check=False
