@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("two.pt", "data-two.csv", ("-t", "y,p", "--lower", "y=0,p=0", "--upper", "p=10")),
     ):
         done = mdn(
-            *("fit", data, "-q", "-k", "3", "--steps", "250", "-o", output, *options), cwd=folder
+            *("fit", data, "-q", "-k", "3", "--steps", "150", "-o", output, *options), cwd=folder
         )
         assert done.returncode == 0, done.stderr
     return folder

@@ -20,6 +20,8 @@ QUESTIONS = (
 )
 # A few steps are enough to compare two units.
 SHORT = ("--steps", "40", "--hidden", "16")
+# What a fit is by default, but shorter.
+LADDER = ("--steps", "120")
 
 
 def write(path: Path, x: Sequence[str] | np.ndarray, y: Sequence[str] | np.ndarray) -> None:
@@ -117,7 +119,7 @@ def test_outliers_of_a_target_leave_the_quantiles_of_the_others(
 ) -> None:
     y = np.append(Y[:-count], np.full(count, outlier))
     write(tmp_path / "t.csv", X, y)
-    assert here("fit", "t.csv", "-q").returncode == 0
+    assert here("fit", "t.csv", *LADDER, "-q").returncode == 0
     done = here("predict", "model.pt", "t.csv", "--quantiles", "0.25,0.5,0.75", "--only")
     low, median, high = numbers(cells(done.stdout), "y_q25", "y_q50", "y_q75").T
     assert np.sqrt(np.mean((median - 2.0 - np.sin(6.0 * X)) ** 2)) < 0.1
@@ -129,7 +131,7 @@ def test_outliers_of_a_feature_leave_the_answers_about_the_others(
 ) -> None:
     x = np.append(X[:-4], [1e6, -9999.0, -9999.0, 1e300])
     write(tmp_path / "t.csv", x, Y)
-    assert here("fit", "t.csv", "-q").returncode == 0
+    assert here("fit", "t.csv", *LADDER, "-q").returncode == 0
     done = here("predict", "model.pt", "t.csv", "--median", "--only")
     error = numbers(cells(done.stdout), "y_median")[:-4] - 2.0 - np.sin(6.0 * X[:-4])
     assert np.sqrt(np.mean(error**2)) < 0.1
@@ -138,7 +140,7 @@ def test_outliers_of_a_feature_leave_the_answers_about_the_others(
 def test_a_lognormal_target_is_learned(here: Run, tmp_path: Path) -> None:
     y = np.exp(2.0 * np.sin(6.0 * X) + 2.0 * RNG.normal(size=200))
     write(tmp_path / "t.csv", X, y)
-    result = json.loads(here("fit", "t.csv", "--json", "-q").stdout)
+    result = json.loads(here("fit", "t.csv", *LADDER, "--json", "-q").stdout)
     # The exact density costs 2.11 nats for log y, and E[log y] more for y.
     assert result["nll_train"] < 2.11 + np.log(y).mean() + 0.6
     done = here("predict", "model.pt", "t.csv", "--mean", "--std", "--only")
