@@ -113,6 +113,8 @@ def _set_threads_here(count: int) -> None:
     `set_num_threads` changes the current thread's and the initial one. A new thread reads the
     initial number and puts it back.
     """
+    # A new thread reads the initial number at its first use, which must not come later.
+    torch.get_num_threads()
     with _LOCK, ThreadPoolExecutor(1) as new_thread:
         initial = new_thread.submit(torch.get_num_threads).result()
         torch.set_num_threads(count)
