@@ -46,8 +46,8 @@ _PRIOR_ROWS = 5.0
 _ROUNDS = 500
 _CONVERGED = 1e-7
 # The background is this many standard deviations wide, and has a weight of at least this number
-# over the rows plus this number. So no row costs more than under a Gaussian marginal plus
-# log(rows / 2 + 1).
+# over the rows plus this number. So no row costs more than under a Gaussian marginal that is twice
+# as wide, plus log(rows / 2 + 1).
 _WIDTH = 2.0
 # Calibration acts as if so many rows spoke for no change.
 _ROWS_OF_NO_CHANGE = 20.0
