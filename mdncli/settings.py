@@ -192,7 +192,7 @@ class FitOptions:
     preset: Preset = _declared(
         "default",
         "A set of defaults; other options override it. fast learns one network, in at most half as "
-        "many steps as default, which learns the ladder. best learns ten members of each kind, "
+        "many steps as default, which learns the ladder. best learns six members of each kind, "
         "with 6 to 20 components and more steps; it takes many times as long as default.",
         _NETWORK,
         choices=Preset,
