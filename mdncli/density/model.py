@@ -12,7 +12,7 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.conditioning import GivenTargets
 from mdncli.density.distribution import Distribution, log_prob
-from mdncli.density.mixture import GaussianMixture, normalize_weights, pooled
+from mdncli.density.mixture import GaussianMixture, pooled
 from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.parallel import for_each_piece
 from mdncli.density.record import Origin, TrainingRecord
@@ -323,8 +323,7 @@ class MixtureDensityNetwork:
                 raw, rung.architecture, self.schema.min_sigma, sigma_scale=rung.sigma_scale
             )
             if rung.temperature != 1.0:
-                log_pi = normalize_weights(mixture.log_pi / rung.temperature)
-                mixture = replace(mixture, log_pi=log_pi)
+                mixture = mixture.tempered(temperature=rung.temperature)
             members.append(self._in_units(mixture))
         return members
 

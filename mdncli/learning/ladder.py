@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mdncli.density.mixture import GaussianMixture, log_sum_exp, normalize_weights, pooled
+from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
 from mdncli.density.model import Background
 from mdncli.density.network import Architecture, Perceptron, pairs_of_targets, split_head
 from mdncli.learning.splits import StandardizedRows
@@ -300,8 +300,7 @@ class HeldOut:
         members = []
         for raw in self.raw:
             mixture = split_head(raw, self.architecture, self.min_sigma, sigma_scale=sigma_scale)
-            log_pi = normalize_weights(mixture.log_pi / temperature)
-            members.append(replace(mixture, log_pi=log_pi))
+            members.append(mixture.tempered(temperature=temperature))
         return pooled(members, [-math.log(len(members))] * len(members)).log_prob(self.y)
 
 
@@ -349,7 +348,7 @@ class Stacking:
         """Return the stack. A rung stays only if it lowers the NLL by more than its noise."""
         terms = self._terms(1.0, 1.0)
         kept = self._prune(terms)
-        scale, temperature = self._calibration(kept) if self.calibrate else (1.0, 1.0)
+        scale, temperature = self._calibration(terms, kept) if self.calibrate else (1.0, 1.0)
         terms = self._terms(scale, temperature)
         weights, background = self._weights(terms, kept)
         log_density = self._log_density(terms, weights, background)
@@ -422,13 +421,18 @@ class Stacking:
         """The standard errors that a rung must gain; fewer where few rows can show a gain."""
         return min(1.0, len(self.row_weights) / 500.0)
 
-    def _calibration(self, kept: list[int]) -> tuple[float, float]:
-        """Return the scale of sigma and the temperature of pi with the lowest NLL."""
+    def _calibration(self, terms: Array, kept: list[int]) -> tuple[float, float]:
+        """Return the scale of sigma and the temperature of pi with the lowest NLL.
+
+        Args:
+            terms: the log density of each rung at each row without a calibration, (R, N).
+            kept: the rungs that stay.
+        """
         networks = [rung for rung in kept if self.rungs[rung].is_network]
         if not networks:
             return 1.0, 1.0
-        terms = self._terms(1.0, 1.0)
         weights, background = self._weights(terms, kept)
+        terms = terms.copy()
 
         def nll(log_scale: float, log_temperature: float) -> float:
             calibration = math.exp(log_scale), math.exp(log_temperature)

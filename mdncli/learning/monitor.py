@@ -20,8 +20,9 @@ class Epoch:
     """The result of one epoch, for a progress display.
 
     Attributes:
-        stage: what is trained; empty for the mixture density network, otherwise the least-squares
-            baseline or a trial with another number of components.
+        stage: what is trained; empty for a single network, otherwise some members of a kind, the
+            model as a whole, the least-squares baseline or a trial with another number of
+            components.
         epoch: from 1.
         epochs: the largest number of epochs.
         nll_train: mean over the training rows during the epoch, in nats per row, in the units of
@@ -113,7 +114,8 @@ def _set_threads_here(count: int) -> None:
     `set_num_threads` changes the current thread's and the initial one. A new thread reads the
     initial number and puts it back.
     """
-    # A new thread reads the initial number at its first use, which must not come later.
+    # PyTorch gives a thread the initial number at the thread's first use of it. After that, the
+    # number that is set here stays.
     torch.get_num_threads()
     with _LOCK, ThreadPoolExecutor(1) as new_thread:
         initial = new_thread.submit(torch.get_num_threads).result()

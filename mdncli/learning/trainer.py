@@ -278,7 +278,7 @@ class Trainer:
         if self._settings.epochs is not None:
             return 0
         periodic_of_ladder = settings.ladder and settings.frequencies
-        reference = self._reference_nll["nll_valid"] - self._nll_offsets(self._split)[1]
+        reference = self._reference_nll["nll_valid"] - self._nll_offsets()[1]
         if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:
             return 0
         rows = len(self._train_rows)
@@ -298,7 +298,7 @@ class Trainer:
         self, stage: str, loop: TrainingLoop, to_nll: Callable[[float], float]
     ) -> Callable[[int, float, float], None]:
         """Return a function that passes epochs on; `to_nll` makes a loss a standardized NLL."""
-        train_offset, valid_offset = self._nll_offsets(self._split)
+        train_offset, valid_offset = self._nll_offsets()
         reference = self._reference_nll["nll_valid" if self._split.holds_out else "nll_train"]
 
         def show(epoch: int, train_loss: float, valid_loss: float) -> None:
@@ -412,7 +412,7 @@ class Trainer:
         """Return a rung with one member, if averaging the members hardly lowers the NLL."""
         if not self._settings.ladder or len(rung.networks) == 1 or self._settings.steps is None:
             return rung
-        rows = self._train_rows[:: max(1, len(self._train_rows) // _ROWS_TO_REPORT)]
+        rows = self._some_train_rows
         each = []
         for network in rung.networks:
             raw = self._outputs(network, rows)
@@ -472,7 +472,7 @@ class Trainer:
 
     def _record(self, blocks: Sequence[Block], nll_valid: float) -> TrainingRecord:
         """Return the record of a fit with the history of one kind of networks."""
-        train_offset, valid_offset = self._nll_offsets(self._split)
+        train_offset, valid_offset = self._nll_offsets()
         results = [block.result for block in blocks]
         epochs = min(len(result.train_losses) for result in results)
 
@@ -499,15 +499,20 @@ class Trainer:
             tried={},
         )
 
+    @property
+    def _some_train_rows(self) -> Positions:
+        """At most about 5000 of the training rows, evenly spread."""
+        return self._train_rows[:: max(1, len(self._train_rows) // _ROWS_TO_REPORT)]
+
     def _reports(self, model: MixtureDensityNetwork) -> list[MemberReport]:
-        rows = self._train_rows[:: max(1, len(self._train_rows) // _ROWS_TO_REPORT)]
+        rows = self._some_train_rows
         smallest = model.main.architecture.min_sigmas(self._min_sigma)
         members = model.member_mixtures(self._dataset.x[rows])
         return [report(mixture, smallest * self._schema.target_scales) for mixture in members]
 
-    def _nll_offsets(self, split: Split) -> tuple[float, float]:
+    def _nll_offsets(self) -> tuple[float, float]:
         """Return what turns standardized NLLs of training and validation rows into those of y."""
-        train, valid = np.concatenate(split.train), np.concatenate(split.valid)
+        train, valid = np.concatenate(self._split.train), np.concatenate(self._split.valid)
         return self._rows.nll_offset(train), self._rows.nll_offset(valid)
 
 
