@@ -113,6 +113,12 @@ class Background:
     mu: Array
     sigma: Array
 
+    def mixture(self, rows: int = 1) -> GaussianMixture:
+        """Return it as the mixture of each of some rows, standardized."""
+        shape = rows, 1, len(self.mu)
+        mu, sigma = (np.broadcast_to(part, shape) for part in (self.mu, self.sigma))
+        return GaussianMixture(np.zeros((rows, 1)), mu, sigma)
+
 
 @dataclass(frozen=True)
 class MixtureDensityNetwork:
@@ -307,7 +313,7 @@ class MixtureDensityNetwork:
         inputs = self.schema.inputs(x)
         parts, log_weights = [], []
         if self.background is not None:
-            parts.append(self._in_units(_repeated(self.background, len(x))))
+            parts.append(self._in_units(self.background.mixture(len(x))))
             log_weights.append(math.log(self.background.weight))
         for rung in self.rungs:
             parts += self._members(rung, inputs)
@@ -333,13 +339,6 @@ class MixtureDensityNetwork:
         scale = self.schema.target_scales
         mu, sigma = standardized.mu * scale + location, standardized.sigma * scale
         return replace(standardized, mu=mu, sigma=sigma)
-
-
-def _repeated(background: Background, rows: int) -> GaussianMixture:
-    """Return the background as the mixture of each of some rows, standardized."""
-    shape = rows, 1, len(background.mu)
-    mu, sigma = (np.broadcast_to(part, shape) for part in (background.mu, background.sigma))
-    return GaussianMixture(np.zeros((rows, 1)), mu, sigma)
 
 
 @dataclass(frozen=True)

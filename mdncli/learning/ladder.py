@@ -118,14 +118,6 @@ def background_of(y: Array, weights: Array) -> Background:
     return Background(_WIDTH / (len(y) + _WIDTH), *arrays)
 
 
-def log_background(background: Background, y: Array) -> Array:
-    """Return the log density of the background at y, (N, T), standardized; shape (N,)."""
-    z = (y - background.mu) / background.sigma
-    each = -0.5 * z * z - np.log(background.sigma) - 0.5 * math.log(2.0 * math.pi)
-    log_density: Array = each.sum(axis=1)
-    return log_density
-
-
 def marginal(
     rows: StandardizedRows, components: int, min_sigma: Array, rng: np.random.Generator
 ) -> tuple[Architecture, Fit]:

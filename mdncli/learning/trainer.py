@@ -22,7 +22,6 @@ from mdncli.learning.ladder import (
     Stacking,
     background_of,
     linear,
-    log_background,
     marginal,
     network_rungs,
     parts_to_hold_out,
@@ -386,7 +385,7 @@ class Trainer:
         stacking = Stacking(
             held_out,
             weights,
-            None if background is None else log_background(background, held_out[0].y),
+            None if background is None else background.mixture().log_prob(held_out[0].y),
             0.0 if background is None else background.weight,
             calibrate=self._settings.calibrate,
             pools=len(rungs[0].networks) > 1 and not self._split.is_shared,
@@ -428,7 +427,7 @@ class Trainer:
         if self._background is None:
             return -log_prob
         weight = self._background.weight
-        own = log_background(self._background, self._rows.y[rows])
+        own = self._background.mixture().log_prob(self._rows.y[rows])
         return -np.logaddexp(math.log1p(-weight) + log_prob, math.log(weight) + own)
 
     # The model and its record.
