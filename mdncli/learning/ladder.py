@@ -1,8 +1,5 @@
 """The ladder of models from simple to rich, and how held-out rows weigh its rungs.
 
-The models without hidden layers, the marginal and the linear-Gaussian model, are fitted here in
-closed form. Each is a network whose only layer is its head, so it is treated like the others.
-
 The rungs are the marginal, a linear-Gaussian model, networks that read the features alone, networks
 that also read sines and cosines of them, and deeper ones. The density is a weighted mean of theirs
 (stacking: Smyth and Wolpert 1999). Each row is scored by a member that held it out.
@@ -15,23 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
-from mdncli.density.model import Background
-from mdncli.density.network import Architecture, Perceptron, pairs_of_targets, split_head
-from mdncli.learning.splits import StandardizedRows
+from mdncli.density.network import Architecture, split_head
 from mdncli.settings import FEW_ROWS, Settings
-from mdncli.types import Array, Positions
-
-# More rows and rounds change the NLL by about a hundredth of a nat, but take much longer.
-_MOST_ROWS = 5000
-_MOST_ROUNDS = 100
-_LEAST_GAIN = 1e-4
-_LEAST_TOTAL = 1e-6
-_ROWS_A_COMPONENT = 30
-# The penalties that the linear model tries, per row.
-_PENALTIES = np.logspace(-6.0, 2.0, 25)
-_MOST_DEGREES = 0.9
-# The logarithm of the scale that leaves a sigma at its minimum.
-_AT_MINIMUM = -30.0
+from mdncli.types import Array
 
 # Of the preset `best`: the rows from which on there are deep networks, and wide ones; and the steps
 # of the other networks, as a share of those of the periodic ones.
@@ -45,20 +28,11 @@ _SMALL_STEPS, _SMALL_DROPOUT = 150, 0.3
 _PRIOR_ROWS = 5.0
 _ROUNDS = 500
 _CONVERGED = 1e-7
-# The background is this many standard deviations wide, and has a weight of at least this number
-# over the rows plus this number. So no row costs more than under a Gaussian marginal that is twice
-# as wide, plus log(rows / 2 + 1).
-_WIDTH = 2.0
 # Calibration acts as if so many rows spoke for no change.
 _ROWS_OF_NO_CHANGE = 20.0
 _LARGEST_CHANGE = math.log(3.0)
-# A pool is already broader than its members, by which the scale was chosen, so a widening counts
-# half.
-_WIDENING_OF_POOL = 0.5
-
-
-# From the positions of training rows to a network that is fitted to them.
-Fit = Callable[[Positions], Perceptron]
+# The smallest share of the squared error of a member that averaging leaves.
+_LEAST_ERROR_LEFT = 0.1
 
 
 def network_rungs(settings: Settings, rows: int, targets: int = 1) -> list[tuple[str, Settings]]:
@@ -108,164 +82,6 @@ def parts_to_hold_out(settings: Settings, rows: int) -> int:
     return _PARTS_OF_BEST if few else 0
 
 
-def background_of(y: Array, weights: Array) -> Background:
-    """Return the background of targets y, (N, T), standardized, with its least weight."""
-    mean = np.average(y, axis=0, weights=weights)
-    # A target with a few distant values has a huge variance, which its square may not hold.
-    unit = np.abs(y - mean).max(axis=0) + 1e-300
-    std = unit * np.sqrt(np.average(((y - mean) / unit) ** 2, axis=0, weights=weights))
-    arrays = [each.astype(np.float32).astype(np.float64) for each in (mean, _WIDTH * std)]
-    return Background(_WIDTH / (len(y) + _WIDTH), *arrays)
-
-
-def marginal(
-    rows: StandardizedRows, components: int, min_sigma: Array, rng: np.random.Generator
-) -> tuple[Architecture, Fit]:
-    """Return the marginal, a mixture that ignores x: its architecture, and how it is fitted.
-
-    Args:
-        rows: all rows.
-        components: K at most; there are at least 30 rows for each component.
-        min_sigma: (T,), the smallest sigma of each target, standardized.
-        rng: chooses the rows where there are more than 5000.
-    """
-    components = min(components, max(1, len(rows.y) // _ROWS_A_COMPONENT))
-    architecture = Architecture(components, (), "silu", "diagonal", 0)
-
-    def fit(train: Positions) -> Perceptron:
-        y, weights = rows.y[train], rows.weights[train]
-        mixture = marginal_mixture(y, weights, components, min_sigma, rng)
-        scale = _log_scale(mixture.sigma, min_sigma)
-        bias = np.concatenate([part.ravel() for part in (mixture.log_pi, mixture.mu, scale)])
-        return _head_alone(rows, np.zeros((len(bias), rows.inputs.shape[1])), bias)
-
-    return architecture, fit
-
-
-def linear(rows: StandardizedRows, min_sigma: Array) -> tuple[Architecture, Fit]:
-    """Return the linear-Gaussian model: its architecture, and how it is fitted.
-
-    The mean is a ridge regression on the inputs. The penalty minimizes the generalized
-    cross-validation score (Golub, Heath and Wahba 1979), rss / (1 - degrees of freedom / N)^2,
-    which also estimates the variance of a new row. The covariance is that of the residuals.
-
-    Args:
-        rows: all rows.
-        min_sigma: (T,), the smallest sigma of each target, standardized.
-    """
-    targets = len(min_sigma)
-    architecture = Architecture(1, (), "silu", "full", 0)
-
-    def fit(train: Positions) -> Perceptron:
-        slopes, intercept, covariance = _ridge(
-            rows.inputs[train], rows.y[train], rows.weights[train]
-        )
-        lower = np.linalg.cholesky(covariance + np.diag(1e-3 * min_sigma**2))
-        scales = np.diagonal(lower)
-        regression = np.eye(targets) - scales[:, None] * np.linalg.inv(lower)
-        pairs = [regression[pair] for pair in pairs_of_targets(targets)]
-        bias = np.concatenate([[0.0], intercept, _log_scale(scales, min_sigma), pairs])
-        weight = np.zeros((len(bias), rows.inputs.shape[1]))
-        weight[1 : 1 + targets] = slopes
-        return _head_alone(rows, weight, bias)
-
-    return architecture, fit
-
-
-def _head_alone(rows: StandardizedRows, weight: Array, bias: Array) -> Perceptron:
-    # The file stores single precision, so the model must answer with the same numbers.
-    weight, bias = (each.astype(np.float32).astype(np.float64) for each in (weight, bias))
-    return Perceptron("silu", np.zeros((rows.periodic, 0)), [(weight, bias)])
-
-
-def _log_scale(sigma: Array, min_sigma: Array) -> Array:
-    """Return s with sigma^2 = min_sigma^2 + exp(2 s)."""
-    above = np.maximum(sigma * sigma - min_sigma * min_sigma, math.exp(2.0 * _AT_MINIMUM))
-    log_scale: Array = 0.5 * np.log(above)
-    return log_scale
-
-
-def _ridge(x: Array, y: Array, weights: Array) -> tuple[Array, Array, Array]:
-    """Return the slopes, (T, I), the intercepts, (T,), and the residual covariance, (T, T)."""
-    rows, total = len(y), weights.sum()
-    x_mean, y_mean = (np.average(each, axis=0, weights=weights) for each in (x, y))
-    x_centred, y_centred = x - x_mean, y - y_mean
-    values, axes = np.linalg.eigh((x_centred.T * weights) @ x_centred / total)
-    values = np.maximum(values, 0.0)
-    along = axes.T @ ((x_centred.T * weights) @ y_centred / total)
-    y_squares = np.average(y_centred**2, axis=0, weights=weights)
-    best = math.inf
-    for penalty in _PENALTIES:
-        shrunk = 1.0 / (values + penalty)
-        used = 1.0 + float((values * shrunk).sum())
-        if used > _MOST_DEGREES * rows:
-            # The score of a fit that passes through almost every row means nothing.
-            if penalty < _PENALTIES[-1]:
-                continue
-            used = _MOST_DEGREES * rows
-        explained = (2.0 * shrunk - values * shrunk**2)[:, None] * along**2
-        left = np.maximum(y_squares - explained.sum(axis=0), 1e-12 * y_squares + 1e-300)
-        score = float(np.log(left).sum() - 2.0 * len(left) * math.log1p(-used / rows))
-        if score < best:
-            best, degrees, chosen = score, used, shrunk
-    slopes = (axes @ (chosen[:, None] * along)).T
-    residual = y_centred - x_centred @ slopes.T
-    covariance = (residual.T * weights) @ residual / total / (1.0 - degrees / rows) ** 2
-    return slopes, y_mean - slopes @ x_mean, covariance
-
-
-def marginal_mixture(
-    y: Array, weights: Array, components: int, min_sigma: Array, rng: np.random.Generator
-) -> GaussianMixture:
-    """Return the mixture of K components with the largest likelihood of the rows of y, one row.
-
-    The expectation-maximization algorithm finds it. Each round computes the responsibilities r of
-    the components for the rows, multiplied by the weights of the rows, and then
-
-        pi_k = mean r_k,   mu_k = sum r_k y / sum r_k,   sigma_k^2 = sum r_k (y - mu_k)^2 / sum r_k
-
-    (Bishop 2006, eq. 9.23 to 9.26, diagonal). No sigma is below `min_sigma`. The rounds end when
-    the NLL falls by less than 1e-4 nats.
-
-    Args:
-        y: (N, T), standardized.
-        weights: (N,), how much each row counts, positive.
-        components: K.
-        min_sigma: (T,), the smallest sigma of each target, standardized.
-        rng: chooses the rows where there are more than 5000.
-    """
-    if len(y) > _MOST_ROWS:
-        chosen = rng.choice(len(y), _MOST_ROWS, replace=False)
-        y, weights = y[chosen], weights[chosen]
-    order = y[:, 0].argsort(kind="stable")
-    start = order[((np.arange(components) + 0.5) / components * len(y)).astype(int)]
-    mixture = GaussianMixture(
-        np.full((1, components), -math.log(components)),
-        y[start][None],
-        np.maximum(np.full((1, components, y.shape[1]), max(1.0 / components, 0.1)), min_sigma),
-    )
-    best = math.inf
-    for _ in range(_MOST_ROUNDS):
-        log_joint = mixture.log_pi + mixture.log_components(y)
-        log_density = log_sum_exp(log_joint)
-        nll = -float(np.average(log_density, weights=weights))
-        if nll > best - _LEAST_GAIN:
-            break
-        best = nll
-        responsibility = np.exp(log_joint - log_density[:, None]) * weights[:, None]
-        mixture = _maximization_step(responsibility, y, min_sigma)
-    return mixture
-
-
-def _maximization_step(responsibility: Array, y: Array, min_sigma: Array) -> GaussianMixture:
-    # A component without rows keeps a tiny weight, so that nothing is divided by zero.
-    total = np.maximum(responsibility.sum(axis=0), _LEAST_TOTAL)
-    mu = (responsibility.T @ y) / total[:, None]
-    variance = (responsibility.T @ (y * y)) / total[:, None] - mu * mu
-    sigma = np.sqrt(np.maximum(variance, min_sigma * min_sigma))
-    return GaussianMixture(np.log(total / total.sum())[None], mu[None], sigma[None])
-
-
 @dataclass(frozen=True)
 class HeldOut:
     """The outputs of a rung at rows that were held out.
@@ -275,12 +91,15 @@ class HeldOut:
         raw: outputs of networks, each (N, O), whose densities are averaged.
         y: (N, T), standardized.
         min_sigma: (T,), standardized.
+        y_of_pool: (M, N, T), the targets as M members of a pool would see them; see
+            `targets_of_pool`. None if the rung has one member, or if no member saw these rows.
     """
 
     architecture: Architecture
     raw: list[Array]
     y: Array
     min_sigma: Array
+    y_of_pool: Array | None = None
 
     @property
     def is_network(self) -> bool:
@@ -289,11 +108,62 @@ class HeldOut:
 
     def log_prob(self, sigma_scale: float = 1.0, temperature: float = 1.0) -> Array:
         """Return the log density of each row, (N,), after a calibration."""
-        members = []
-        for raw in self.raw:
-            mixture = split_head(raw, self.architecture, self.min_sigma, sigma_scale=sigma_scale)
-            members.append(mixture.tempered(temperature=temperature))
+        members = self._mixtures(sigma_scale, temperature)
         return pooled(members, [-math.log(len(members))] * len(members)).log_prob(self.y)
+
+    def log_prob_of_pool(self, sigma_scale: float, temperature: float) -> Array:
+        """Return the log density of each row under a pool of all members, (N,), estimated."""
+        if self.y_of_pool is None:
+            return self.log_prob(sigma_scale, temperature)
+        [mixture] = self._mixtures(sigma_scale, temperature)
+        logs = np.stack([mixture.log_prob(y) for y in self.y_of_pool], axis=1)
+        return log_sum_exp(logs) - math.log(len(self.y_of_pool))
+
+    def _mixtures(self, sigma_scale: float, temperature: float) -> list[GaussianMixture]:
+        return [
+            split_head(raw, self.architecture, self.min_sigma, sigma_scale=sigma_scale).tempered(
+                temperature=temperature
+            )
+            for raw in self.raw
+        ]
+
+
+def targets_of_pool(mixture: GaussianMixture, means: Array, y: Array) -> Array:
+    """Return the targets as the members of a pool would see them, (M, N, T).
+
+    The other members have learned from a row that one member held out. So their pool cannot be
+    judged at this row, but its members can be imagined. They differ from their common mean c by
+
+        d_j = (mean_j - c) sqrt(B / mean (mean_j - c)^2),   B = mean (mean_j - mean)^2 / 2
+
+    where `mean` is that of the member that held the row out. Averaging removes the share 1 - 1/M
+    of the variance B from the squared error e^2 = (y - mean)^2, so that the error of the pool is
+
+        e' = e sqrt(1 - (1 - 1/M) B / max(e^2, variance))
+
+    A member then sees the target at e' - d_j from its own mean.
+
+    Args:
+        mixture: the mixtures of the member that held each row out, N rows.
+        means: of each member at each row, (M, N, T).
+        y: (N, T), standardized.
+    """
+    members = len(means)
+    own = mixture.mean()
+    error = y - own
+    others = ((means - own) ** 2).sum(axis=0) / (members - 1)
+    from_centre = means - means.mean(axis=0)
+    spread = (from_centre**2).sum(axis=0) / (members - 1)
+    between = 0.5 * others
+    from_centre = from_centre * np.sqrt(between / np.maximum(spread, 1e-300))
+    removed = (1.0 - 1.0 / members) * between / np.maximum(error**2, mixture.variance())
+    left = error * np.sqrt(np.maximum(1.0 - removed, _LEAST_ERROR_LEFT))
+    seen: Array = own + left - from_centre
+    return seen
+
+
+# From a rung, a scale and a temperature to the log density of each row, (N,).
+LogProb = Callable[[HeldOut, float, float], Array]
 
 
 @dataclass(frozen=True)
@@ -303,8 +173,8 @@ class Stack:
     Attributes:
         weights: of every rung; 0 for a rung that is left out.
         background: the weight of the background; 0 without one.
-        sigma_scale, temperature: of the networks.
-        nll: the mean NLL of the whole on the held-out rows, standardized.
+        sigma_scale, temperature: of the networks in the model, where their members are pooled.
+        nll: the mean NLL of the held-out rows, standardized, where each network is alone.
     """
 
     weights: list[float]
@@ -324,7 +194,6 @@ class Stacking:
         log_background: (N,), the log density of the background; None without one.
         least: the smallest weight of the background.
         calibrate: whether to calibrate the networks.
-        pools: whether the networks will be pooled with others that learned from the row.
         least_gain: by which a rung must lower the NLL at least, beside its noise, in nats.
     """
 
@@ -333,25 +202,33 @@ class Stacking:
     log_background: Array | None
     least: float
     calibrate: bool
-    pools: bool
     least_gain: float = 0.0
 
     def solve(self) -> Stack:
         """Return the stack. A rung stays only if it lowers the NLL by more than its noise."""
-        terms = self._terms(1.0, 1.0)
+        terms = self._terms(HeldOut.log_prob, 1.0, 1.0)
         kept = self._prune(terms)
-        scale, temperature = self._calibration(terms, kept) if self.calibrate else (1.0, 1.0)
-        terms = self._terms(scale, temperature)
         weights, background = self._weights(terms, kept)
+        scale, temperature = 1.0, 1.0
+        if self.calibrate:
+            solution = weights, background
+            scale, temperature = self._calibration(HeldOut.log_prob, *solution)
+            terms = self._terms(HeldOut.log_prob, scale, temperature)
+            weights, background = self._weights(terms, kept)
+            if any(self.rungs[rung].y_of_pool is not None for rung in kept):
+                solution = weights, background
+                scale, temperature = self._calibration(HeldOut.log_prob_of_pool, *solution)
         log_density = self._log_density(terms, weights, background)
         nll = -float(np.average(log_density, weights=self.row_weights))
         return Stack(weights.tolist(), background, scale, temperature, nll)
 
-    def _terms(self, scale: float, temperature: float) -> Array:
+    def _terms(self, log_prob: LogProb, scale: float, temperature: float) -> Array:
         """Return the log density of each rung at each row, (R, N)."""
-        calibration = scale, temperature
         return np.stack(
-            [rung.log_prob(*(calibration if rung.is_network else ())) for rung in self.rungs]
+            [
+                log_prob(rung, scale, temperature) if rung.is_network else rung.log_prob()
+                for rung in self.rungs
+            ]
         )
 
     def _weights(self, terms: Array, kept: list[int]) -> tuple[Array, float]:
@@ -413,23 +290,25 @@ class Stacking:
         """The standard errors that a rung must gain; fewer where few rows can show a gain."""
         return min(1.0, len(self.row_weights) / 500.0)
 
-    def _calibration(self, terms: Array, kept: list[int]) -> tuple[float, float]:
+    def _calibration(
+        self, log_prob: LogProb, weights: Array, background: float
+    ) -> tuple[float, float]:
         """Return the scale of sigma and the temperature of pi with the lowest NLL.
 
         Args:
-            terms: the log density of each rung at each row without a calibration, (R, N).
-            kept: the rungs that stay.
+            log_prob: gives the log density of a rung at each row.
+            weights, background: of the rungs, (R,), and of the background.
         """
+        kept = np.flatnonzero(weights).tolist()
         networks = [rung for rung in kept if self.rungs[rung].is_network]
         if not networks:
             return 1.0, 1.0
-        weights, background = self._weights(terms, kept)
-        terms = terms.copy()
+        terms = self._terms(log_prob, 1.0, 1.0)
 
         def nll(log_scale: float, log_temperature: float) -> float:
-            calibration = math.exp(log_scale), math.exp(log_temperature)
             for rung in networks:
-                terms[rung] = self.rungs[rung].log_prob(*calibration)
+                calibration = math.exp(log_scale), math.exp(log_temperature)
+                terms[rung] = log_prob(self.rungs[rung], *calibration)
             log_density = self._log_density(terms, weights, background)
             penalty = _ROWS_OF_NO_CHANGE * (log_scale**2 + log_temperature**2) / len(log_density)
             return penalty - float(np.average(log_density, weights=self.row_weights))
@@ -439,8 +318,6 @@ class Stacking:
         if any(self.rungs[rung].architecture.mixtures > 1 for rung in networks):
             log_temperature = _minimum(lambda value: nll(log_scale, value))
             log_scale = _minimum(lambda value: nll(value, log_temperature))
-        if self.pools and log_scale > 0.0:
-            log_scale *= _WIDENING_OF_POOL
         return math.exp(log_scale), math.exp(log_temperature)
 
 

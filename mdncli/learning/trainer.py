@@ -16,20 +16,22 @@ from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Ru
 from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.learning.closed_forms import Fit, background_of, linear, marginal
 from mdncli.learning.ladder import (
-    Fit,
     HeldOut,
     Stacking,
-    background_of,
-    linear,
-    marginal,
     network_rungs,
     parts_to_hold_out,
+    targets_of_pool,
 )
 from mdncli.learning.loop import Batches, LoopResult, Problem, TrainingLoop
-from mdncli.learning.loss import BackgroundDensity, nll_and_gradient, squares_and_gradient
 from mdncli.learning.monitor import Epoch, Monitor, in_threads
-from mdncli.learning.network import Perceptrons
+from mdncli.learning.network import (
+    BackgroundDensity,
+    Perceptrons,
+    nll_and_gradient,
+    squares_and_gradient,
+)
 from mdncli.learning.splits import Split, StandardizedRows, split_dataset
 from mdncli.settings import Settings
 from mdncli.types import Array, Positions
@@ -336,10 +338,14 @@ class Trainer:
                 continue
             networks = [network for block in own for network in block.networks]
             members = [member for block in own for member in block.members]
-            rungs.append(Rung(kind.name, kind.architecture, networks))
             holders = self._split.holders(len(self._rows.y), members)[self._judged]
             weights = weights * (holders >= 0)
-            held_out.append(self._held_out(kind.architecture, networks, members))
+            rung = self._with_few_members(Rung(kind.name, kind.architecture, networks))
+            held = self._held_out(kind.architecture, networks, members)
+            if len(rung.networks) > 1 and not self._split.is_shared:
+                held = self._with_pool(held, networks)
+            rungs.append(rung)
+            held_out.append(held)
         if self._settings.ladder:
             form = self._closed_form("linear", *linear(self._rows, self._min_sigma))
             rungs += [self._marginal.rung, form.rung]
@@ -363,6 +369,17 @@ class Trainer:
             own = holders == member
             raw[own] = self._outputs(network, self._judged[own])
         return HeldOut(architecture, [raw], y, self._min_sigma)
+
+    def _with_pool(self, held_out: HeldOut, networks: Sequence[Perceptron]) -> HeldOut:
+        """Return a rung with the targets as a pool of these networks would see them."""
+        architecture = held_out.architecture
+
+        def mixture(raw: Array) -> GaussianMixture:
+            return split_head(raw, architecture, self._min_sigma)
+
+        [raw] = held_out.raw
+        means = np.stack([mixture(self._outputs(each, self._judged)).mean() for each in networks])
+        return replace(held_out, y_of_pool=targets_of_pool(mixture(raw), means, held_out.y))
 
     def _closed_form(self, name: str, architecture: Architecture, fit: Fit) -> "_ClosedForm":
         """Return a model without hidden layers, and its outputs at the rows that it held out."""
@@ -388,7 +405,6 @@ class Trainer:
             None if background is None else background.mixture().log_prob(held_out[0].y),
             0.0 if background is None else background.weight,
             calibrate=self._settings.calibrate,
-            pools=len(rungs[0].networks) > 1 and not self._split.is_shared,
             least_gain=0.0 if self._settings.steps is None else _LEAST_GAIN_OF_RUNG,
         )
         stack = stacking.solve()
@@ -401,7 +417,6 @@ class Trainer:
             if held.is_network:
                 scale, temperature = stack.sigma_scale, stack.temperature
                 rung = replace(rung, sigma_scale=scale, temperature=temperature)
-                rung = self._with_few_members(rung)
             stacked.append(replace(rung, weight=weight, nll=nll))
         if background is not None:
             background = replace(background, weight=stack.background)

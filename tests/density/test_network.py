@@ -8,8 +8,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from mdncli.density.network import ACTIVATIONS, Architecture, Perceptron, split_head
-from mdncli.learning.loss import nll_and_gradient
-from mdncli.learning.network import Perceptrons
+from mdncli.learning.network import Perceptrons, nll_and_gradient
 
 MEMBERS, FEATURES, TARGETS, COMPONENTS, ROWS = 2, 4, 3, 5, 50
 MIN_SIGMA = np.array([1e-4, 0.3, 0.02])

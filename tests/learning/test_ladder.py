@@ -1,6 +1,7 @@
-"""The rungs without hidden layers, and how held-out rows weigh, prune and calibrate the rungs."""
+"""How held-out rows weigh, prune and calibrate the rungs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,117 +11,10 @@ import scipy.stats
 from fits import fitted, two_branches
 
 from mdncli.columns.dataset import Dataset
-from mdncli.density.mixture import GaussianMixture
 from mdncli.density.network import Architecture, split_head
 from mdncli.learning import ladder
-from mdncli.learning.ladder import HeldOut, Stack, Stacking, linear, marginal
-from mdncli.learning.splits import StandardizedRows
+from mdncli.learning.ladder import HeldOut, Stack, Stacking, targets_of_pool
 from mdncli.settings import Settings
-
-# The rungs in closed form.
-
-
-def table(rows: int, targets: int, noise: float, seed: int = 0) -> StandardizedRows:
-    """Return rows whose targets are linear in four inputs, with correlated residuals."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, 4)) + rng.normal(size=(rows, 1))
-    residual = rng.normal(size=(rows, targets)) @ np.tri(targets) @ rng.normal(size=(targets,) * 2)
-    y = 0.7 + x @ rng.normal(size=(4, targets)) + noise * residual
-    return StandardizedRows(x, y, rng.uniform(0.5, 2.0, rows), 4, [])
-
-
-def linear_mixture(rows: StandardizedRows, train: np.ndarray | None = None) -> GaussianMixture:
-    """Return the mixtures of the linear model at all rows."""
-    train = np.arange(len(rows.y)) if train is None else train
-    min_sigma = np.full(rows.y.shape[1], 1e-4)
-    architecture, fit = linear(rows, min_sigma)
-    return split_head(fit(train)(rows.inputs), architecture, min_sigma)
-
-
-def ridge_by_hat_matrices(rows: StandardizedRows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fitted values and the residual covariance of the ridge with the best GCV score."""
-    total, count = rows.weights.sum(), len(rows.y)
-    root = np.sqrt(rows.weights / total)[:, None]
-    centred = rows.inputs - np.average(rows.inputs, axis=0, weights=rows.weights)
-    x = root * np.column_stack([np.ones(count), centred])
-    best, result = math.inf, None
-    for penalty in np.logspace(-6.0, 2.0, 25):
-        shrink = np.diag([0.0] + [penalty] * centred.shape[1])
-        hat = x @ np.linalg.solve(x.T @ x + shrink, x.T)
-        residual = root * rows.y - hat @ (root * rows.y)
-        left = 1.0 - np.trace(hat) / count
-        score = float(np.log((residual**2).sum(axis=0) / left**2).sum())
-        if score < best:
-            best = score
-            result = rows.y - residual / root, residual.T @ residual / left**2
-    assert result is not None
-    return result
-
-
-@pytest.mark.parametrize(("targets", "noise"), [(1, 0.01), (1, 30.0), (3, 1.0)])
-def test_the_linear_model_is_the_ridge_regression_with_the_best_score(
-    targets: int, noise: float
-) -> None:
-    rows = table(60, targets, noise)
-    mixture = linear_mixture(rows)
-    mean, covariance = ridge_by_hat_matrices(rows)
-    np.testing.assert_allclose(mixture.mu[:, 0], mean, rtol=1e-5, atol=1e-5)
-    found = mixture.sigma[0, 0][:, None] * np.eye(targets)
-    if mixture.factor is not None:
-        found = mixture.sigma[0, 0][:, None] * mixture.factor[0, 0]
-    np.testing.assert_allclose(found @ found.T, covariance, rtol=1e-4, atol=1e-6)
-    # The covariance is the same at every row.
-    assert np.ptp(mixture.sigma, axis=0).max() < 1e-12
-
-
-def test_with_many_rows_the_linear_model_is_least_squares() -> None:
-    rows = table(5000, 2, 0.5)
-    root = np.sqrt(rows.weights)[:, None]
-    design = np.column_stack([np.ones(5000), rows.inputs])
-    slopes, *_ = np.linalg.lstsq(root * design, root * rows.y, rcond=None)
-    mixture, mean = linear_mixture(rows), design @ slopes
-    np.testing.assert_allclose(mixture.mu[:, 0], mean, atol=2e-3)
-    residual = rows.y - mean
-    assert mixture.factor is not None
-    lower = mixture.sigma[0, 0][:, None] * mixture.factor[0, 0]
-    expected = np.cov(residual.T, aweights=rows.weights, ddof=0)
-    np.testing.assert_allclose(lower @ lower.T, expected, rtol=5e-3)
-
-
-def test_the_linear_model_learns_from_its_training_rows_alone() -> None:
-    rows = table(200, 1, 0.1)
-    train = np.arange(0, 200, 2)
-    before = linear_mixture(rows, train).mu
-    rows.y[1::2] = 1e3
-    np.testing.assert_array_equal(linear_mixture(rows, train).mu, before)
-
-
-def test_more_inputs_than_rows_leave_some_variance() -> None:
-    rng = np.random.default_rng(0)
-    rows = StandardizedRows(rng.normal(size=(20, 50)), rng.normal(size=(20, 1)), np.ones(20), 0, [])
-    # An interpolation of these rows would have no variance; y does not depend on x.
-    assert linear_mixture(rows).sigma.min() > 0.3
-
-
-def test_the_marginal_integrates_to_one_and_ignores_x() -> None:
-    rng = np.random.default_rng(0)
-    y = rng.gamma(2.0, size=(400, 1))
-    rows = StandardizedRows(rng.normal(size=(400, 3)), y, np.ones(400), 3, [])
-    min_sigma = np.array([1e-3])
-    architecture, fit = marginal(rows, 5, min_sigma, rng)
-    raw = fit(np.arange(400))(np.array([[0.0, 0.0, 0.0], [5.0, -3.0, 1e3]]))
-    mixture = split_head(raw, architecture, min_sigma)
-    assert architecture.mixtures == 5
-    for row in (0, 1):
-        one = mixture.rows(np.array([row]))
-        total, _ = scipy.integrate.quad(
-            lambda t, one=one: float(np.exp(one.log_prob(np.array([[t]]))[0])), -20.0, 30.0
-        )
-        assert total == pytest.approx(1.0, abs=1e-6)
-    np.testing.assert_array_equal(mixture.mu[0], mixture.mu[1])
-    # There are at least 30 rows for each component.
-    assert marginal(rows, 500, min_sigma, rng)[0].mixtures == 400 // 30
-
 
 # Weights.
 
@@ -135,7 +29,7 @@ def gaussians(y: np.ndarray, *means: np.ndarray, hidden: bool = False) -> list[H
 def stacked(rungs: list[HeldOut], **more: object) -> Stack:
     given: dict = {
         **{"row_weights": np.ones(len(rungs[0].y)), "log_background": None, "least": 0.0},
-        **{"calibrate": False, "pools": False, **more},
+        **{"calibrate": False, **more},
     }
     return Stacking(rungs, **given).solve()
 
@@ -246,19 +140,34 @@ def test_with_few_rows_calibration_changes_little() -> None:
     assert scales[-1] == pytest.approx(2.0, abs=0.1)
 
 
-def test_networks_that_will_be_pooled_are_widened_by_half_as_much() -> None:
-    y = quantiles(1000, 2.0)
-    alone, pool = (
-        stacked(gaussians(y, 0.0 * y, hidden=True), calibrate=True, pools=pools).sigma_scale
-        for pools in (False, True)
-    )
-    assert pool == pytest.approx(math.sqrt(alone))
-    y = quantiles(1000, 0.5)
-    narrowed = [
-        stacked(gaussians(y, 0.0 * y, hidden=True), calibrate=True, pools=pools).sigma_scale
-        for pools in (False, True)
-    ]
-    assert narrowed[0] == narrowed[1] == pytest.approx(0.5, abs=0.05)
+@pytest.mark.parametrize("disagreement", [0.0, 0.3, 0.7, 1.5])
+def test_a_pool_gets_the_scale_that_is_best_for_it_and_not_for_one_member(
+    disagreement: float,
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn() -> tuple[np.ndarray, np.ndarray, list[HeldOut]]:
+        """Return y, the means of five members whose errors are independent, and their rungs."""
+        y, means = rng.normal(size=4000), disagreement * rng.normal(size=(5, 4000))
+        return y, means, gaussians(y, *means, hidden=True)
+
+    y, means, rungs = drawn()
+    raw = rungs[0].raw[0]
+    mixture = split_head(raw, rungs[0].architecture, np.array([1e-6]))
+    seen = targets_of_pool(mixture, means[:, :, None], y[:, None])
+    found = stacked([replace(rungs[0], y_of_pool=seen)], calibrate=True).sigma_scale
+    # The truth: the pool at rows that no member learned from.
+    _, _, fresh = drawn()
+    pool = replace(fresh[0], raw=[rung.raw[0] for rung in fresh])
+
+    def nll(scale: float) -> float:
+        return -float(pool.log_prob(scale).mean())
+
+    best = scipy.optimize.minimize_scalar(nll, bounds=(0.2, 3.0), method="bounded")
+    assert nll(found) < best.fun + 0.012
+    if disagreement > 0.5:
+        alone = stacked(rungs[:1], calibrate=True).sigma_scale
+        assert nll(alone) > best.fun + 0.03
 
 
 def test_no_calibration_takes_sigma_below_its_minimum() -> None:

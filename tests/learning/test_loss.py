@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mdncli.density.network import Architecture
-from mdncli.learning.loss import BackgroundDensity, nll_and_gradient, squares_and_gradient
+from mdncli.learning.network import BackgroundDensity, nll_and_gradient, squares_and_gradient
 
 MEMBERS, ROWS, COMPONENTS, TARGETS = 2, 6, 4, 3
 MIN_SIGMA = torch.tensor([0.05, 0.1, 0.2], dtype=torch.float64)

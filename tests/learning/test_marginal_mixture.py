@@ -6,7 +6,7 @@ import scipy.stats
 from fits import fitted
 
 from mdncli.columns.dataset import Dataset
-from mdncli.learning.ladder import marginal_mixture
+from mdncli.learning.closed_forms import marginal_mixture
 from mdncli.learning.splits import split_dataset
 from mdncli.settings import Settings
 
