@@ -37,8 +37,8 @@ MOST_ROWS = 10**9
 _ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.65
 # What `best` chooses by the number of rows: the steps up to so many rows, the rows for each
 # component of a member, and below how many rows a step takes 128 and 256 of them, not 512.
-_OPEN_STEPS, _ROWS_OF_OPEN_STEPS, _MOST_TIMES_OPEN_STEPS = 1100, 1250, 2.5
-_ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 20
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS, _MOST_TIMES_OPEN_STEPS = 1100, 1250, 2.2
+_ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 12
 _SOME_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
 # Below this number of rows, a ladder has one kind of network, which is smaller.
 FEW_ROWS = 150
@@ -193,7 +193,7 @@ class FitOptions:
         "default",
         "A set of defaults; other options override it. fast learns one network, in at most half as "
         "many steps as default, which learns the ladder. best learns six members of each kind, "
-        "with 6 to 20 components and more steps; it takes many times as long as default.",
+        "with 6 to 12 components and more steps; it takes many times as long as default.",
         _NETWORK,
         choices=Preset,
     )
@@ -462,7 +462,7 @@ class Settings:
             components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
         members = 10 if few else _MEMBERS_OF_LADDER
         if ladder and targets > 1:
-            components, members = min(2 * components, _MOST_COMPONENTS), 1 if many else members
+            components, members = min(2 * components, 20), 1 if many else members
         sizes = zip((_SOME_ROWS, _MANY_ROWS, math.inf), (128, 256, 512), strict=True)
         chosen: dict[str, Any] = {
             "ladder": ladder,

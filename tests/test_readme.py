@@ -119,15 +119,16 @@ OUTPUTS = {
     "arm": {
         "arm.csv": (1000, ARM),
         "arm.pt": (["x1", "x2"], ["theta1", "theta2"], None),
-        "modes.csv": (1000, [*ARM, "theta1_mode", "theta2_mode"]),
+        "hands.csv": (100, ARM),
+        "modes.csv": (100, [*ARM, "theta1_mode", "theta2_mode"]),
         "solutions.csv": (100, ARM),
         "arms.png": "png",
         "joint.csv": (
-            1000,
+            100,
             [*ARM, "theta1_mode", "theta2_mode", "theta1_theta2_correlation"],
         ),
         "given.csv": (
-            1000,
+            100,
             [*ARM, "theta2_median", *GIVEN, "theta2_log_density"],
         ),
         "elbow.csv": (100, ARM),

@@ -90,13 +90,15 @@ def linear(rows: StandardizedRows, min_sigma: Array) -> tuple[Architecture, Fit]
     targets = len(min_sigma)
     some = slice(None, None, max(1, len(rows.y) // _MOST_ROWS))
     x, y, weights = rows.inputs[some], rows.y[some], rows.weights[some]
-    gain = _ridge(x, y, weights).nll(x, y, weights) - _with_tail(x, y, weights).nll(x, y, weights)
+    ridge = _ridge(x, y, weights)
+    with_tail = _with_tail(_start_of_tail(ridge, x, y), x, y, weights)
+    gain = ridge.nll(x, y, weights) - with_tail.nll(x, y, weights)
     components = 2 if gain > max(_LEAST_GAIN_OF_TAIL, math.log(len(y)) / len(y)) else 1
     architecture = Architecture(components, (), "silu", "full", 0)
 
     def fit(train: Positions) -> Perceptron:
-        form = _ridge if components == 1 else _with_tail
-        model = form(rows.inputs[train], rows.y[train], rows.weights[train])
+        own = rows.inputs[train], rows.y[train], rows.weights[train]
+        model = _ridge(*own) if components == 1 else _with_tail(with_tail, *own)
         lower = np.linalg.cholesky(model.covariance + np.diag(1e-3 * min_sigma**2))
         scales = np.diagonal(lower)
         regression = np.eye(targets) - scales[:, None] * np.linalg.inv(lower)
@@ -191,7 +193,15 @@ def _ridge(x: Array, y: Array, weights: Array) -> _Linear:
     return _Linear(slopes, y_mean - slopes @ x_mean, covariance)
 
 
-def _with_tail(x: Array, y: Array, weights: Array) -> _Linear:
+def _start_of_tail(ridge: _Linear, x: Array, y: Array) -> _Linear:
+    """Return a first guess of both Gaussians, which distant rows do not widen."""
+    residual = np.abs(y - x @ ridge.slopes.T - ridge.intercept)
+    typical = np.median(residual, axis=0) / _MAD_OF_GAUSSIAN
+    covariance = np.diag(np.maximum(typical, 1e-6 * residual.max(axis=0) + 1e-300) ** 2)
+    return replace(ridge, covariance=covariance, share=_FIRST_SHARE, width=_FIRST_WIDTH)
+
+
+def _with_tail(start: _Linear, x: Array, y: Array, weights: Array) -> _Linear:
     """Return a ridge regression whose residuals come from a narrow and a wide Gaussian.
 
     The expectation-maximization algorithm finds both. A row that is likely from the wide one
@@ -199,12 +209,7 @@ def _with_tail(x: Array, y: Array, weights: Array) -> _Linear:
     rounds but the last read some of them.
     """
     some = slice(None, None, max(1, len(y) // _MOST_ROWS))
-    model = _ridge(x[some], y[some], weights[some])
-    residual = y[some] - x[some] @ model.slopes.T - model.intercept
-    typical = np.median(np.abs(residual), axis=0) / _MAD_OF_GAUSSIAN
-    start = np.diag(np.maximum(typical, 1e-6 * np.abs(residual).max(axis=0) + 1e-300) ** 2)
-    model = replace(model, covariance=start, share=_FIRST_SHARE, width=_FIRST_WIDTH)
-    best = math.inf
+    model, best = start, math.inf
     for _ in range(_MOST_ROUNDS):
         nll = model.nll(x[some], y[some], weights[some])
         if nll > best - _LEAST_GAIN:

@@ -16,10 +16,12 @@ from mdncli.density.network import Architecture, split_head
 from mdncli.settings import FEW_ROWS, Settings
 from mdncli.types import Array
 
+# Of the periodic networks of a ladder, in proportion to the settings.
+_DROPOUT_OF_PERIODIC, _RATE_OF_PERIODIC, _STEPS_OF_PERIODIC = 0.5, 1.5, 1.2
 # Of the preset `best`: the rows from which on there are deep networks, and wide ones; and the steps
 # of the other networks, as a share of those of the periodic ones.
 _DEEP_ROWS, _WIDE_ROWS = 700, 2000
-_STEPS_OF_PLAIN, _STEPS_OF_DEEP = 0.35, 0.5
+_STEPS_OF_PLAIN, _STEPS_OF_PLAIN_OF_MANY, _STEPS_OF_DEEP = 0.35, 0.2, 0.5
 # On a small table, each member of `best` learns from more of the rows.
 _PARTS_OF_BEST = 20
 _RATE_OF_MANY_ROWS = 2.0
@@ -29,7 +31,7 @@ _PRIOR_ROWS = 5.0
 _ROUNDS = 500
 _CONVERGED = 1e-7
 # Calibration acts as if so many rows spoke for no change.
-_ROWS_OF_NO_CHANGE = 20.0
+_ROWS_OF_NO_CHANGE = 30.0
 _LARGEST_CHANGE = math.log(3.0)
 # The smallest share of the squared error of a member that averaging leaves.
 _LEAST_ERROR_LEFT = 0.1
@@ -56,16 +58,26 @@ def network_rungs(settings: Settings, rows: int, targets: int = 1) -> list[tuple
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
     if settings.steps is not None:
+        periodic = replace(
+            periodic,
+            dropout=_DROPOUT_OF_PERIODIC * settings.dropout,
+            lr=_RATE_OF_PERIODIC * settings.lr,
+            steps=round(_STEPS_OF_PERIODIC * settings.steps),
+        )
         return [("plain", plain), ("periodic", periodic)]
     # The preset `best` leaves the steps open: they are those of the periodic networks.
-    rate = settings.lr * (_RATE_OF_MANY_ROWS if rows >= _WIDE_ROWS else 1.0)
+    many = rows >= _WIDE_ROWS
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
-    rungs = [
-        ("plain", _with_steps(plain, _STEPS_OF_PLAIN, rows)),
-        ("periodic", replace(periodic, dropout=0.0, lr=rate)),
-    ]
+    periodic = replace(
+        periodic,
+        hidden=settings.hidden or ((128, 64) if many else (64, 64)),
+        dropout=0.0,
+        lr=settings.lr * (_RATE_OF_MANY_ROWS if many else 1.0),
+    )
+    share = _STEPS_OF_PLAIN_OF_MANY if many else _STEPS_OF_PLAIN
+    rungs = [("plain", _with_steps(plain, share, rows)), ("periodic", periodic)]
     if rows >= _DEEP_ROWS:
-        hidden = settings.hidden or ((128, 128, 64) if rows >= _WIDE_ROWS else (128, 64, 32))
+        hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
         rungs.append(("deep", _with_steps(deep, _STEPS_OF_DEEP, rows)))
     return rungs

@@ -41,12 +41,12 @@ _ROWS_AT_ONCE = 8192
 # The most rows by which the rungs are weighed.
 _MOST_JUDGED = 20_000
 # The most members that learn together. The arrays of more would leave the processor's cache.
-_MOST_IN_BLOCK = 5
+_MOST_IN_BLOCK = 6
 # How far the NLL must be below that of the marginal for a finish, in nats.
 _GAIN_TO_FINISH = 2.0
 # The steps of the finish in a ladder on up to 1000 rows, as a share of those before it; and of the
 # preset `best`.
-_SHARE_OF_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.5, 1.25
+_SHARE_OF_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.4, 1.0
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in

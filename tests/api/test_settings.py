@@ -65,7 +65,7 @@ def test_open_choices_follow_from_the_number_of_rows() -> None:
     best = Settings.of("best")
     assert best.mixtures is None
     few, some, many = (best.for_rows(rows) for rows in (100, 1250, 100_000))
-    assert (few.mixtures, some.mixtures, many.mixtures) == (2, 10, 20)
+    assert (few.mixtures, some.mixtures, many.mixtures) == (2, 10, 12)
     assert (few.batch_size, some.batch_size, many.batch_size) == (128, 128, 512)
     assert some.epochs_for(1250) * some.steps_per_epoch(1250) >= 1000
     plain = Settings().for_rows(1000)

@@ -16,7 +16,7 @@ from running import Run
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=200)
 Y = np.sin(6.0 * X) + 0.1 * RNG.normal(size=200)
-SHORT = ("--steps", "60", "--hidden", "8")
+SHORT = ("--steps", "100", "--hidden", "8")
 
 
 def write(path: Path, x: np.ndarray, y: np.ndarray, cells: dict[tuple[int, str], str]) -> None:

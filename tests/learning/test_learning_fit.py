@@ -154,8 +154,8 @@ class TestThreads:
 
         rows = two_branches(50)
         schema = schema_of(rows.x, rows.y)
-        # Eleven members learn in three blocks.
-        settings = Settings(mixtures=2, members=11, epochs=1, threads=threads)
+        # Thirteen members learn in three blocks.
+        settings = Settings(mixtures=2, members=13, epochs=1, threads=threads)
         if fails:
             with pytest.raises(RuntimeError, match="the caller's own error"):
                 fit(rows, schema, settings, progress=progress)
@@ -171,9 +171,12 @@ class TestThreads:
         schema = schema_of(rows.x, rows.y)
         # Both are in a fit at once, and the one that began first also ends first.
         both_began, first_ended = threading.Barrier(2, timeout=60), threading.Event()
+        # A thread gets its number of threads at its first use of PyTorch.
+        both_started = threading.Barrier(2, timeout=60)
 
         def run(is_first: bool) -> tuple[int, list[int], int]:
             at_start, inside = torch.get_num_threads(), []
+            both_started.wait()
 
             def progress(_: object) -> None:
                 if not inside:
