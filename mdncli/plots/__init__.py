@@ -12,9 +12,17 @@ from mdncli.density.conditioning import remaining_targets
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.record import TrainingRecord
 from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.plots.along import (
+    draw_comparison,
+    draw_components,
+    draw_density,
+    draw_intervals,
+    draw_modes,
+    draw_overview,
+    draw_parameters,
+    draw_samples,
+)
 from mdncli.plots.calibration import Calibration, draw_calibration, draw_residuals
-from mdncli.plots.density import draw_comparison, draw_density, draw_intervals, draw_samples
-from mdncli.plots.parameters import draw_components, draw_modes, draw_overview, draw_parameters
 from mdncli.plots.rows import draw_pairs, draw_row
 from mdncli.plots.slice import Slice
 from mdncli.plots.style import COLOURS, DATA, canvas, picture_style, plain, save

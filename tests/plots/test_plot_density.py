@@ -11,7 +11,7 @@ from pictures import points_of
 
 from mdncli.density.distribution import Distribution
 from mdncli.plots import draw
-from mdncli.plots.density import outlines_of
+from mdncli.plots.along import outlines_of
 from mdncli.plots.slice import Slice
 
 

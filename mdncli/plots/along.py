@@ -1,14 +1,24 @@
-"""The components of a model along a feature: weights, means and standard deviations."""
+"""Pictures along one feature: the density, its intervals and samples, and the components."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from mdncli.plots.density import draw_samples_on
-from mdncli.plots.slice import Slice, label_axes, label_feature, limits_of_u, title
+from mdncli.density.distribution import Distribution
+from mdncli.plots.slice import (
+    Slice,
+    label_axes,
+    label_feature,
+    limits_of_u,
+    target_limits,
+    title,
+)
 from mdncli.plots.style import (
     BACKGROUND,
     COLOURS,
@@ -19,15 +29,167 @@ from mdncli.plots.style import (
     grey_first,
     label_components,
     legend,
+    pale,
     plain,
     scatter,
     strong_line,
 )
 from mdncli.types import Array
 
+_CELLS = 400
+# The probabilities of the bands, and how strong the colour of each is.
+_LEVELS = ((0.9, 0.2), (0.5, 0.45))
 # The panel of σ shows all components with at least this weight somewhere. The background is drawn
 # only where it has at least this weight.
 _LEAST_WEIGHT = 0.02
+
+
+def draw_density(shown: Slice) -> Figure:
+    """Return one panel: a map of p(y | x), darker where the density is higher."""
+    figure = canvas(8.0, 5.5)
+    axes = figure.subplots()
+    edges = np.linspace(*target_limits(shown), _CELLS + 1)
+    # A cell shows its mean density, from its mass. The density at its centre would miss a narrow
+    # peak beside it.
+    cdf = np.array([shown.distribution.cdf(edge) for edge in edges])
+    density = np.diff(cdf, axis=0) / np.diff(edges)[:, None]
+    y = 0.5 * (edges[1:] + edges[:-1])
+    # The scale ends at the 99.5th percentile: a single high peak would leave the rest blank.
+    highest = float(np.quantile(density, 0.995)) or float(density.max())
+    norm = PowerNorm(0.6, vmin=0.0, vmax=highest, clip=True)
+    mesh = axes.pcolormesh(
+        shown.grid, y, density, norm=norm, cmap="Blues", shading="nearest", rasterized=True
+    )
+    scatter(axes, *shown.data, colour="#D55E00", label="data")
+    label_axes(axes, shown)
+    axes.set_title("conditional density")
+    names = plain(shown.target_name, 15), plain(shown.feature.name, 15)
+    label = "p({} | {})".format(*names)
+    figure.colorbar(mesh, ax=axes, label=label, extend="max", ticks=MaxNLocator(5, prune="upper"))
+    title(figure, shown)
+    return figure
+
+
+def draw_samples(shown: Slice, seed: int) -> Figure:
+    """Return one panel: samples of the model over the data."""
+    figure = canvas(8.0, 5.5)
+    axes = figure.subplots()
+    draw_samples_on(axes, shown, seed)
+    title(figure, shown)
+    return figure
+
+
+def draw_samples_on(axes: Axes, shown: Slice, seed: int) -> None:
+    """Draw a sample at every row of the table or, without a table, along the feature."""
+    scatter(axes, *shown.data, colour=DATA, label="data")
+    scatter(axes, *shown.samples(seed), colour=COLOURS[4], label="samples")
+    label_axes(axes, shown)
+    axes.set_title("samples at the rows of the data" if len(shown.x) else "samples")
+    legend(axes)
+
+
+def draw_comparison(shown: Slice, seed: int) -> Figure:
+    """Return three panels with the same axes: the data, the least-squares fit, and samples.
+
+    The model must have a least-squares baseline.
+    """
+    figure = canvas(13.0, 4.8)
+    data, baseline, samples = figure.subplots(1, 3, sharex=True, sharey=True)
+    scatter(data, *shown.data, colour=DATA, label="data")
+    data.set_title("data")
+
+    scatter(baseline, *shown.data, colour=DATA, label="data")
+    gaussian, forward = shown.baseline, shown.transform.forward
+    mean, sigma = gaussian.mu[:, 0, 0], gaussian.sigma[:, 0, 0]
+    low, middle, high = (forward(mean + by * sigma) for by in (-2.0, 0.0, 2.0))
+    baseline.fill_between(shown.grid, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+    baseline.plot(shown.grid, middle, color=COLOURS[0], linewidth=2.0)
+    of_u = "" if shown.transform.is_identity else f"\nof {plain(shown.name_of_u, 40)}"
+    baseline.set_title(f"least-squares baseline: mean ± 2 σ{of_u}")
+
+    scatter(samples, *shown.samples(seed), colour=COLOURS[4], label="samples")
+    samples.set_title("samples of the mixture")
+    for axes in (data, baseline, samples):
+        label_axes(axes, shown)
+    title(figure, shown)
+    return figure
+
+
+def draw_intervals(shown: Slice) -> Figure:
+    """Return one panel: the median with 50% and 90% bands, under the data.
+
+    The bands are central intervals. A central interval does not show a gap inside it. So if a 50%
+    or 90% highest-density region has several intervals anywhere along the feature, highest-density
+    regions are drawn instead.
+    """
+    figure = canvas(8.0, 5.5)
+    axes = figure.subplots()
+    bands, split = _bands(shown.distribution)
+    for (level, strength), band in zip(_LEVELS, bands, strict=True):
+        _fill(axes, outlines_of(shown.grid, band), pale(COLOURS[0], strength), f"{level:.0%}")
+    scatter(axes, *shown.data, colour=DATA, label="data")
+    # Between two branches the median is not a likely value.
+    look: dict[str, Any] = {"color": DATA, "linestyle": "--", "linewidth": 1.0}
+    if not split:
+        look = {"color": COLOURS[0], "linewidth": 2.0}
+    axes.plot(shown.grid, shown.distribution.median(), label="median", **look)
+    label_axes(axes, shown)
+    axes.set_ylim(*_limits(shown, bands))
+    axes.set_title("highest-density regions" if split else "central intervals")
+    legend(axes)
+    title(figure, shown)
+    return figure
+
+
+def _bands(predicted: Distribution) -> tuple[list[Array], bool]:
+    """Return the intervals (P, I, 2) of each level, and whether they are highest-density regions.
+
+    A row with fewer than I intervals ends with NaN.
+    """
+    regions = [predicted.hdr(level) for level, _ in _LEVELS]
+    if any(region.shape[1] > 1 for region in regions):
+        return regions, True
+    return [predicted.interval(level)[:, None] for level, _ in _LEVELS], False
+
+
+def _limits(shown: Slice, bands: list[Array]) -> tuple[float, float]:
+    """Return limits of the target that show the data and the bands.
+
+    The bands extend the limits of the data by at most a quarter on each side.
+    """
+    low, high = target_limits(shown)
+    more = 0.25 * (high - low)
+    lowest, highest = (float(find(bands[0])) for find in (np.nanmin, np.nanmax))
+    return max(low - more, min(low, lowest)), min(high + more, max(high, highest))
+
+
+def _fill(axes: Axes, outlines: list[Array], colour: tuple[float, float, float], name: str) -> None:
+    """Fill polygons with one colour."""
+    # Without edges of the same colour, polygons that touch would show a seam.
+    axes.add_collection(
+        PolyCollection(outlines, facecolors=colour, edgecolors=colour, linewidths=0.5, label=name)
+    )
+
+
+def outlines_of(x: Array, intervals: Array) -> list[Array]:
+    """Return polygons, (V, 2), that fill intervals, (P, I, 2), at evenly spaced x, (P,).
+
+    The intervals at two neighbouring points are joined if their numbers are equal and each overlaps
+    its counterpart. Otherwise branches begin or end halfway between the points.
+    """
+    low, high = intervals[..., 0], intervals[..., 1]
+    none = np.isnan(low)
+    overlap = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:])
+    alike = (overlap | (none[1:] & none[:-1])).all(axis=1)
+    half = 0.5 * (x[1] - x[0])
+    outlines = []
+    for run in np.split(np.arange(len(x)), np.flatnonzero(~alike) + 1):
+        across = np.concatenate([[x[run[0]] - half], x[run], [x[run[-1]] + half]]).clip(x[0], x[-1])
+        for branch in np.flatnonzero(~none[run[0]]):
+            bottom, top = (np.pad(end[run, branch], 1, mode="edge") for end in (low, high))
+            around = np.append(across, across[::-1]), np.append(bottom, top[::-1])
+            outlines.append(np.stack(around, axis=1))
+    return outlines
 
 
 @dataclass(frozen=True)
