@@ -9,6 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 from mdncli.errors import ParameterError, in_python, parameter, with_parameters
@@ -19,6 +20,7 @@ Covariance = Literal["isotropic", "diagonal", "full"]
 Device = Literal["auto", "cpu", "cuda"]
 Preset = Literal["fast", "default", "best"]
 OnBadRows = Literal["fail", "skip"]
+Memory = Literal["auto", "on", "off"]
 Mixtures = int | Literal["auto"]
 Noise = float | Literal["auto"]
 _Simple = Literal["overview", "parameters", "components", "samples", "density", "modes"]
@@ -37,7 +39,7 @@ MOST_ROWS = 10**9
 _ROWS_OF_PLAIN_STEPS, _ROWS_OF_LADDER_STEPS, _FEWEST_STEPS = 5000, 1000, 0.65
 # What `best` chooses by the number of rows: the steps up to so many rows, the rows for each
 # component of a member, and below how many rows a step takes 128 and 256 of them, not 512.
-_OPEN_STEPS, _ROWS_OF_OPEN_STEPS, _MOST_TIMES_OPEN_STEPS = 1100, 1250, 2.2
+_OPEN_STEPS, _ROWS_OF_OPEN_STEPS, _MOST_TIMES_OPEN_STEPS = 1100, 1250, 1.8
 _ROWS_A_COMPONENT, _FEWEST_COMPONENTS, _MOST_COMPONENTS = 120, 6, 12
 _SOME_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
 # Below this number of rows, a ladder has one kind of network, which is smaller.
@@ -238,12 +240,9 @@ def _widths(text: str) -> tuple[int, ...]:
         raise ParameterError(f"{quoted(text)} is not a list of widths such as 64,64.") from None
 
 
-def _network(default: Any, text: str, **more: Any) -> Any:
-    return _declared(default, text, _NETWORK, **more)
-
-
-def _learning(default: Any, text: str, **more: Any) -> Any:
-    return _declared(default, text, _LEARNING, **more)
+# A whole number.
+_COUNT: dict[str, Any] = {"metavar": "N", "type": int, "whole": True}
+_network, _learning = partial(_declared, panel=_NETWORK), partial(_declared, panel=_LEARNING)
 
 
 @dataclass(frozen=True)
@@ -305,6 +304,12 @@ class Settings:
         "σ for all (in standard deviations of each), full correlates them.",
         choices=Covariance,
     )
+    memory: Memory = _network(
+        "auto",
+        "Whether networks also read what a forest of regression trees says: auto (where that helps "
+        "them, for one target and at least 150 rows), on or off.",
+        choices=Memory,
+    )
     valid: float = _learning(
         0.1,
         "Share of the rows that a single network holds out for early stopping.",
@@ -317,34 +322,26 @@ class Settings:
         "Number of steps on up to 5000 rows (1000 with the ladder); on more rows, √(rows/5000) or "
         "√(rows/1000) times as many.",
         range=_AT_LEAST_ONE,
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     epochs: int | None = _learning(
         None,
         "Number of passes over the rows, instead of a number of steps.",
         range=_AT_LEAST_ONE,
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     patience: int | None = _learning(
         None,
         "Stop after this many epochs without a lower validation NLL. By default a third of all "
         "epochs.",
         range=_AT_LEAST_ONE,
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     batch_size: int | None = _learning(
         256,
         "Number of rows in a step.",
         range=_AT_LEAST_ONE,
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     lr: float = _learning(
         0.01,
@@ -372,9 +369,7 @@ class Settings:
         "Number of further steps with the optimizer Soap, which makes means more exact. By default "
         "as many as before, but only where the features tell y almost exactly.",
         range=_from(0, 100_000),
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     noise_x: Noise = _learning(
         0.0,
@@ -417,18 +412,14 @@ class Settings:
         0,
         "Seed of the random split, the first weights and the order of the rows.",
         range=Range("from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     threads: int = _learning(
         1,
         "Number of processor threads. They share the networks among them; the model is the same "
         "for any number.",
         range=_from(1, 256),
-        metavar="N",
-        type=int,
-        whole=True,
+        **_COUNT,
     )
     device: Device = _learning(
         "auto", "Where to learn. auto uses CUDA where it is available.", choices=Device
@@ -481,6 +472,12 @@ class Settings:
             return self.ladder
         named = (self.mixtures, self.hidden, self.frequencies)
         return named == (None, None, None) and self.valid > 0.0
+
+    def uses_memory(self, rows: int, targets: int) -> bool:
+        """Return whether a forest may take part in a fit of so many rows and targets."""
+        if self.memory != "auto":
+            return self.memory == "on"
+        return self.uses_ladder and rows >= FEW_ROWS and targets == 1
 
     def steps_per_epoch(self, rows: int) -> int:
         """Return the number of steps of a pass over this many training rows."""

@@ -98,6 +98,7 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
         "mixtures": network.main.architecture.mixtures,
         "rungs": [rung.summary() for rung in network.rungs],
         "background": network.background.weight if network.background else math.nan,
+        "forest": None if network.forest is None else network.forest.summary(),
         "nll_train": record.nll_train,
         "nll_valid": record.nll_valid,
         "nll_unconditional": record.reference["nll_valid"],
@@ -265,6 +266,9 @@ def _shape(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
         )
     if network.background is not None:
         rows.append(("background", f"component 0, weight {network.background.weight:.3g}"))
+    if network.forest is not None:
+        trees = len(network.forest.roots)
+        rows.append(("forest", f"{trees} trees, whose leaves hold single targets of the table"))
     return rows
 
 
@@ -274,7 +278,7 @@ def _ladder(network: MixtureDensityNetwork) -> list[TextTable]:
         return []
     rows = [
         [
-            rung.name,
+            f"{rung.name}, with the forest" if rung.reads_forest else rung.name,
             f"{len(rung.networks)} of {rung.architecture.mixtures}",
             f"{rung.weight:.1%}",
             _nats(rung.nll),

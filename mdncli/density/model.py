@@ -13,7 +13,7 @@ from mdncli.columns.schema import Schema
 from mdncli.density.conditioning import GivenTargets
 from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.mixture import GaussianMixture, pooled
-from mdncli.density.network import Architecture, Perceptron, split_head
+from mdncli.density.network import Architecture, Forest, Perceptron, split_head
 from mdncli.density.parallel import for_each_piece
 from mdncli.density.record import Origin, TrainingRecord
 from mdncli.types import Array, Positions
@@ -72,6 +72,7 @@ class Rung:
         temperature: calibration makes the weights proportional to pi^(1/temperature).
         nll: of this rung alone on rows that were held out, in nats per row, in the units of the
             file, before calibration; NaN where it is not known.
+        reads_forest: whether the networks also read what the forest of the model says.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Rung:
     sigma_scale: float = 1.0
     temperature: float = 1.0
     nll: float = math.nan
+    reads_forest: bool = False
 
     @property
     def components(self) -> int:
@@ -97,6 +99,7 @@ class Rung:
             "sigma_scale": self.sigma_scale,
             "temperature": self.temperature,
             "nll_valid": self.nll,
+            "reads_forest": self.reads_forest,
         }
 
 
@@ -136,6 +139,7 @@ class MixtureDensityNetwork:
             standardized; None in a model of the first file format.
         baseline: the least-squares fit, if there is one.
         background: component 0, if there is one.
+        forest: what some rungs read, if there is one. It holds means of targets, and no row.
         origin: where the model comes from; empty in a model of an early file format.
     """
 
@@ -146,6 +150,7 @@ class MixtureDensityNetwork:
     reference: GaussianMixture | None = None
     baseline: Baseline | None = None
     background: Background | None = None
+    forest: Forest | None = None
     origin: Origin = field(default_factory=Origin)
 
     @property
@@ -204,7 +209,7 @@ class MixtureDensityNetwork:
 
     def member_mixtures(self, x: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of the main rung at each row of x, (N, F)."""
-        return self._members(self.main, self.schema.inputs(x))
+        return self._members(self.main, self._inputs(x)[self.main.reads_forest])
 
     def baseline_mixture(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian at each row of x, (N, F), as `mixture` does.
@@ -302,6 +307,7 @@ class MixtureDensityNetwork:
             "architecture": self.main.architecture.to_plain(),
             "rungs": [rung.summary() for rung in self.rungs],
             "background": None if self.background is None else {"weight": self.background.weight},
+            "forest": None if self.forest is None else self.forest.summary(),
             "settings": self.settings,
             "record": asdict(self.record),
             "nll_baseline": math.nan if self.baseline is None else self.baseline.nll,
@@ -310,15 +316,22 @@ class MixtureDensityNetwork:
 
     def _pooled(self, x: Array) -> GaussianMixture:
         """Return the mixtures at one block of rows."""
-        inputs = self.schema.inputs(x)
+        inputs = self._inputs(x)
         parts, log_weights = [], []
         if self.background is not None:
             parts.append(self._in_units(self.background.mixture(len(x))))
             log_weights.append(math.log(self.background.weight))
         for rung in self.rungs:
-            parts += self._members(rung, inputs)
+            parts += self._members(rung, inputs[rung.reads_forest])
             log_weights += [math.log(rung.weight / len(rung.networks))] * len(rung.networks)
         return pooled(parts, log_weights)
+
+    def _inputs(self, x: Array) -> dict[bool, Array]:
+        """Return the inputs of the networks that do not read the forest, and of those that do."""
+        inputs = self.schema.inputs(x)
+        if self.forest is None:
+            return {False: inputs}
+        return {False: inputs, True: np.column_stack([inputs, self.forest(inputs)])}
 
     def _members(self, rung: Rung, inputs: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of a rung, from inputs of the networks."""

@@ -26,6 +26,8 @@ _PENALTIES = np.logspace(-6.0, 2.0, 25)
 _MOST_DEGREES = 0.9
 # How the wide Gaussian of linear residuals starts, its least width, and what it must gain, in nats.
 _FIRST_SHARE, _FIRST_WIDTH, _LEAST_WIDTH, _LEAST_GAIN_OF_TAIL = 0.1, 5.0, 1.5, 0.01
+# The random cosines of a smooth function: their number, and the lengths that are tried.
+_WAVES, _WAVE_LENGTHS = 300, (0.7, 1.5, 3.0)
 # The median of |z| for a Gaussian z.
 _MAD_OF_GAUSSIAN = 0.6745
 # The logarithm of the scale that leaves a sigma at its minimum.
@@ -72,6 +74,27 @@ def marginal(
         return _head_alone(rows, np.zeros((len(bias), rows.inputs.shape[1])), bias)
 
     return architecture, fit
+
+
+def smooth_error(x: Array, y: Array, weights: Array, rng: np.random.Generator) -> float:
+    """Return the variance that a smooth function of x leaves, estimated for new rows.
+
+    The function is a ridge regression on the inputs and on random cosines of them (Rahimi and Recht
+    2007), with the best of three lengths of their waves.
+
+    Args:
+        x: (N, I), the inputs of the networks.
+        y: (N, T), standardized. The variances of the targets are averaged.
+        weights: (N,), how much each row counts.
+        rng: the source of randomness.
+    """
+    variances = []
+    for length in _WAVE_LENGTHS:
+        directions = rng.normal(size=(x.shape[1], _WAVES)) / (length * math.sqrt(x.shape[1]))
+        waves = np.cos(x @ directions + rng.uniform(0.0, 2.0 * math.pi, _WAVES))
+        covariance = _ridge(np.column_stack([x, waves]), y, weights).covariance
+        variances.append(float(np.diagonal(covariance).mean()))
+    return min(variances)
 
 
 def linear(rows: StandardizedRows, min_sigma: Array) -> tuple[Architecture, Fit]:

@@ -8,11 +8,13 @@ that also read sines and cosines of them, and deeper ones. The density is a weig
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
 from mdncli.density.network import Architecture, split_head
+from mdncli.learning.forest import UseOfForest
 from mdncli.settings import FEW_ROWS, Settings
 from mdncli.types import Array
 
@@ -37,23 +39,36 @@ _LARGEST_CHANGE = math.log(3.0)
 _LEAST_ERROR_LEFT = 0.1
 
 
-def network_rungs(settings: Settings, rows: int, targets: int = 1) -> list[tuple[str, Settings]]:
-    """Return the kinds of networks to learn from this many rows, by name.
+class Recipe(NamedTuple):
+    """One kind of networks to learn: its name, its settings, and whether it reads the forest."""
+
+    name: str
+    settings: Settings
+    reads_forest: bool = False
+
+
+def network_rungs(
+    settings: Settings, rows: int, targets: int = 1, forest: UseOfForest = "none"
+) -> list[Recipe]:
+    """Return the kinds of networks to learn from this many rows.
 
     Args:
         settings: of the fit, with every choice made.
         rows: to learn from.
         targets: T. A joint density needs means that are exact, so there is no dropout.
+        forest: which networks read it.
     """
+    reads = forest != "none"
     if not settings.ladder:
-        return [("networks", settings)]
+        return [Recipe("networks", settings, reads)]
     plain = replace(settings, hidden=settings.hidden or (64, 64, 64), frequencies=0)
     if rows < FEW_ROWS:
         steps = min(settings.steps or _SMALL_STEPS, _SMALL_STEPS)
         hidden = settings.hidden or (64, 64)
-        return [("small", replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT))]
+        small = replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT)
+        return _beside(Recipe("small", small), forest)
     if targets > 1:
-        return [("plain", replace(plain, dropout=0.0))]
+        return _beside(Recipe("plain", replace(plain, dropout=0.0)), forest)
     periodic = replace(
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
@@ -64,7 +79,7 @@ def network_rungs(settings: Settings, rows: int, targets: int = 1) -> list[tuple
             lr=_RATE_OF_PERIODIC * settings.lr,
             steps=round(_STEPS_OF_PERIODIC * settings.steps),
         )
-        return [("plain", plain), ("periodic", periodic)]
+        return [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic, reads)]
     # The preset `best` leaves the steps open: they are those of the periodic networks.
     many = rows >= _WIDE_ROWS
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
@@ -75,12 +90,19 @@ def network_rungs(settings: Settings, rows: int, targets: int = 1) -> list[tuple
         lr=settings.lr * (_RATE_OF_MANY_ROWS if many else 1.0),
     )
     share = _STEPS_OF_PLAIN_OF_MANY if many else _STEPS_OF_PLAIN
-    rungs = [("plain", _with_steps(plain, share, rows)), ("periodic", periodic)]
+    plain = _with_steps(plain, share, rows)
+    rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic, reads)]
     if rows >= _DEEP_ROWS:
         hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
-        rungs.append(("deep", _with_steps(deep, _STEPS_OF_DEEP, rows)))
+        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), reads))
     return rungs
+
+
+def _beside(recipe: Recipe, forest: UseOfForest) -> list[Recipe]:
+    """Return a kind without the forest, the same kind with it, or both."""
+    trees = Recipe("trees", recipe.settings, reads_forest=True)
+    return {"none": [recipe], "some": [recipe, trees], "all": [trees]}[forest]
 
 
 def _with_steps(settings: Settings, share: float, rows: int) -> Settings:

@@ -18,10 +18,15 @@ class Split:
     """The training rows and the validation rows of each of M members, as positions in the dataset.
 
     Either all members hold out the same rows, or each member holds out another part.
+
+    Attributes:
+        train, valid: of each member.
+        parts: of the rows, if each member holds out one of them; some may be held out by none.
     """
 
     train: list[Positions]
     valid: list[Positions]
+    parts: Sequence[Positions] = ()
 
     @property
     def is_shared(self) -> bool:
@@ -128,7 +133,37 @@ def split_rows(
         np.concatenate([part for place, part in enumerate(held_out_parts) if place != own])
         for own in part_of_member
     ]
-    return Split(train, [held_out_parts[own] for own in part_of_member])
+    return Split(train, [held_out_parts[own] for own in part_of_member], held_out_parts)
+
+
+def parts_of_rows(
+    rows: int, split: Split, count: int, rng: np.random.Generator, groups: Positions | None = None
+) -> Positions:
+    """Return the part of each row, (N,), from 0 to count - 1, so that each tree can leave out some.
+
+    No group is split, and neither is the part that a member holds out. A row that all members hold
+    out is in no part, -1.
+
+    Args:
+        rows: N.
+        split: of these rows.
+        count: the number of parts. There are fewer if there are fewer groups.
+        rng: the source of randomness.
+        groups: (N,), the group of each row.
+    """
+    part_of_row = np.full(rows, -1)
+    if len(split.parts) >= count:
+        for number, part in enumerate(split.parts):
+            part_of_row[part] = number % count
+        return part_of_row
+    own = split.train_rows
+    if groups is not None:
+        groups = np.unique(groups[own], return_inverse=True)[1]
+    for number, part in enumerate(
+        random_parts(len(own), np.full(count, len(own) / count), rng, groups)
+    ):
+        part_of_row[own[part]] = number
+    return part_of_row
 
 
 def random_parts(

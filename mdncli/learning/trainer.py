@@ -17,8 +17,10 @@ from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.learning.closed_forms import Fit, background_of, linear, marginal
+from mdncli.learning.forest import learn_forest
 from mdncli.learning.ladder import (
     HeldOut,
+    Recipe,
     Stacking,
     network_rungs,
     parts_to_hold_out,
@@ -60,6 +62,8 @@ class Kind:
 
     name: str
     settings: Settings
+    rows: StandardizedRows
+    reads_forest: bool
     batches: Batches
 
     @property
@@ -102,13 +106,15 @@ class Trainer:
     ) -> None:
         self._schema, self._settings, self._monitor = schema, settings, monitor
         rng = np.random.default_rng(settings.seed)
-        kinds = network_rungs(settings, len(dataset.y), len(schema.targets))
-        members = cast(int, kinds[0][1].members)
-        parts = parts_to_hold_out(settings, len(dataset.y))
+        members, rows = cast(int, settings.members), len(dataset.y)
+        parts = parts_to_hold_out(settings, rows)
         self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng, parts)
         self._rows = StandardizedRows.of(self._dataset, schema)
+        learned = learn_forest(self._rows, self._split, dataset.groups, settings)
+        use, self._forest, self._rows_with_forest = learned
         self._device = _device(settings.device)
-        self._kinds = [self._kind(name, each) for name, each in kinds]
+        recipes = network_rungs(settings, rows, len(schema.targets), use)
+        self._kinds = [self._kind(recipe) for recipe in recipes]
         self._train_rows = self._split.train_rows
         self._background = None
         if settings.background:
@@ -165,10 +171,10 @@ class Trainer:
         kind = self._kinds[names.index(model.main.name) if model.main.name in names else 0]
         split = self._split.first_member()
         generator = torch.Generator().manual_seed(self._settings.seed)
-        inputs = self._schema.periodic_width, self._schema.plain_width
+        inputs = self._input_widths(self._rows)
         outputs = len(self._schema.targets)
         networks = Perceptrons(1, inputs, model.main.architecture, outputs, generator)
-        batches = self._batches(split, networks, kind.settings)
+        batches = self._batches(self._rows, split, networks, kind.settings)
         problem = Problem(networks, squares_and_gradient, batches)
         loop = TrainingLoop(problem, kind.settings, generator)
         show = self._show_epochs("baseline ", loop, self._nll_of_squares)
@@ -182,7 +188,7 @@ class Trainer:
 
     def _scored_baseline(self, network: Perceptron, split: Split) -> Baseline:
         [judged] = split.valid if split.holds_out else split.train
-        errors = self._outputs(network, judged) - self._rows.y[judged]
+        errors = self._outputs(network, self._rows, judged) - self._rows.y[judged]
         weights = self._rows.weights[judged]
         # The error may be zero, for instance in a single row.
         rmse = np.sqrt(np.average(errors**2, axis=0, weights=weights))
@@ -202,15 +208,25 @@ class Trainer:
     def _min_sigma(self) -> Array:
         return self._schema.min_sigma
 
-    def _kind(self, name: str, settings: Settings) -> Kind:
-        generator = torch.Generator()
-        inputs = self._schema.periodic_width, self._schema.plain_width
-        networks = Perceptrons(1, inputs, _architecture(settings), 1, generator)
-        return Kind(name, settings, self._batches(self._split, networks, settings))
+    def _kind(self, recipe: Recipe) -> Kind:
+        name, settings, reads_forest = recipe
+        rows = self._rows_with_forest if reads_forest else self._rows
+        networks = Perceptrons(
+            1, self._input_widths(rows), _architecture(settings), 1, torch.Generator()
+        )
+        batches = self._batches(rows, self._split, networks, settings)
+        return Kind(name, settings, rows, reads_forest, batches)
 
-    def _batches(self, split: Split, networks: Perceptrons, settings: Settings) -> Batches:
+    def _input_widths(self, rows: StandardizedRows) -> tuple[int, int]:
+        """Return the numbers of periodic and of other inputs of the networks."""
+        periodic = self._schema.periodic_width
+        return periodic, rows.inputs.shape[1] - periodic
+
+    def _batches(
+        self, rows: StandardizedRows, split: Split, networks: Perceptrons, settings: Settings
+    ) -> Batches:
         in_advance = not settings.noise_x
-        return Batches(self._rows, split, self._device, networks.embed, in_advance=in_advance)
+        return Batches(rows, split, self._device, networks.embed, in_advance=in_advance)
 
     def _rows_to_judge(self, rng: np.random.Generator) -> Positions:
         """Return the rows by which the rungs are weighed: some of those that are held out."""
@@ -221,11 +237,11 @@ class Trainer:
             return rows
         return np.sort(rng.choice(rows, _MOST_JUDGED, replace=False))
 
-    def _outputs(self, network: Perceptron, rows: Positions) -> Array:
-        """Return the outputs of a network at some rows, (N, O)."""
-        pieces = np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
-        inputs = self._rows.inputs
-        return np.concatenate([network(inputs[p], precision=np.float32) for p in pieces])
+    @staticmethod
+    def _outputs(network: Perceptron, rows: StandardizedRows, chosen: Positions) -> Array:
+        """Return the outputs of a network at the chosen rows, (N, O)."""
+        pieces = np.split(chosen, range(_ROWS_AT_ONCE, len(chosen), _ROWS_AT_ONCE))
+        return np.concatenate([network(rows.inputs[p], precision=np.float32) for p in pieces])
 
     # Networks.
 
@@ -239,7 +255,7 @@ class Trainer:
         architecture = kind.architecture
         networks = Perceptrons(
             batches.members,
-            (self._schema.periodic_width, self._schema.plain_width),
+            self._input_widths(kind.rows),
             architecture,
             architecture.head_width(len(self._schema.targets)),
             generator,
@@ -340,10 +356,11 @@ class Trainer:
             members = [member for block in own for member in block.members]
             holders = self._split.holders(len(self._rows.y), members)[self._judged]
             weights = weights * (holders >= 0)
-            rung = self._with_few_members(Rung(kind.name, kind.architecture, networks))
-            held = self._held_out(kind.architecture, networks, members)
+            rung = Rung(kind.name, kind.architecture, networks, reads_forest=kind.reads_forest)
+            rung = self._with_few_members(rung, kind.rows)
+            held = self._held_out(kind.architecture, networks, members, kind.rows)
             if len(rung.networks) > 1 and not self._split.is_shared:
-                held = self._with_pool(held, networks)
+                held = self._with_pool(held, networks, kind.rows)
             rungs.append(rung)
             held_out.append(held)
         if self._settings.ladder:
@@ -357,20 +374,23 @@ class Trainer:
         architecture: Architecture,
         networks: Sequence[Perceptron],
         members: Sequence[int],
+        rows: StandardizedRows,
     ) -> HeldOut:
         """Return the outputs at each row of a member that held it out, or of all such members."""
         y = self._rows.y[self._judged]
         if self._split.is_shared:
-            outputs = [self._outputs(network, self._judged) for network in networks]
+            outputs = [self._outputs(network, rows, self._judged) for network in networks]
             return HeldOut(architecture, outputs, y, self._min_sigma)
         holders = self._split.holders(len(self._rows.y), members)[self._judged]
         raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])))
         for network, member in zip(networks, members, strict=True):
             own = holders == member
-            raw[own] = self._outputs(network, self._judged[own])
+            raw[own] = self._outputs(network, rows, self._judged[own])
         return HeldOut(architecture, [raw], y, self._min_sigma)
 
-    def _with_pool(self, held_out: HeldOut, networks: Sequence[Perceptron]) -> HeldOut:
+    def _with_pool(
+        self, held_out: HeldOut, networks: Sequence[Perceptron], rows: StandardizedRows
+    ) -> HeldOut:
         """Return a rung with the targets as a pool of these networks would see them."""
         architecture = held_out.architecture
 
@@ -378,7 +398,8 @@ class Trainer:
             return split_head(raw, architecture, self._min_sigma)
 
         [raw] = held_out.raw
-        means = np.stack([mixture(self._outputs(each, self._judged)).mean() for each in networks])
+        outputs = [self._outputs(each, rows, self._judged) for each in networks]
+        means = np.stack([mixture(each).mean() for each in outputs])
         return replace(held_out, y_of_pool=targets_of_pool(mixture(raw), means, held_out.y))
 
     def _closed_form(self, name: str, architecture: Architecture, fit: Fit) -> "_ClosedForm":
@@ -386,7 +407,7 @@ class Trainer:
         network, split = fit(self._train_rows), self._split
         members = range(1 if split.is_shared else len(split.train))
         networks = [network] if split.is_shared else [fit(split.train[m]) for m in members]
-        held_out = self._held_out(architecture, networks, members)
+        held_out = self._held_out(architecture, networks, members, self._rows)
         return _ClosedForm(Rung(name, architecture, [network]), held_out)
 
     def _stacked(
@@ -422,14 +443,14 @@ class Trainer:
             background = replace(background, weight=stack.background)
         return stacked, background, stack.nll + offset
 
-    def _with_few_members(self, rung: Rung) -> Rung:
+    def _with_few_members(self, rung: Rung, all_rows: StandardizedRows) -> Rung:
         """Return a rung with one member, if averaging the members hardly lowers the NLL."""
         if not self._settings.ladder or len(rung.networks) == 1 or self._settings.steps is None:
             return rung
         rows = self._some_train_rows
         each = []
         for network in rung.networks:
-            raw = self._outputs(network, rows)
+            raw = self._outputs(network, all_rows, rows)
             mixture = split_head(raw, rung.architecture, self._min_sigma)
             each.append(mixture.log_prob(self._rows.y[rows]))
         logs = np.stack(each, axis=1)
@@ -472,6 +493,7 @@ class Trainer:
             record=self._record(own or blocks[:1], nll_valid),
             reference=_mixture_of(self._marginal.rung, self._min_sigma),
             background=background,
+            forest=self._forest if any(rung.reads_forest for rung in rungs) else None,
         )
         rows = self._train_rows
         dataset, weights = self._dataset, self._rows.weights[rows]

@@ -12,6 +12,8 @@ from typing import Any
 FORMAT = "mdncli.model"
 # The names of the tensors of the marginal reference.
 REFERENCE_TENSORS = ("reference.log_pi", "reference.mu", "reference.sigma")
+# The arrays of the forest; the tensor of each is `forest.` and its name.
+FOREST_TENSORS = ("roots", "feature", "threshold", "left", "value")
 
 _REPEATED = (
     *("target", "feature", "ignore", "categorical", "numeric", "datetime"),
@@ -123,6 +125,12 @@ def _from_version_5(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _from_version_6(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 7: no forest."""
+    rungs = [{**rung, "reads_forest": False} for rung in plain["rungs"]]
+    return {**plain, "rungs": rungs, "forest": False}
+
+
 def parse_command(command: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the request and the dialect of a command line such as `mdn fit DATA --lr 0.1`.
 
@@ -179,5 +187,6 @@ def _option_values(words: list[str]) -> dict[str, Any]:
 # From each version to the next.
 _MIGRATIONS = (
     *(_from_version_1, _from_version_2, _from_version_3, _from_version_4, _from_version_5),
+    _from_version_6,
 )
 FORMAT_VERSION = len(_MIGRATIONS) + 1

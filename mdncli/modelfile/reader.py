@@ -16,11 +16,17 @@ from mdncli.columns.features import CategoryFeature, Column, DateFeature, Featur
 from mdncli.columns.schema import Schema, Target
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
-from mdncli.density.network import Architecture, Perceptron
+from mdncli.density.network import HIGHEST_INPUT, Architecture, Forest, Perceptron
 from mdncli.density.record import MemberReport, Origin, TrainingRecord
 from mdncli.errors import ModelFileError, ParameterError
 from mdncli.files import FileContent
-from mdncli.modelfile.migrations import FORMAT, FORMAT_VERSION, REFERENCE_TENSORS, migrate
+from mdncli.modelfile.migrations import (
+    FOREST_TENSORS,
+    FORMAT,
+    FORMAT_VERSION,
+    REFERENCE_TENSORS,
+    migrate,
+)
 from mdncli.settings import Activation, Covariance
 from mdncli.tables.dialect import Dialect
 from mdncli.types import Array
@@ -177,6 +183,10 @@ def _model(plain: dict[str, Any]) -> MixtureDensityNetwork:
         for position, each in enumerate(plain["rungs"])
     ]
     background = _background(plain["background"], state, targets)
+    _require(isinstance(plain["forest"], bool), "the forest")
+    forest = _forest(state, schema) if plain["forest"] else None
+    reading = any(rung.reads_forest for rung in rungs)
+    _require(reading == (forest is not None), "the forest of a rung")
     total = sum(rung.weight for rung in rungs) + (background.weight if background else 0.0)
     _require(bool(rungs) and abs(total - 1.0) < 1e-6, "the weight of a rung")
     main = max(rungs, key=lambda rung: rung.weight)
@@ -188,6 +198,7 @@ def _model(plain: dict[str, Any]) -> MixtureDensityNetwork:
         reference=_reference(state, targets) if plain["reference"] else None,
         baseline=_baseline(plain, state, main.architecture, schema) if plain["baseline"] else None,
         background=background,
+        forest=forest,
         origin=_origin(plain["origin"]),
     )
 
@@ -200,12 +211,45 @@ def _rung(plain: dict[str, Any], state: dict[str, Any], prefix: str, schema: Sch
     _require(positive, "the weight or the calibration of a rung")
     known = isinstance(plain["name"], str) and isinstance(plain["nll_valid"], float)
     _require(known, "the name or the NLL of a rung")
-    outputs = architecture.head_width(len(schema.targets))
+    reads = plain["reads_forest"]
+    _require(isinstance(reads, bool), "the forest of a rung")
+    targets = len(schema.targets)
+    plain_inputs = schema.plain_width + (targets if reads else 0)
+    sizes = (schema.periodic_width, plain_inputs, architecture.head_width(targets))
     networks = [
-        _network(state, f"{prefix}.network.{member}", architecture, schema, outputs)
+        _network(state, f"{prefix}.network.{member}", architecture, sizes)
         for member in range(members)
     ]
-    return Rung(plain["name"], architecture, networks, nll=plain["nll_valid"], **numbers)
+    nll = plain["nll_valid"]
+    return Rung(plain["name"], architecture, networks, nll=nll, reads_forest=reads, **numbers)
+
+
+def _forest(state: dict[str, Any], schema: Schema) -> Forest:
+    """Return the forest; every path from a root must end at a leaf of the same tree."""
+    nodes, trees = (np.shape(state[f"forest.{name}"])[:1] for name in ("left", "roots"))
+    shapes = (trees, nodes, nodes, nodes, (*nodes, len(schema.targets)))
+    roots, feature, threshold, left, value = (
+        _tensor(state, f"forest.{name}", shape)
+        for name, shape in zip(FOREST_TENSORS, shapes, strict=True)
+    )
+    whole = all(bool((each == np.floor(each)).all()) for each in (roots, feature, left))
+    _require(whole and len(nodes) == len(trees) == 1 and trees[0] >= 1, "a node of the forest")
+    ends = np.append(roots[1:], len(left))
+    _require(bool(roots[0] == 0 and (roots < ends).all()), "a root of the forest")
+    node, end = np.arange(len(left)), np.repeat(ends, (ends - roots).astype(np.int64))
+    leaf = left == node
+    goes_on = (left > node) & (left + 1 < end)
+    ends_there = leaf & (threshold == HIGHEST_INPUT)
+    _require(bool((goes_on | ends_there).all()), "a node of the forest")
+    inputs = schema.periodic_width + schema.plain_width
+    _require(bool(((feature >= 0) & (feature < inputs)).all()), "a feature of the forest")
+    return Forest(
+        roots.astype(np.int32),
+        feature.astype(np.int32),
+        threshold.astype(np.float32),
+        left.astype(np.int32),
+        value,
+    )
 
 
 def _background(weight: Any, state: dict[str, Any], targets: int) -> Background | None:
@@ -337,7 +381,8 @@ def _baseline(
     plain: dict[str, Any], state: dict[str, Any], architecture: Architecture, schema: Schema
 ) -> Baseline:
     targets = len(schema.targets)
-    network = _network(state, "baseline", architecture, schema, targets)
+    sizes = (schema.periodic_width, schema.plain_width, targets)
+    network = _network(state, "baseline", architecture, sizes)
     _require(isinstance(plain["baseline_nll"], float), "the NLL of the baseline")
     sigma = _tensor(state, "baseline.sigma", (targets,))
     _require(bool((sigma > 0.0).all()), "a sigma of the baseline")
@@ -345,10 +390,11 @@ def _baseline(
 
 
 def _network(
-    state: dict[str, Any], prefix: str, architecture: Architecture, schema: Schema, outputs: int
+    state: dict[str, Any], prefix: str, architecture: Architecture, sizes: tuple[int, int, int]
 ) -> Perceptron:
-    periodic = schema.periodic_width
-    widths = [architecture.trunk_width(periodic, schema.plain_width), *architecture.hidden, outputs]
+    """Return a network with these numbers of periodic inputs, of other inputs and of outputs."""
+    periodic, plain, outputs = sizes
+    widths = [architecture.trunk_width(periodic, plain), *architecture.hidden, outputs]
     layers = [
         (
             _tensor(state, f"{prefix}.layers.{index}.weight", (width, inputs)),

@@ -16,7 +16,7 @@ from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 
 FILES = Path(__file__).parent / "files"
-VERSIONS = [1, 2, 3, 4, 5]
+VERSIONS = [1, 2, 3, 4, 5, 6]
 
 
 def read(version: int) -> MixtureDensityNetwork:
@@ -149,6 +149,14 @@ def test_version_5_has_one_rung_no_background_and_no_linear_inputs() -> None:
         **{"epochs": 30, "lr": 0.02, "baseline": True},
     }
     assert origin.dialect == {"delimiter": ";", "na": ["none"]}
+
+
+def test_version_6_has_no_forest() -> None:
+    model = read(6)
+    assert model.forest is None
+    assert not any(rung.reads_forest for rung in model.rungs)
+    assert [(rung.name, len(rung.networks)) for rung in model.rungs] == [("small", 2)]
+    assert model.background is not None
 
 
 @pytest.mark.parametrize(

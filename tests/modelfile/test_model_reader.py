@@ -34,6 +34,9 @@ def test_it_has_the_weights_that_torch_reads(content: bytes) -> None:
             np.testing.assert_array_equal(bias, state[f"{prefix}.layers.{index}.bias"])
     assert model.background is not None
     np.testing.assert_array_equal(model.background.sigma, state["background.sigma"])
+    assert model.forest is not None
+    for name in ("roots", "feature", "threshold", "left", "value"):
+        np.testing.assert_array_equal(getattr(model.forest, name), state[f"forest.{name}"])
     assert model.baseline is not None
     np.testing.assert_array_equal(model.baseline.sigma, state["baseline.sigma"])
 
@@ -59,8 +62,8 @@ def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
-    newer = rewritten(lambda plain: plain.update(format_version=7))
-    with pytest.raises(ModelFileError, match="has format 7, but .* up to 6. Upgrade mdn"):
+    newer = rewritten(lambda plain: plain.update(format_version=8))
+    with pytest.raises(ModelFileError, match="has format 8, but .* up to 7. Upgrade mdn"):
         read(newer)
 
 
@@ -103,6 +106,10 @@ def set_at(plain: Any, path: str, value: object) -> None:
         ("rungs.1.sigma_scale", math.inf),
         ("rungs.1.temperature", "hot"),
         ("rungs.1.nll_valid", None),
+        ("rungs.1.reads_forest", False),
+        ("rungs.1.reads_forest", 1),
+        ("forest", False),
+        ("forest", "wood"),
         ("background", 0.0),
         ("background", 1.0),
         ("background", "heavy"),
@@ -162,6 +169,7 @@ def test_values_that_make_no_model_are_refused(
     "key",
     [
         *("schema", "rungs", "background", "settings", "record", "reference", "baseline"),
+        "forest",
         *("baseline_nll", "origin", "state_dict"),
     ],
 )
@@ -190,3 +198,41 @@ def test_a_sigma_that_is_not_positive_is_refused(
 ) -> None:
     with pytest.raises(ModelFileError, match=f"a sigma of the {what}"):
         read(rewritten(lambda plain: plain["state_dict"][name].fill_(-1.0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("roots", 0, 1.0),
+        ("roots", 1, 0.0),
+        ("roots", 1, 0.5),
+        ("roots", 2, 1e9),
+        ("feature", 0, -1.0),
+        ("feature", 0, 99.0),
+        ("feature", 0, 0.5),
+        # A row would never reach a leaf, or would leave its tree.
+        ("left", 0, 0.0),
+        ("left", 1, 0.0),
+        ("left", 0, 1e6),
+        ("left", 0, 1.5),
+        ("threshold", -1, 0.0),
+    ],
+)
+def test_a_forest_in_which_a_path_does_not_end_is_refused(
+    rewritten: Rewritten, name: str, place: int, value: float
+) -> None:
+    def edit(plain: dict) -> None:
+        plain["state_dict"][f"forest.{name}"][place] = value
+
+    with pytest.raises(ModelFileError, match="model.pt: .* damaged: a .* of the forest"):
+        read(rewritten(edit))
+
+
+def test_a_forest_of_another_size_is_refused(rewritten: Rewritten) -> None:
+    for name in ("roots", "feature", "threshold", "left", "value"):
+
+        def edit(plain: dict, name: str = f"forest.{name}") -> None:
+            plain["state_dict"][name] = torch.zeros((2, 2, 2))
+
+        with pytest.raises(ModelFileError, match="model.pt: .* damaged"):
+            read(rewritten(edit))
