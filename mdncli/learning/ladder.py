@@ -89,10 +89,11 @@ def network_rungs(
         dropout=0.0,
         lr=settings.lr * (_RATE_OF_MANY_ROWS if many else 1.0),
     )
-    share = _STEPS_OF_PLAIN_OF_MANY if many else _STEPS_OF_PLAIN
+    # On a large table, more steps with the forest are worth more than deep networks.
+    share = _STEPS_OF_PLAIN_OF_MANY if many and forest != "all" else _STEPS_OF_PLAIN
     plain = _with_steps(plain, share, rows)
     rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic, reads)]
-    if rows >= _DEEP_ROWS:
+    if rows >= _DEEP_ROWS and (forest == "none" or (forest == "all" and not many)):
         hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
         rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), reads))
@@ -102,7 +103,8 @@ def network_rungs(
 def _beside(recipe: Recipe, forest: UseOfForest) -> list[Recipe]:
     """Return a kind without the forest, the same kind with it, or both."""
     trees = Recipe("trees", recipe.settings, reads_forest=True)
-    return {"none": [recipe], "some": [recipe, trees], "all": [trees]}[forest]
+    beside = trees._replace(settings=replace(recipe.settings, finish=0))
+    return {"none": [recipe], "some": [recipe, beside], "all": [trees]}[forest]
 
 
 def _with_steps(settings: Settings, share: float, rows: int) -> Settings:

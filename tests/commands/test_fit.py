@@ -76,6 +76,33 @@ def test_the_same_seed_gives_the_same_ensemble(here: Run, plain: Path, options: 
     assert files[0] == files[1] != files[2]
 
 
+def test_a_forest_is_shown_and_a_smooth_table_has_none(run: Run, plain: Path) -> None:
+    result, message = fitted(run, plain, "--steps", "20")
+    assert result["forest"] is None
+    assert "forest" not in message
+    result, message = fitted(run, plain, "--memory", "on", "-k", "2", "--epochs", "5")
+    assert result["forest"]["trees"] == 100
+    assert result["forest"]["nodes"] > 10_000
+    assert [rung["reads_forest"] for rung in result["rungs"]] == [True]
+    for text in (message, run("inspect", "model.pt").stdout.decode()):
+        assert "100 trees, whose leaves hold single targets" in " ".join(text.split())
+    answers = run("predict", "model.pt", plain, "--only", "--mean", "--cdf")
+    assert answers.returncode == 0, answers.stderr
+    cdf = np.array([float(line.split(",")[1]) for line in answers.stdout.decode().split()[1:]])
+    assert 0.2 < cdf.mean() < 0.8
+
+
+def test_a_forest_for_too_few_rows_is_refused(run: Run, plain: Path) -> None:
+    short = plain.parent / "short.csv"
+    short.write_text("\n".join(plain.read_text().split()[:50]) + "\n")
+    done = run("fit", short, "--memory", "on")
+    assert done.returncode == 65
+    message = " ".join(done.stderr.decode().split())
+    assert "needs at least 50 rows" in message
+    assert "Leave out --memory on." in message
+    assert not (plain.parent / "model.pt").exists()
+
+
 def test_k_auto_prefers_few_components_and_reports_what_it_tried(here: Run, tmp_path: Path) -> None:
     x = RNG.uniform(-1.0, 1.0, 600)
     one = write(tmp_path / "one.csv", "x,y", x, 2.0 * x + 0.3 * RNG.normal(size=600))

@@ -168,26 +168,23 @@ def test_steps_suit_a_forest_and_smooth_curves_do_not() -> None:
 
 
 def table(rows: int, seed: int = 0) -> Dataset:
-    """Return rows of two stairs with steps of random heights."""
-    heights = np.random.default_rng(5).normal(size=(2, 12))
+    """Return rows of a stair of 60 steps of random heights."""
+    heights = np.random.default_rng(5).normal(size=60)
     rng = np.random.default_rng(seed)
-    x = rng.uniform(size=(rows, 2))
-    first, second = (12.0 * x).astype(int).T
-    return Dataset(
-        x, (heights[0, first] + heights[1, second] + 0.1 * rng.normal(size=rows))[:, None]
-    )
+    x = rng.uniform(size=(rows, 1))
+    return Dataset(x, heights[(60.0 * x).astype(int)] + 0.1 * rng.normal(size=(rows, 1)))
 
 
 def test_a_fit_of_steps_gains_by_the_forest() -> None:
     fresh = table(3000, seed=1)
     nlls = {}
     for memory in ("auto", "off"):
-        model, _ = fitted(table(800), Settings(memory=memory, steps=300))
+        model, _ = fitted(table(800), Settings(memory=memory, steps=200))
         assert (model.forest is not None) == (memory == "auto")
         assert model.main.reads_forest == (memory == "auto")
         nlls[memory] = model.mean_nll(fresh.x, fresh.y)
     exact = 0.5 * math.log(2.0 * math.pi * math.e * 0.1**2)
-    assert exact < nlls["auto"] < nlls["off"] - 0.1
+    assert exact < nlls["auto"] < nlls["off"] - 0.2
 
 
 def test_memory_on_gives_a_single_network_the_forest() -> None:
