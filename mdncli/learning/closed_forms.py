@@ -27,7 +27,7 @@ _MOST_DEGREES = 0.9
 # How the wide Gaussian of linear residuals starts, its least width, and what it must gain, in nats.
 _FIRST_SHARE, _FIRST_WIDTH, _LEAST_WIDTH, _LEAST_GAIN_OF_TAIL = 0.1, 5.0, 1.5, 0.01
 # The random cosines of a smooth function: their number, and the lengths that are tried.
-_WAVES, _WAVE_LENGTHS = 300, (0.7, 1.5, 3.0)
+_WAVES, _WAVE_LENGTHS = 150, (0.7, 1.5, 3.0)
 # The median of |z| for a Gaussian z.
 _MAD_OF_GAUSSIAN = 0.6745
 # The logarithm of the scale that leaves a sigma at its minimum.

@@ -34,7 +34,7 @@ _FARTHEST = 10.0
 # same two parts then. Up to the first ratio of their errors all networks read the forest, and up to
 # the second one some of them.
 _MOST_COMPARED, _TREES_TO_COMPARE = 3000, 2
-_ERROR_FOR_ALL, _ERROR_FOR_SOME = 0.95, 1.15
+_ERROR_FOR_ALL, _ERROR_FOR_SOME = 0.97, 1.12
 # The rows by which inputs are compared, and the numbers that are computed at once.
 _ROWS_TO_COMPARE = 10_000
 _MOST_NUMBERS = 1 << 22

@@ -92,8 +92,9 @@ def network_rungs(
     # On a large table, more steps with the forest are worth more than deep networks.
     share = _STEPS_OF_PLAIN_OF_MANY if many and forest != "all" else _STEPS_OF_PLAIN
     plain = _with_steps(plain, share, rows)
-    rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic, reads)]
-    if rows >= _DEEP_ROWS and (forest == "none" or (forest == "all" and not many)):
+    # Kinds that differ make a better mean, so one of them never reads the forest.
+    rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic)]
+    if rows >= _DEEP_ROWS and not (many and reads):
         hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
         rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), reads))
