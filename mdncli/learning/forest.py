@@ -26,7 +26,7 @@ _FEWEST_ROWS = 50
 _PARTS, _LEFT_OUT = 5, 2
 # The trees that leave out the same two parts, and from how many rows on there are fewer.
 _TREES_OF_PAIR, _FEWER_TREES_OF_PAIR, _MANY_ROWS = 10, 5, 3000
-# The most rows of a tree. A leaf has one row at least: rows nearly recur in many tables.
+# The most rows of a tree. A leaf may have a single row, because rows nearly recur in many tables.
 _MOST_ROWS = 10_000
 # A target further out than this, in scales, counts as this far out.
 _FARTHEST = 10.0
@@ -34,7 +34,7 @@ _FARTHEST = 10.0
 # same two parts then. Up to the first ratio of their errors all networks read the forest, and up to
 # the second one some of them.
 _MOST_COMPARED, _TREES_TO_COMPARE = 3000, 2
-_ERROR_FOR_ALL, _ERROR_FOR_SOME = 0.97, 1.12
+_ERROR_FOR_ALL, _ERROR_FOR_SOME = 1.0, 1.05
 # The rows by which inputs are compared, and the numbers that are computed at once.
 _ROWS_TO_COMPARE = 10_000
 _MOST_NUMBERS = 1 << 22
@@ -269,7 +269,9 @@ class _Growth:
         starts, node = _starts(sizes), np.repeat(np.arange(len(sizes)), sizes)
         values = self.columns[:, rows]
         low, high = (each.reduceat(values, starts, axis=1) for each in (np.minimum, np.maximum))
-        threshold = low + (high - low) * self.rng.random(low.shape, dtype=np.float32)
+        # Where the range overflows, the threshold is the lowest input.
+        with np.errstate(over="ignore", invalid="ignore"):
+            threshold = low + (high - low) * self.rng.random(low.shape, dtype=np.float32)
         threshold = np.where(threshold < high, threshold, low)
         right = values > threshold[:, node]
         count = np.add.reduceat(right, starts, axis=1, dtype=np.int64)
