@@ -80,7 +80,16 @@ def network_rungs(
             steps=round(_STEPS_OF_PERIODIC * settings.steps),
         )
         return [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic, reads)]
-    # The preset `best` leaves the steps open: they are those of the periodic networks.
+    return _rungs_of_best(settings, plain, periodic, rows, forest)
+
+
+def _rungs_of_best(
+    settings: Settings, plain: Settings, periodic: Settings, rows: int, forest: UseOfForest
+) -> list[Recipe]:
+    """Return the kinds of networks of the preset `best`, from those of networks of two kinds.
+
+    It leaves the steps open: they are those of the periodic networks.
+    """
     many = rows >= _WIDE_ROWS
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
     periodic = replace(
@@ -94,10 +103,10 @@ def network_rungs(
     plain = _with_steps(plain, share, rows)
     # Kinds that differ make a better mean, so one of them never reads the forest.
     rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic)]
-    if rows >= _DEEP_ROWS and not (many and reads):
+    if rows >= _DEEP_ROWS and not (many and forest != "none"):
         hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
-        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), reads))
+        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), forest != "none"))
     return rungs
 
 
