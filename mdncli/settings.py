@@ -266,7 +266,7 @@ class Settings:
     members: int | None = _network(
         None,
         "Number of networks M of each kind. Their densities are averaged. Each of several holds "
-        "out 1/max(M, 5) of the rows. By default 5 with the ladder (10 for best), else 1.",
+        "out 1/max(M, 5) of the rows. By default 5 with the ladder (6 for best), else 1.",
         range=_from(1, 1000),
         metavar="M",
         type=int,

@@ -139,7 +139,7 @@ class MixtureDensityNetwork:
             standardized; None in a model of the first file format.
         baseline: the least-squares fit, if there is one.
         background: component 0, if there is one.
-        forest: what some rungs read, if there is one. It holds means of targets, and no row.
+        forest: what some rungs read, if there is one. Its leaves hold single training targets.
         origin: where the model comes from; empty in a model of an early file format.
     """
 

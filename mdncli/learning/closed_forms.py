@@ -48,8 +48,16 @@ def background_of(y: Array, weights: Array) -> Background:
     # A target with a few distant values has a huge variance, which its square may not hold.
     unit = np.abs(y - mean).max(axis=0) + 1e-300
     std = unit * np.sqrt(np.average(((y - mean) / unit) ** 2, axis=0, weights=weights))
-    arrays = [each.astype(np.float32).astype(np.float64) for each in (mean, _WIDTH * std)]
-    return Background(_WIDTH / (len(y) + _WIDTH), *arrays)
+    weight = _WIDTH / (len(y) + _WIDTH)
+    return Background(weight, as_stored(mean), as_stored(_WIDTH * std))
+
+
+def as_stored(values: Array) -> Array:
+    """Return values in single precision, as the file stores them.
+
+    So a model answers with the same numbers before it is written and after it is read.
+    """
+    return values.astype(np.float32).astype(np.float64)
 
 
 def marginal(
@@ -140,9 +148,8 @@ def linear(rows: StandardizedRows, min_sigma: Array) -> tuple[Architecture, Fit]
 
 
 def _head_alone(rows: StandardizedRows, weight: Array, bias: Array) -> Perceptron:
-    # The file stores single precision, so the model must answer with the same numbers.
-    weight, bias = (each.astype(np.float32).astype(np.float64) for each in (weight, bias))
-    return Perceptron("silu", np.zeros((rows.periodic, 0)), [(weight, bias)])
+    layer = as_stored(weight), as_stored(bias)
+    return Perceptron("silu", np.zeros((rows.periodic, 0)), [layer])
 
 
 def _log_scale(sigma: Array, min_sigma: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mdncli.density.network import HIGHEST_INPUT, Forest, as_inputs_of_forest
 from mdncli.errors import DataError, parameter
-from mdncli.learning.closed_forms import smooth_error
+from mdncli.learning.closed_forms import as_stored, smooth_error
 from mdncli.learning.splits import Split, StandardizedRows, parts_of_rows
 from mdncli.settings import Settings
 from mdncli.types import Array, Mask, Numbers, Positions
@@ -177,8 +177,7 @@ def grow(
         feature=kept[whole.feature].astype(np.int32),
         threshold=whole.threshold,
         left=whole.left.astype(np.int32),
-        # The file stores single precision, so the model must answer with the same numbers.
-        value=whole.value.astype(np.float32).astype(np.float64),
+        value=as_stored(whole.value),
     )
 
 

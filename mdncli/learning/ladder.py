@@ -90,7 +90,7 @@ def _rungs_of_best(
 
     It leaves the steps open: they are those of the periodic networks.
     """
-    many = rows >= _WIDE_ROWS
+    many, reads = rows >= _WIDE_ROWS, forest != "none"
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
     periodic = replace(
         periodic,
@@ -103,10 +103,10 @@ def _rungs_of_best(
     plain = _with_steps(plain, share, rows)
     # Kinds that differ make a better mean, so one of them never reads the forest.
     rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic)]
-    if rows >= _DEEP_ROWS and not (many and forest != "none"):
+    if rows >= _DEEP_ROWS and not (many and reads):
         hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
-        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), forest != "none"))
+        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), reads))
     return rungs
 
 
@@ -352,8 +352,8 @@ class Stacking:
         terms = self._terms(log_prob, 1.0, 1.0)
 
         def nll(log_scale: float, log_temperature: float) -> float:
+            calibration = math.exp(log_scale), math.exp(log_temperature)
             for rung in networks:
-                calibration = math.exp(log_scale), math.exp(log_temperature)
                 terms[rung] = log_prob(self.rungs[rung], *calibration)
             log_density = self._log_density(terms, weights, background)
             penalty = _ROWS_OF_NO_CHANGE * (log_scale**2 + log_temperature**2) / len(log_density)

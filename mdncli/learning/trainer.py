@@ -98,7 +98,7 @@ class Trainer:
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
-        DataError: all rows are in one group.
+        DataError: all rows are in one group, or there are too few for a forest that is asked for.
     """
 
     def __init__(
