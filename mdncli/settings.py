@@ -306,9 +306,12 @@ class Settings:
     )
     memory: Memory = _network(
         "auto",
-        "Whether networks also read what a forest of regression trees says: auto (where that helps "
-        "them, for one target and at least 150 rows), on or off.",
+        "Whether networks also read what trees and the nearest training rows say: auto (where that "
+        "helps, for one target and at least 150 rows), on or off.",
         choices=Memory,
+    )
+    private: bool = _network(
+        False, "Keep training rows, and targets of single rows, out of the memory.", type=bool
     )
     valid: float = _learning(
         0.1,
@@ -474,7 +477,7 @@ class Settings:
         return named == (None, None, None) and self.valid > 0.0
 
     def uses_memory(self, rows: int, targets: int) -> bool:
-        """Return whether a forest may take part in a fit of so many rows and targets."""
+        """Return whether a memory may take part in a fit of so many rows and targets."""
         if self.memory != "auto":
             return self.memory == "on"
         return self.uses_ladder and rows >= FEW_ROWS and targets == 1

@@ -98,7 +98,7 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
         "mixtures": network.main.architecture.mixtures,
         "rungs": [rung.summary() for rung in network.rungs],
         "background": network.background.weight if network.background else math.nan,
-        "forest": None if network.forest is None else network.forest.summary(),
+        "memory": network.memory.summary(),
         "nll_train": record.nll_train,
         "nll_valid": record.nll_valid,
         "nll_unconditional": record.reference["nll_valid"],
@@ -255,6 +255,14 @@ def _show_result(model: ConditionalDensity, seconds: dict[str, float], output: s
         )
 
 
+# What is said about each part of a memory.
+_MEMORY = {
+    "forest": "{trees} trees, whose leaves hold single targets of the table",
+    "boosted": "{trees} trees of {levels} levels",
+    "neighbours": "the file holds {rows} training rows: {inputs} inputs and the target of each",
+}
+
+
 def _shape(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
     """Return what the model consists of, as rows of a table."""
     main, rows = network.main, []
@@ -266,9 +274,8 @@ def _shape(network: MixtureDensityNetwork) -> list[tuple[str, str]]:
         )
     if network.background is not None:
         rows.append(("background", f"component 0, weight {network.background.weight:.3g}"))
-    if network.forest is not None:
-        trees = len(network.forest.roots)
-        rows.append(("forest", f"{trees} trees, whose leaves hold single targets of the table"))
+    sizes = network.memory.summary()
+    rows += [(name, _MEMORY[name].format(**size)) for name, size in sizes.items()]
     return rows
 
 
@@ -278,7 +285,7 @@ def _ladder(network: MixtureDensityNetwork) -> list[TextTable]:
         return []
     rows = [
         [
-            f"{rung.name}, with the forest" if rung.reads_forest else rung.name,
+            " + ".join([rung.name, *rung.reads]),
             f"{len(rung.networks)} of {rung.architecture.mixtures}",
             f"{rung.weight:.1%}",
             _nats(rung.nll),

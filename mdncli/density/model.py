@@ -1,7 +1,7 @@
 """The mixture density network: rows of features in, a Gaussian mixture over the targets out."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,8 +12,9 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.conditioning import GivenTargets
 from mdncli.density.distribution import Distribution, log_prob
+from mdncli.density.memory import Memory
 from mdncli.density.mixture import GaussianMixture, pooled
-from mdncli.density.network import Architecture, Forest, Perceptron, split_head
+from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.parallel import for_each_piece
 from mdncli.density.record import Origin, TrainingRecord
 from mdncli.types import Array, Positions
@@ -72,7 +73,8 @@ class Rung:
         temperature: calibration makes the weights proportional to pi^(1/temperature).
         nll: of this rung alone on rows that were held out, in nats per row, in the units of the
             file, before calibration; NaN where it is not known.
-        reads_forest: whether the networks also read what the forest of the model says.
+        reads: the parts of the memory that give the networks further inputs, in the order of
+            `Memory.parts`.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Rung:
     sigma_scale: float = 1.0
     temperature: float = 1.0
     nll: float = math.nan
-    reads_forest: bool = False
+    reads: tuple[str, ...] = ()
 
     @property
     def components(self) -> int:
@@ -99,7 +101,7 @@ class Rung:
             "sigma_scale": self.sigma_scale,
             "temperature": self.temperature,
             "nll_valid": self.nll,
-            "reads_forest": self.reads_forest,
+            "reads": list(self.reads),
         }
 
 
@@ -139,7 +141,7 @@ class MixtureDensityNetwork:
             standardized; None in a model of the first file format.
         baseline: the least-squares fit, if there is one.
         background: component 0, if there is one.
-        forest: what some rungs read, if there is one. Its leaves hold single training targets.
+        memory: what some rungs read; it may be empty.
         origin: where the model comes from; empty in a model of an early file format.
     """
 
@@ -150,7 +152,7 @@ class MixtureDensityNetwork:
     reference: GaussianMixture | None = None
     baseline: Baseline | None = None
     background: Background | None = None
-    forest: Forest | None = None
+    memory: Memory = field(default_factory=Memory)
     origin: Origin = field(default_factory=Origin)
 
     @property
@@ -209,7 +211,7 @@ class MixtureDensityNetwork:
 
     def member_mixtures(self, x: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of the main rung at each row of x, (N, F)."""
-        return self._members(self.main, self._inputs(x)[self.main.reads_forest])
+        return self._members(self.main, self._inputs(x)(self.main))
 
     def baseline_mixture(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian at each row of x, (N, F), as `mixture` does.
@@ -307,7 +309,7 @@ class MixtureDensityNetwork:
             "architecture": self.main.architecture.to_plain(),
             "rungs": [rung.summary() for rung in self.rungs],
             "background": None if self.background is None else {"weight": self.background.weight},
-            "forest": None if self.forest is None else self.forest.summary(),
+            "memory": self.memory.summary(),
             "settings": self.settings,
             "record": asdict(self.record),
             "nll_baseline": math.nan if self.baseline is None else self.baseline.nll,
@@ -322,16 +324,15 @@ class MixtureDensityNetwork:
             parts.append(self._in_units(self.background.mixture(len(x))))
             log_weights.append(math.log(self.background.weight))
         for rung in self.rungs:
-            parts += self._members(rung, inputs[rung.reads_forest])
+            parts += self._members(rung, inputs(rung))
             log_weights += [math.log(rung.weight / len(rung.networks))] * len(rung.networks)
         return pooled(parts, log_weights)
 
-    def _inputs(self, x: Array) -> dict[bool, Array]:
-        """Return the inputs of the networks that do not read the forest, and of those that do."""
+    def _inputs(self, x: Array) -> Callable[[Rung], Array]:
+        """Return a function from a rung to the inputs of its networks."""
         inputs = self.schema.inputs(x)
-        if self.forest is None:
-            return {False: inputs}
-        return {False: inputs, True: np.column_stack([inputs, self.forest(inputs)])}
+        said = self.memory(inputs)
+        return lambda rung: np.column_stack([inputs, *(said[part] for part in rung.reads)])
 
     def _members(self, rung: Rung, inputs: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of a rung, from inputs of the networks."""

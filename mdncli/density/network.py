@@ -1,11 +1,10 @@
-"""The forward pass of networks and of forests, in NumPy.
+"""The forward pass of networks, in NumPy.
 
 Its counterpart in `mdncli.learning.network` learns the weights. A test checks that both agree.
 """
 
-import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,17 +12,13 @@ import numpy as np
 
 from mdncli.density.mixture import GaussianMixture, normalize_rows
 from mdncli.settings import Activation, Covariance
-from mdncli.types import Array, Numbers, Positions
+from mdncli.types import Array, Numbers
 
 # The number of rows in one matrix product.
 _PANEL = 16
 # OpenBLAS starts threads for a larger product, counted in multiplications. Ours run in threads
 # already, so a larger one is split, which is also faster.
 _MOST_MULTIPLICATIONS = 1 << 18
-# The number of rows that go down a tree together, and the steps between two looks at which of them
-# have reached a leaf.
-_ROWS_IN_TREE, _STEPS_IN_TREE = 4096, 4
-HIGHEST_INPUT = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -216,72 +211,6 @@ def _multiply(weight: Numbers, columns: Numbers, out: Numbers) -> None:
 def pairs_of_targets(targets: int) -> list[tuple[int, int]]:
     """Return every (later, earlier) pair of positions, in the order of the slopes."""
     return [(later, earlier) for later in range(targets) for earlier in range(later)]
-
-
-def as_inputs_of_forest(inputs: Numbers) -> Numbers:
-    """Return inputs, (N, I), in the precision of the thresholds of a forest."""
-    return np.clip(inputs, -HIGHEST_INPUT, HIGHEST_INPUT).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Forest:
-    """Regression trees over the inputs of the networks: the mean target of similar rows.
-
-    A row at a node goes to the left child if its input `feature` is at most `threshold`, otherwise
-    to the right child, the node after the left one. A leaf is its own left child, and no input is
-    above its threshold, `HIGHEST_INPUT`. Every other child comes after its parent, so that each
-    path ends.
-
-    Attributes:
-        roots: (R,), the first node of each tree, in rising order.
-        feature, threshold, left: (N,), of each node; a threshold has single precision.
-        value: (N, T), the mean of the standardized targets of the node's training rows.
-    """
-
-    roots: Positions
-    feature: Positions
-    threshold: Numbers
-    left: Positions
-    value: Array
-
-    def summary(self) -> dict[str, int]:
-        """Return how large it is, as plain values."""
-        return {"trees": len(self.roots), "nodes": len(self.left)}
-
-    def __call__(self, inputs: Array) -> Array:
-        """Return the mean of all trees, (N, T), for the inputs that `Schema.inputs` gives."""
-        return self.total(inputs, range(len(self.roots))) / len(self.roots)
-
-    def total(self, inputs: Numbers, trees: Iterable[int]) -> Array:
-        """Return the sum of some trees, (N, T), for the inputs that `Schema.inputs` gives."""
-        total = np.zeros((len(inputs), self.value.shape[1]))
-        for start in range(0, len(inputs), _ROWS_IN_TREE):
-            rows = slice(start, start + _ROWS_IN_TREE)
-            columns = np.ascontiguousarray(as_inputs_of_forest(inputs[rows]).T)
-            for tree in trees:
-                total[rows] += self.value[self._leaves(columns, tree)]
-        return total
-
-    def _leaves(self, columns: Numbers, tree: int) -> Positions:
-        """Return the leaf of a tree where each row ends, (N,), from the inputs, (I, N)."""
-        flat, count = columns.ravel(), columns.shape[1]
-        leaves: Positions = np.full(count, self.roots[tree], dtype=np.int32)
-        node = leaves
-        rows = np.arange(count, dtype=np.int32)
-        for step in itertools.count(1):
-            places = self.feature.take(node)
-            places *= count
-            places += rows
-            after = self.left.take(node)
-            after += flat.take(places) > self.threshold.take(node)
-            if step % _STEPS_IN_TREE == 0:
-                leaves[rows] = after
-                moving = after != node
-                rows, after = rows[moving], after[moving]
-                if not len(rows):
-                    break
-            node = after
-        return leaves
 
 
 def split_head(

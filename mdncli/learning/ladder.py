@@ -8,18 +8,20 @@ that also read sines and cosines of them, and deeper ones. The density is a weig
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
 from mdncli.density.network import Architecture, split_head
-from mdncli.learning.forest import UseOfForest
+from mdncli.learning.memory import UseOfMemory
 from mdncli.settings import FEW_ROWS, Settings
 from mdncli.types import Array
 
 # Of the periodic networks of a ladder, in proportion to the settings.
 _DROPOUT_OF_PERIODIC, _RATE_OF_PERIODIC, _STEPS_OF_PERIODIC = 0.5, 1.5, 1.2
+# Of the steps, where networks read the memory: it takes time, and makes the rest easier.
+_STEPS_WITH_MEMORY = 0.8
 # Of the preset `best`: the rows from which on there are deep networks, and wide ones; and the steps
 # of the other networks, as a share of those of the periodic ones.
 _DEEP_ROWS, _WIDE_ROWS = 700, 2000
@@ -28,6 +30,10 @@ _STEPS_OF_PLAIN, _STEPS_OF_PLAIN_OF_MANY, _STEPS_OF_DEEP = 0.35, 0.2, 0.5
 _PARTS_OF_BEST = 20
 _RATE_OF_MANY_ROWS = 2.0
 _SMALL_STEPS, _SMALL_DROPOUT = 150, 0.3
+# The parts of the memory that networks of some kinds read. Kinds that read different parts make a
+# better mean.
+_TREES = "forest", "boosted"
+_MEMORY = *_TREES, "neighbours"
 # Rows that count for equal weights, in addition to those held out.
 _PRIOR_ROWS = 5.0
 _ROUNDS = 500
@@ -40,15 +46,15 @@ _LEAST_ERROR_LEFT = 0.1
 
 
 class Recipe(NamedTuple):
-    """One kind of networks to learn: its name, its settings, and whether it reads the forest."""
+    """One kind of networks: its name, its settings, and what parts of the memory it reads."""
 
     name: str
     settings: Settings
-    reads_forest: bool = False
+    reads: tuple[str, ...] = ()
 
 
 def network_rungs(
-    settings: Settings, rows: int, targets: int = 1, forest: UseOfForest = "none"
+    settings: Settings, rows: int, targets: int = 1, memory: UseOfMemory = "none"
 ) -> list[Recipe]:
     """Return the kinds of networks to learn from this many rows.
 
@@ -56,41 +62,44 @@ def network_rungs(
         settings: of the fit, with every choice made.
         rows: to learn from.
         targets: T. A joint density needs means that are exact, so there is no dropout.
-        forest: which networks read it.
+        memory: which networks read it.
     """
-    reads = forest != "none"
+    trees = _TREES if memory != "none" else ()
     if not settings.ladder:
-        return [Recipe("networks", settings, reads)]
+        return [Recipe("networks", settings, _MEMORY if trees else ())]
     plain = replace(settings, hidden=settings.hidden or (64, 64, 64), frequencies=0)
     if rows < FEW_ROWS:
         steps = min(settings.steps or _SMALL_STEPS, _SMALL_STEPS)
         hidden = settings.hidden or (64, 64)
         small = replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT)
-        return _beside(Recipe("small", small), forest)
+        return _beside(Recipe("small", small), memory)
     if targets > 1:
-        return _beside(Recipe("plain", replace(plain, dropout=0.0)), forest)
+        return _beside(Recipe("plain", replace(plain, dropout=0.0)), memory)
     periodic = replace(
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
     if settings.steps is not None:
+        if trees:
+            steps = round(_STEPS_WITH_MEMORY * settings.steps)
+            plain, periodic = (replace(each, steps=steps) for each in (plain, periodic))
         periodic = replace(
             periodic,
             dropout=_DROPOUT_OF_PERIODIC * settings.dropout,
             lr=_RATE_OF_PERIODIC * settings.lr,
-            steps=round(_STEPS_OF_PERIODIC * settings.steps),
+            steps=round(_STEPS_OF_PERIODIC * cast(int, periodic.steps)),
         )
-        return [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic, reads)]
-    return _rungs_of_best(settings, plain, periodic, rows, forest)
+        return [*_beside(Recipe("plain", plain), memory), Recipe("periodic", periodic, trees)]
+    return _rungs_of_best(settings, plain, periodic, rows, memory)
 
 
 def _rungs_of_best(
-    settings: Settings, plain: Settings, periodic: Settings, rows: int, forest: UseOfForest
+    settings: Settings, plain: Settings, periodic: Settings, rows: int, memory: UseOfMemory
 ) -> list[Recipe]:
     """Return the kinds of networks of the preset `best`, from those of networks of two kinds.
 
     It leaves the steps open: they are those of the periodic networks.
     """
-    many, reads = rows >= _WIDE_ROWS, forest != "none"
+    many, trees = rows >= _WIDE_ROWS, _TREES if memory != "none" else ()
     plain = replace(plain, batch_size=max(256, settings.batch_size or 0))
     periodic = replace(
         periodic,
@@ -98,23 +107,23 @@ def _rungs_of_best(
         dropout=0.0,
         lr=settings.lr * (_RATE_OF_MANY_ROWS if many else 1.0),
     )
-    # On a large table, more steps with the forest are worth more than deep networks.
-    share = _STEPS_OF_PLAIN_OF_MANY if many and forest != "all" else _STEPS_OF_PLAIN
+    # On a large table, more steps with the memory are worth more than deep networks.
+    share = _STEPS_OF_PLAIN_OF_MANY if many and memory != "all" else _STEPS_OF_PLAIN
     plain = _with_steps(plain, share, rows)
-    # Kinds that differ make a better mean, so one of them never reads the forest.
-    rungs = [*_beside(Recipe("plain", plain), forest), Recipe("periodic", periodic)]
-    if rows >= _DEEP_ROWS and not (many and reads):
+    # Kinds that differ make a better mean, so one of them never reads the memory.
+    rungs = [*_beside(Recipe("plain", plain), memory), Recipe("periodic", periodic)]
+    if rows >= _DEEP_ROWS and not (many and trees):
         hidden = settings.hidden or ((128, 128, 64) if many else (128, 64, 32))
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
-        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), reads))
+        rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), trees))
     return rungs
 
 
-def _beside(recipe: Recipe, forest: UseOfForest) -> list[Recipe]:
-    """Return a kind without the forest, the same kind with it, or both."""
-    trees = Recipe("trees", recipe.settings, reads_forest=True)
-    beside = trees._replace(settings=replace(recipe.settings, finish=0))
-    return {"none": [recipe], "some": [recipe, beside], "all": [trees]}[forest]
+def _beside(recipe: Recipe, memory: UseOfMemory) -> list[Recipe]:
+    """Return a kind without the memory, the same kind with it, or both."""
+    reader = Recipe("memory", recipe.settings, _MEMORY)
+    beside = reader._replace(settings=replace(recipe.settings, finish=0))
+    return {"none": [recipe], "some": [recipe, beside], "all": [reader]}[memory]
 
 
 def _with_steps(settings: Settings, share: float, rows: int) -> Settings:

@@ -17,7 +17,6 @@ from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.learning.closed_forms import Fit, background_of, linear, marginal
-from mdncli.learning.forest import learn_forest
 from mdncli.learning.ladder import (
     HeldOut,
     Recipe,
@@ -27,6 +26,7 @@ from mdncli.learning.ladder import (
     targets_of_pool,
 )
 from mdncli.learning.loop import Batches, LoopResult, Problem, TrainingLoop
+from mdncli.learning.memory import learn_memory
 from mdncli.learning.monitor import Epoch, Monitor, in_threads
 from mdncli.learning.network import (
     BackgroundDensity,
@@ -63,7 +63,7 @@ class Kind:
     name: str
     settings: Settings
     rows: StandardizedRows
-    reads_forest: bool
+    reads: tuple[str, ...]
     batches: Batches
 
     @property
@@ -98,7 +98,7 @@ class Trainer:
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
-        DataError: all rows are in one group, or there are too few for a forest that is asked for.
+        DataError: all rows are in one group, or there are too few for a memory that is asked for.
     """
 
     def __init__(
@@ -110,8 +110,8 @@ class Trainer:
         parts = parts_to_hold_out(settings, rows)
         self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng, parts)
         self._rows = StandardizedRows.of(self._dataset, schema)
-        learned = learn_forest(self._rows, self._split, dataset.groups, settings)
-        use, self._forest, self._rows_with_forest = learned
+        learned = learn_memory(self._rows, self._split, dataset.groups, settings)
+        use, self._memory, self._said = learned
         self._device = _device(settings.device)
         recipes = network_rungs(settings, rows, len(schema.targets), use)
         self._kinds = [self._kind(recipe) for recipe in recipes]
@@ -209,13 +209,15 @@ class Trainer:
         return self._schema.min_sigma
 
     def _kind(self, recipe: Recipe) -> Kind:
-        name, settings, reads_forest = recipe
-        rows = self._rows_with_forest if reads_forest else self._rows
+        name, settings, wanted = recipe
+        reads = tuple(part for part in self._said if part in wanted)
+        columns = [self._rows.inputs, *(self._said[part] for part in reads)]
+        rows = replace(self._rows, inputs=np.column_stack(columns)) if reads else self._rows
         networks = Perceptrons(
             1, self._input_widths(rows), _architecture(settings), 1, torch.Generator()
         )
         batches = self._batches(rows, self._split, networks, settings)
-        return Kind(name, settings, rows, reads_forest, batches)
+        return Kind(name, settings, rows, reads, batches)
 
     def _input_widths(self, rows: StandardizedRows) -> tuple[int, int]:
         """Return the numbers of periodic and of other inputs of the networks."""
@@ -356,7 +358,7 @@ class Trainer:
             members = [member for block in own for member in block.members]
             holders = self._split.holders(len(self._rows.y), members)[self._judged]
             weights = weights * (holders >= 0)
-            rung = Rung(kind.name, kind.architecture, networks, reads_forest=kind.reads_forest)
+            rung = Rung(kind.name, kind.architecture, networks, reads=kind.reads)
             rung = self._with_few_members(rung, kind.rows)
             held = self._held_out(kind.architecture, networks, members, kind.rows)
             if len(rung.networks) > 1 and not self._split.is_shared:
@@ -493,7 +495,7 @@ class Trainer:
             record=self._record(own or blocks[:1], nll_valid),
             reference=_mixture_of(self._marginal.rung, self._min_sigma),
             background=background,
-            forest=self._forest if any(rung.reads_forest for rung in rungs) else None,
+            memory=self._memory.only({part for rung in rungs for part in rung.reads}),
         )
         rows = self._train_rows
         dataset, weights = self._dataset, self._rows.weights[rows]

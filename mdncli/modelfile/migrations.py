@@ -12,8 +12,12 @@ from typing import Any
 FORMAT = "mdncli.model"
 # The names of the tensors of the marginal reference.
 REFERENCE_TENSORS = ("reference.log_pi", "reference.mu", "reference.sigma")
-# The arrays of the forest; the tensor of each is `forest.` and its name.
-FOREST_TENSORS = ("roots", "feature", "threshold", "left", "value")
+# The arrays of each part of the memory; the tensor of each is named like `forest.roots`.
+MEMORY_TENSORS = {
+    "forest": ("roots", "feature", "threshold", "left", "value"),
+    "boosted": ("feature", "threshold", "value", "base"),
+    "neighbours": ("columns", "scale", "points", "y"),
+}
 
 _REPEATED = (
     *("target", "feature", "ignore", "categorical", "numeric", "datetime"),
@@ -131,6 +135,15 @@ def _from_version_6(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "rungs": rungs, "forest": False}
 
 
+def _from_version_7(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 8: the memory is a forest alone."""
+    rungs = []
+    for rung in plain["rungs"]:
+        kept = {key: value for key, value in rung.items() if key != "reads_forest"}
+        rungs.append({**kept, "reads": ["forest"] if rung["reads_forest"] else []})
+    return {**plain, "rungs": rungs, "memory": ["forest"] if plain["forest"] else []}
+
+
 def parse_command(command: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the request and the dialect of a command line such as `mdn fit DATA --lr 0.1`.
 
@@ -187,6 +200,6 @@ def _option_values(words: list[str]) -> dict[str, Any]:
 # From each version to the next.
 _MIGRATIONS = (
     *(_from_version_1, _from_version_2, _from_version_3, _from_version_4, _from_version_5),
-    _from_version_6,
+    *(_from_version_6, _from_version_7),
 )
 FORMAT_VERSION = len(_MIGRATIONS) + 1

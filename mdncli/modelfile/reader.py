@@ -7,23 +7,32 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
 from mdncli.columns.features import CategoryFeature, Column, DateFeature, Feature
 from mdncli.columns.schema import Schema, Target
+from mdncli.density.memory import (
+    HIGHEST_INPUT,
+    MOST_LEVELS,
+    NEAREST,
+    BoostedTrees,
+    Forest,
+    Memory,
+    Neighbours,
+)
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
-from mdncli.density.network import HIGHEST_INPUT, Architecture, Forest, Perceptron
+from mdncli.density.network import Architecture, Perceptron
 from mdncli.density.record import MemberReport, Origin, TrainingRecord
 from mdncli.errors import ModelFileError, ParameterError
 from mdncli.files import FileContent
 from mdncli.modelfile.migrations import (
-    FOREST_TENSORS,
     FORMAT,
     FORMAT_VERSION,
+    MEMORY_TENSORS,
     REFERENCE_TENSORS,
     migrate,
 )
@@ -178,15 +187,14 @@ def _model(plain: dict[str, Any]) -> MixtureDensityNetwork:
     """
     schema = _schema(plain["schema"])
     targets, state = len(schema.targets), dict(plain["state_dict"])
+    memory = _memory(plain["memory"], state, schema)
     rungs = [
         _rung(each, state, f"rung.{position}", schema)
         for position, each in enumerate(plain["rungs"])
     ]
     background = _background(plain["background"], state, targets)
-    _require(isinstance(plain["forest"], bool), "the forest")
-    forest = _forest(state, schema) if plain["forest"] else None
-    reading = any(rung.reads_forest for rung in rungs)
-    _require(reading == (forest is not None), "the forest of a rung")
+    read = {part for rung in rungs for part in rung.reads}
+    _require(read == set(plain["memory"]), "the memory of a rung")
     total = sum(rung.weight for rung in rungs) + (background.weight if background else 0.0)
     _require(bool(rungs) and abs(total - 1.0) < 1e-6, "the weight of a rung")
     main = max(rungs, key=lambda rung: rung.weight)
@@ -198,7 +206,7 @@ def _model(plain: dict[str, Any]) -> MixtureDensityNetwork:
         reference=_reference(state, targets) if plain["reference"] else None,
         baseline=_baseline(plain, state, main.architecture, schema) if plain["baseline"] else None,
         background=background,
-        forest=forest,
+        memory=memory,
         origin=_origin(plain["origin"]),
     )
 
@@ -211,29 +219,56 @@ def _rung(plain: dict[str, Any], state: dict[str, Any], prefix: str, schema: Sch
     _require(positive, "the weight or the calibration of a rung")
     known = isinstance(plain["name"], str) and isinstance(plain["nll_valid"], float)
     _require(known, "the name or the NLL of a rung")
-    reads = plain["reads_forest"]
-    _require(isinstance(reads, bool), "the forest of a rung")
+    reads = _parts_of_memory(plain["reads"])
     targets = len(schema.targets)
-    plain_inputs = schema.plain_width + (targets if reads else 0)
+    plain_inputs = schema.plain_width + Memory.width(reads, targets)
     sizes = (schema.periodic_width, plain_inputs, architecture.head_width(targets))
     networks = [
         _network(state, f"{prefix}.network.{member}", architecture, sizes)
         for member in range(members)
     ]
     nll = plain["nll_valid"]
-    return Rung(plain["name"], architecture, networks, nll=nll, reads_forest=reads, **numbers)
+    return Rung(plain["name"], architecture, networks, nll=nll, reads=tuple(reads), **numbers)
 
 
-def _forest(state: dict[str, Any], schema: Schema) -> Forest:
+def _parts_of_memory(names: Any) -> list[str]:
+    """Return the names of parts of a memory, which must be known ones in the usual order."""
+    _require(isinstance(names, list), "the memory")
+    known = [name for name in MEMORY_TENSORS if name in names]
+    _require(names == known, "the memory")
+    return known
+
+
+def _memory(kinds: Any, state: dict[str, Any], schema: Schema) -> Memory:
+    known = _parts_of_memory(kinds)
+    targets = len(schema.targets)
+    inputs = schema.periodic_width + schema.plain_width
+    return Memory(
+        _forest(state, targets, inputs) if "forest" in known else None,
+        _boosted(state, targets, inputs) if "boosted" in known else None,
+        _neighbours(state, targets, inputs) if "neighbours" in known else None,
+    )
+
+
+def _arrays(state: dict[str, Any], kind: str, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    return [
+        _tensor(state, f"{kind}.{name}", shape)
+        for name, shape in zip(MEMORY_TENSORS[kind], shapes, strict=True)
+    ]
+
+
+def _places(values: Array, count: int) -> bool:
+    """Return whether all values are whole numbers from 0 to below a count."""
+    return bool(((values == np.floor(values)) & (values >= 0) & (values < count)).all())
+
+
+def _forest(state: dict[str, Any], targets: int, inputs: int) -> Forest:
     """Return the forest; every path from a root must end at a leaf of the same tree."""
     nodes, trees = (np.shape(state[f"forest.{name}"])[:1] for name in ("left", "roots"))
-    shapes = (trees, nodes, nodes, nodes, (*nodes, len(schema.targets)))
-    roots, feature, threshold, left, value = (
-        _tensor(state, f"forest.{name}", shape)
-        for name, shape in zip(FOREST_TENSORS, shapes, strict=True)
-    )
-    whole = all(bool((each == np.floor(each)).all()) for each in (roots, feature, left))
-    _require(whole and len(nodes) == len(trees) == 1 and trees[0] >= 1, "a node of the forest")
+    shapes = trees, nodes, nodes, nodes, (*nodes, targets)
+    roots, feature, threshold, left, value = _arrays(state, "forest", shapes)
+    _require(len(nodes) == len(trees) == 1 and trees[0] >= 1, "a node of the forest")
+    _require(_places(roots, len(left)) and _places(left, len(left)), "a node of the forest")
     ends = np.append(roots[1:], len(left))
     _require(bool(roots[0] == 0 and (roots < ends).all()), "a root of the forest")
     node, end = np.arange(len(left)), np.repeat(ends, (ends - roots).astype(np.int64))
@@ -241,8 +276,7 @@ def _forest(state: dict[str, Any], schema: Schema) -> Forest:
     goes_on = (left > node) & (left + 1 < end)
     ends_there = leaf & (threshold == HIGHEST_INPUT)
     _require(bool((goes_on | ends_there).all()), "a node of the forest")
-    inputs = schema.periodic_width + schema.plain_width
-    _require(bool(((feature >= 0) & (feature < inputs)).all()), "a feature of the forest")
+    _require(_places(feature, inputs), "a feature of the forest")
     return Forest(
         roots.astype(np.int32),
         feature.astype(np.int32),
@@ -250,6 +284,26 @@ def _forest(state: dict[str, Any], schema: Schema) -> Forest:
         left.astype(np.int32),
         value,
     )
+
+
+def _boosted(state: dict[str, Any], targets: int, inputs: int) -> BoostedTrees:
+    trees, levels = np.shape(state["boosted.feature"])
+    _require(trees >= 1 and 1 <= levels <= MOST_LEVELS, "the levels of the boosted trees")
+    each = trees, levels
+    shapes = each, each, (trees, 1 << levels, targets), (targets,)
+    feature, threshold, value, base = _arrays(state, "boosted", shapes)
+    _require(_places(feature, inputs), "a feature of the boosted trees")
+    return BoostedTrees(feature.astype(np.int32), threshold.astype(np.float32), value, base)
+
+
+def _neighbours(state: dict[str, Any], targets: int, inputs: int) -> Neighbours:
+    rows, count = np.shape(state["neighbours.points"])
+    shapes = (count,), (count,), (rows, count), (rows, targets)
+    columns, scale, points, y = _arrays(state, "neighbours", shapes)
+    _require(rows >= NEAREST and count >= 1, "the number of the neighbours")
+    _require(_places(columns, inputs), "a column of the neighbours")
+    _require(bool((scale >= 0.0).all()), "a scale of the neighbours")
+    return Neighbours(columns.astype(np.int32), scale, points.astype(np.float32), y)
 
 
 def _background(weight: Any, state: dict[str, Any], targets: int) -> Background | None:

@@ -11,7 +11,7 @@ import torch
 
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.network import Perceptron
-from mdncli.modelfile.migrations import FOREST_TENSORS, FORMAT, FORMAT_VERSION, REFERENCE_TENSORS
+from mdncli.modelfile.migrations import FORMAT, FORMAT_VERSION, MEMORY_TENSORS, REFERENCE_TENSORS
 from mdncli.types import Array
 
 
@@ -32,7 +32,7 @@ def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
             {**rung.summary(), "architecture": rung.architecture.to_plain()} for rung in model.rungs
         ],
         "background": None if model.background is None else model.background.weight,
-        "forest": model.forest is not None,
+        "memory": list(model.memory.parts()),
         "settings": model.settings,
         "record": asdict(model.record),
         "reference": model.reference is not None,
@@ -70,8 +70,8 @@ def _arrays(model: MixtureDensityNetwork) -> dict[str, Array]:
             named |= _arrays_of_network(f"rung.{position}.network.{member}", network)
     if model.background is not None:
         named |= {"background.mu": model.background.mu, "background.sigma": model.background.sigma}
-    if model.forest is not None:
-        named |= {f"forest.{name}": getattr(model.forest, name) for name in FOREST_TENSORS}
+    for kind, part in model.memory.parts().items():
+        named |= {f"{kind}.{name}": getattr(part, name) for name in MEMORY_TENSORS[kind]}
     if model.reference is not None:
         named |= dict(zip(REFERENCE_TENSORS, model.reference.arrays(), strict=True))
     if model.baseline is not None:
