@@ -36,8 +36,10 @@ _TREES_OF_TRIAL, _HOPELESS = 25, 4.0
 _MANY_ROWS = 3000
 _PLAN, _PLAN_OF_MANY = BoostingPlan(250, 0.2, 5), BoostingPlan(300, 0.3, 8)
 _PLAN_OF_BEST, _PLAN_OF_MANY_OF_BEST = BoostingPlan(500, 0.1, 6), BoostingPlan(500, 0.2, 8)
-# The most inputs and the most rows of neighbours.
+# The most inputs and the most rows of neighbours; and the powers of the importance of an input that
+# are tried as its scale.
 _MOST_INPUTS, _MOST_NEIGHBOURS = 10, 200_000
+_POWERS_OF_IMPORTANCE = 0.25, 0.5
 
 
 class Learned(NamedTuple):
@@ -154,7 +156,7 @@ def neighbours_and_columns(
     Args:
         rows: N rows.
         parts: (N,), the part of each row, from 0 to 4; -1 for a row that is nobody's neighbour.
-        importance: (I,), of each input. An input counts by the root of it.
+        importance: (I,), of each input. Inputs count by the power of it that gives better means.
         rng: the source of randomness.
     """
     own = np.flatnonzero(parts >= 0)
@@ -162,13 +164,21 @@ def neighbours_and_columns(
         own = np.sort(rng.choice(own, _MOST_NEIGHBOURS, replace=False))
     columns = np.sort(np.argsort(-importance, kind="stable")[:_MOST_INPUTS])
     columns = columns[importance[columns] > 0.0] if importance.any() else columns[:1]
-    neighbours = Neighbours(
-        columns.astype(np.int32),
-        as_stored(np.sqrt(importance[columns])),
-        as_inputs_of_memory(rows.inputs[np.ix_(own, columns)]),
-        as_stored(np.clip(rows.y[own], -FARTHEST, FARTHEST)),
-    )
-    said = np.empty((len(parts), Neighbours.width(rows.y.shape[1])))
+    points = as_inputs_of_memory(rows.inputs[np.ix_(own, columns)])
+    y, targets = as_stored(np.clip(rows.y[own], -FARTHEST, FARTHEST)), rows.y.shape[1]
+    candidates = [
+        Neighbours(columns.astype(np.int32), as_stored(importance[columns] ** power), points, y)
+        for power in _POWERS_OF_IMPORTANCE
+    ]
+    left_out = parts[own] == 0
+    some = np.flatnonzero(left_out)[:_MOST_COMPARED]
+
+    def error(candidate: Neighbours) -> float:
+        said = candidate.without(left_out, rows.inputs[own[some]])
+        return float(((said[:, :targets] - y[some]) ** 2).mean())
+
+    neighbours = min(candidates, key=error)
+    said = np.empty((len(parts), Neighbours.width(targets)))
     for part in np.unique(parts):
         chosen = parts == part
         said[chosen] = neighbours.without(parts[own] == part, rows.inputs[chosen])
