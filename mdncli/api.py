@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mdncli.density.evaluation import Evaluation
-    from mdncli.learning.monitor import Epoch
+    from mdncli.learning.loop import Epoch
 
 
 def fit(

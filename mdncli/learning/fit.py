@@ -15,7 +15,7 @@ from mdncli.columns.schema import Schema
 from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, parameter
-from mdncli.learning.monitor import Epoch, Monitor, one_core
+from mdncli.learning.loop import Epoch, Monitor, one_core
 from mdncli.learning.splits import random_parts
 from mdncli.learning.trainer import Trainer
 from mdncli.settings import Settings

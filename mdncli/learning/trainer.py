@@ -25,9 +25,16 @@ from mdncli.learning.ladder import (
     parts_to_hold_out,
     targets_of_pool,
 )
-from mdncli.learning.loop import Batches, LoopResult, Problem, TrainingLoop
+from mdncli.learning.loop import (
+    Batches,
+    Epoch,
+    LoopResult,
+    Monitor,
+    Problem,
+    TrainingLoop,
+    in_threads,
+)
 from mdncli.learning.memory import learn_memory
-from mdncli.learning.monitor import Epoch, Monitor, in_threads
 from mdncli.learning.network import (
     BackgroundDensity,
     Perceptrons,

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from mdncli import datasets
-from mdncli.datasets.problems import THETA1_RANGE, THETA2_RANGE
+from mdncli.datasets import THETA1_RANGE, THETA2_RANGE
 from mdncli.errors import ParameterError
 
 CURVES = ["sinusoid", "bishop", "spiral"]

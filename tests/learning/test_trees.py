@@ -1,17 +1,13 @@
-"""The forest: how it grows, what it says about its own rows, and when networks read it."""
+"""Regression trees: how they grow, and what they say about their own rows."""
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fits import fitted
 
-from mdncli.columns.dataset import Dataset
-from mdncli.density.network import HIGHEST_INPUT, Forest
-from mdncli.errors import DataError
-from mdncli.learning.forest import forest_and_column, grow, use_of_forest
+from mdncli.density.memory import HIGHEST_INPUT, Forest
 from mdncli.learning.splits import Split, StandardizedRows, parts_of_rows
-from mdncli.settings import Settings
+from mdncli.learning.trees import Boosted, BoostingPlan, boost, forest_and_column, grow
 
 
 def rows_of(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> StandardizedRows:
@@ -156,57 +152,99 @@ def test_too_few_parts_are_a_mistake() -> None:
         forest_and_column(rows_of(x, y), five_parts(100) % 2, np.random.default_rng(0))
 
 
-def test_steps_suit_a_forest_and_smooth_curves_do_not() -> None:
-    x, y = steps(800, 0.1)
+# Boosted trees.
+
+
+PLAN = BoostingPlan(60, 0.2, 4)
+
+
+def boosted(rows: StandardizedRows, parts: np.ndarray, plan: BoostingPlan = PLAN) -> Boosted:
+    result = boost(rows, parts, plan, np.random.default_rng(0))
+    assert result is not None
+    return result
+
+
+def test_a_boosted_answer_is_the_sum_of_the_leaves_where_a_row_ends() -> None:
     rng = np.random.default_rng(0)
-    assert use_of_forest(rows_of(x, y), five_parts(800), rng) == "all"
-    smooth = np.sin(3.0 * x[:, :1]) + x[:, 1:2] * x[:, 2:] + 0.1 * rng.normal(size=(800, 1))
-    assert use_of_forest(rows_of(x, smooth), five_parts(800), rng) == "none"
+    rows = rows_of(rng.normal(size=(300, 4)), rng.normal(size=(300, 2)))
+    trees = boosted(rows, five_parts(300), BoostingPlan(20, 0.3, 3)).trees
+    fresh = rng.normal(size=(9001, 4))
+    answers = trees(fresh)
+    assert answers.shape == (9001, 2)
+    for place in (0, 1, 4095, 4096, 9000):
+        row, total = fresh[place].astype(np.float32), trees.base.copy()
+        for feature, threshold, value in zip(
+            trees.feature, trees.threshold, trees.value, strict=True
+        ):
+            digits = "".join(str(int(high)) for high in row[feature] > threshold)
+            total += value[int(digits, 2)]
+        np.testing.assert_allclose(answers[place], total, atol=1e-12)
+    # A row's answer does not depend on the rows beside it.
+    np.testing.assert_array_equal(trees(fresh[4000:5000]), answers[4000:5000])
 
 
-# Whole fits.
+def test_one_boosted_tree_takes_the_best_question() -> None:
+    x = np.linspace(0.0, 1.0, 200)[:, None]
+    rows = rows_of(np.column_stack([np.sin(50.0 * x), x]), (x > 0.7) * 1.0)
+    trees = boosted(rows, five_parts(200), BoostingPlan(400, 0.5, 1)).trees
+    # A tree of one level is one step, and only the second input has the step of the target.
+    assert trees.feature[0, 0] == 1
+    np.testing.assert_allclose(trees(rows.inputs), rows.y, atol=0.01)
 
 
-def table(rows: int, seed: int = 0) -> Dataset:
-    """Return rows of a stair of 60 steps of random heights."""
-    heights = np.random.default_rng(5).normal(size=60)
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(size=(rows, 1))
-    return Dataset(x, heights[(60.0 * x).astype(int)] + 0.1 * rng.normal(size=(rows, 1)))
+def test_boosting_comes_as_near_as_that_of_another_library() -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    x, y = steps(800, 0.3)
+    fresh_x, fresh_y = steps(4000, 0.0, seed=1)
+    rows = rows_of(x, y)
+    ours = boosted(rows, five_parts(800)).trees(fresh_x)[:, 0] * y.std() + y.mean()
+    library = ensemble.HistGradientBoostingRegressor(max_iter=60, random_state=0)
+    theirs = library.fit(x, y[:, 0]).predict(fresh_x)
+    errors = [np.sqrt(np.mean((each - fresh_y[:, 0]) ** 2)) for each in (ours, theirs)]
+    assert errors[0] < 1.1 * errors[1]
 
 
-def test_a_fit_of_steps_gains_by_the_forest() -> None:
-    fresh = table(3000, seed=1)
-    nlls = {}
-    for memory in ("auto", "off"):
-        model, _ = fitted(table(800), Settings(memory=memory, steps=200))
-        assert (model.forest is not None) == (memory == "auto")
-        assert model.main.reads_forest == (memory == "auto")
-        nlls[memory] = model.mean_nll(fresh.x, fresh.y)
-    exact = 0.5 * math.log(2.0 * math.pi * math.e * 0.1**2)
-    assert exact < nlls["auto"] < nlls["off"] - 0.2
+def test_what_boosted_trees_say_about_a_row_does_not_come_from_its_part() -> None:
+    rng = np.random.default_rng(0)
+    rows = rows_of(rng.normal(size=(1000, 3)), rng.normal(size=(1000, 1)))
+    parts = five_parts(1000)
+    result = boosted(rows, parts, BoostingPlan(60, 0.3, 5, patience=60))
+    assert np.corrcoef(result.column[:, 0], rows.y[:, 0])[0, 1] < 0.1
+    changed = replace(rows, y=np.where((parts == 3)[:, None], -rows.y, rows.y))
+    other = boosted(changed, parts, BoostingPlan(1, 0.3, 5))
+    same = boosted(rows, parts, BoostingPlan(1, 0.3, 5))
+    # The base is the mean of all rows; it moves, but nothing else.
+    shift = other.trees.base - same.trees.base
+    third = parts == 3
+    np.testing.assert_allclose(other.column[third], same.column[third] + shift, atol=0.02)
 
 
-def test_memory_on_gives_a_single_network_the_forest() -> None:
-    for settings in (Settings(mixtures=2, epochs=3), Settings(mixtures=2, epochs=3, members=3)):
-        alone, _ = fitted(table(200), settings)
-        assert alone.forest is None
-        model, _ = fitted(table(200), Settings(**{**vars(settings), "memory": "on"}))
-        assert model.forest is not None
-        assert [rung.reads_forest for rung in model.rungs] == [True]
-        assert np.isfinite(model.nll(table(50).x, table(50).y)).all()
+def test_boosted_trees_count_weights() -> None:
+    x = np.repeat([[0.0], [1.0]], 200, axis=0)
+    y = np.tile([[0.0], [1.0]], (200, 1))
+    weights = np.tile([3.0, 1.0], 200)
+    rows = StandardizedRows(x, y, weights, 1, [])
+    trees = boosted(rows, five_parts(400), BoostingPlan(5, 0.5, 2)).trees
+    np.testing.assert_allclose(trees(x), 0.25, atol=0.02)
 
 
-def test_memory_on_needs_fifty_rows() -> None:
-    with pytest.raises(DataError, match=r"at least 50 rows.*Leave out memory='on'"):
-        fitted(table(49), Settings(memory="on", mixtures=2, epochs=2))
+def test_the_importance_is_that_of_the_inputs_that_matter() -> None:
+    x, y = steps(800, 0.1)
+    noise = np.random.default_rng(3).uniform(size=(800, 2))
+    importance = boosted(rows_of(np.column_stack([noise, x]), y), five_parts(800)).importance
+    assert importance.sum() == pytest.approx(1.0)
+    assert importance[2:].sum() > 0.9
 
 
-def test_the_forest_does_not_depend_on_the_number_of_threads() -> None:
-    one, two = (fitted(table(300), Settings(steps=20, threads=threads))[0] for threads in (1, 2))
-    assert one.forest is not None
-    assert two.forest is not None
-    for name in ("roots", "feature", "threshold", "left", "value"):
-        np.testing.assert_array_equal(getattr(one.forest, name), getattr(two.forest, name))
-    x = table(20).x
-    np.testing.assert_array_equal(one.mixture(x).mu, two.mixture(x).mu)
+def test_hopeless_boosting_ends_early() -> None:
+    x, y = steps(400, 0.1)
+    rng = np.random.default_rng(0)
+    assert boost(rows_of(x, y), five_parts(400), PLAN, rng, (10, 1e-6)) is None
+    assert boost(rows_of(x, y), five_parts(400), PLAN, rng, (10, 1.0)) is not None
+
+
+def test_equal_rows_cannot_be_parted() -> None:
+    rows = rows_of(np.ones((100, 2)), np.random.default_rng(0).normal(size=(100, 1)))
+    trees = boosted(rows, five_parts(100), BoostingPlan(3, 0.5, 2)).trees
+    assert np.isfinite(trees.threshold).all()
+    np.testing.assert_allclose(trees(rows.inputs), 0.0, atol=0.2)
