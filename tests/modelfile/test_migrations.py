@@ -16,7 +16,7 @@ from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 
 FILES = Path(__file__).parent / "files"
-VERSIONS = [1, 2, 3, 4, 5, 6]
+VERSIONS = [1, 2, 3, 4, 5, 6, 7]
 
 
 def read(version: int) -> MixtureDensityNetwork:
@@ -41,6 +41,8 @@ def check_answers(model: MixtureDensityNetwork, expected: dict[str, Any], rtol: 
         "mu": mixture.mu,
         "sigma": mixture.sigma,
     }
+    if "crps" in expected:
+        answers["crps"] = distribution.crps(y)
     if "baseline_mu" in expected:
         answers["baseline_mu"] = model.baseline_mixture(x).mu
     if "reference_mu" in expected:
