@@ -131,6 +131,12 @@ def _from_version_6(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "rungs": rungs, "forest": False}
 
 
+def _from_version_7(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 8: a transform between two bounds is the logit, of order 1."""
+    targets = [{**column, "order": 1} for column in plain["schema"]["targets"]]
+    return {**plain, "schema": {**plain["schema"], "targets": targets}}
+
+
 def parse_command(command: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the request and the dialect of a command line such as `mdn fit DATA --lr 0.1`.
 
@@ -187,6 +193,6 @@ def _option_values(words: list[str]) -> dict[str, Any]:
 # From each version to the next.
 _MIGRATIONS = (
     *(_from_version_1, _from_version_2, _from_version_3, _from_version_4, _from_version_5),
-    _from_version_6,
+    *(_from_version_6, _from_version_7),
 )
 FORMAT_VERSION = len(_MIGRATIONS) + 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.network import Perceptron
@@ -159,6 +160,17 @@ def test_version_6_has_no_forest() -> None:
     assert not any(rung.reads_forest for rung in model.rungs)
     assert [(rung.name, len(rung.networks)) for rung in model.rungs] == [("small", 2)]
     assert model.background is not None
+
+
+def test_version_7_has_the_logit_between_two_bounds() -> None:
+    model = read(7)
+    bounds = [(target.lower, target.upper) for target in model.schema.targets]
+    assert bounds == [(2.0, None), (0.0, 1.0), (-1.5, 3.5)]
+    assert [target.order for target in model.schema.targets] == [1, 1, 1]
+    share = model.schema.transforms[1]
+    y = np.array([1e-300, 0.2, 0.75])
+    np.testing.assert_allclose(share.inverse(y), scipy.special.logit(y), rtol=1e-15)
+    np.testing.assert_allclose(share.forward(share.inverse(y)), y, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
-    newer = rewritten(lambda plain: plain.update(format_version=8))
-    with pytest.raises(ModelFileError, match="has format 8, but .* up to 7. Upgrade mdn"):
+    newer = rewritten(lambda plain: plain.update(format_version=9))
+    with pytest.raises(ModelFileError, match="has format 9, but .* up to 8. Upgrade mdn"):
         read(newer)
 
 
@@ -122,6 +122,9 @@ def set_at(plain: Any, path: str, value: object) -> None:
         ("schema.targets.0.lower", "low"),
         ("schema.targets.0.lower", 1e9),
         ("schema.targets.0.upper", -1e9),
+        ("schema.targets.0.order", 4),
+        ("schema.targets.0.order", 0),
+        ("schema.targets.0.order", None),
         ("schema.features.0.knots", [1.0]),
         ("schema.features.0.scale", 0.0),
         ("schema.features.0.mean", "zero"),
