@@ -174,8 +174,9 @@ class FitOptions:
     )
     lower: NumberByTarget | None = _by_target(
         "A lower bound: the target is always above it; a=0,b=2 for several targets. The mixture is "
-        f"then over log(y − A), or with {parameter('upper')} over the logit between both bounds: "
-        "π, μ and σ describe that mixture. Every other answer is in the units of the target.",
+        f"then over log(y − A), or with {parameter('upper')} over a function of y that is infinite "
+        "at both bounds: π, μ and σ describe that mixture. Every other answer is in the units of "
+        "the target.",
         "A",
     )
     upper: NumberByTarget | None = _by_target(

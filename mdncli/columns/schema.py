@@ -45,17 +45,19 @@ class Target(Column):
             target.
         min_sigma: the smallest sigma of a component, in the units of u.
         lower, upper: its bounds, in the units of the file; None for no bound.
+        order: of the transform if it has two bounds, otherwise 1; see `Interval`.
     """
 
     step: float | None
     min_sigma: float
-    lower: float | None = None
-    upper: float | None = None
+    lower: float | None
+    upper: float | None
+    order: int
 
     @property
     def transform(self) -> Transform:
         """The transform from u to the target."""
-        return transform_between(self.lower, self.upper)
+        return transform_between(self.lower, self.upper, self.order)
 
     @classmethod
     def measure_target(
@@ -95,6 +97,7 @@ class Target(Column):
             min_sigma=min_sigma * per_unit if min_sigma else smallest,
             lower=transform.lower,
             upper=transform.upper,
+            order=transform.order,
         )
 
 

@@ -18,7 +18,16 @@ from mdncli.types import Array, Mask
 # the ends of float64.
 LARGEST_TARGET = 1e60
 
+# The order of the transform of a new target with two bounds, and the highest one that a model file
+# may have; see `Interval`.
+ORDER = 4
+HIGHEST_ORDER = 16
+
 _LARGEST = float(np.finfo(np.float64).max)
+# Less than the log of any share that is not 0.
+_LEAST_LOG_SHARE = -2000.0
+# They are enough for the last digit at any order up to the highest one.
+_NEWTON_STEPS = 7
 
 
 class Transform:
@@ -28,10 +37,12 @@ class Transform:
 
     Attributes:
         lower, upper: the bounds of y, in its units; None where there is none.
+        order: of an `Interval`; otherwise 1.
     """
 
     lower: float | None = None
     upper: float | None = None
+    order: int = 1
 
     @property
     def is_identity(self) -> bool:
@@ -54,6 +65,14 @@ class Transform:
             y: `forward(u)`, where it is known: near a bound it has more digits than u. At a bound
                 and beyond it the answer is 0.
         """
+        return np.zeros(np.shape(u))
+
+    def slope_of_log_jacobian(self, u: Array) -> Array:
+        """Return d/du log |dy/du| at values u of any shape. It never rises with u."""
+        return np.zeros(np.shape(u))
+
+    def curvature_of_log_jacobian(self, u: Array) -> Array:
+        """Return the second derivative of log |dy/du| at values u of any shape."""
         return np.zeros(np.shape(u))
 
     def outside(self, y: Array) -> Mask:
@@ -124,6 +143,10 @@ class LowerBound(_Bounded):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.outside(y), 0.0, np.log(y - self.lower))
 
+    def slope_of_log_jacobian(self, u: Array) -> Array:
+        """Return d/du log(dy/du) = 1."""
+        return np.ones(np.shape(u))
+
     def exponentials(self) -> tuple[tuple[float, float], ...]:
         """Return the one of du/dy = exp(-u)."""
         return ((-1.0, 0.0),)
@@ -158,6 +181,10 @@ class UpperBound(_Bounded):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.outside(y), 0.0, np.log(self.upper - y))
 
+    def slope_of_log_jacobian(self, u: Array) -> Array:
+        """Return d/du log(dy/du) = -1."""
+        return -np.ones(np.shape(u))
+
     def exponentials(self) -> tuple[tuple[float, float], ...]:
         """Return the one of du/dy = exp(u)."""
         return ((1.0, 0.0),)
@@ -169,55 +196,126 @@ class UpperBound(_Bounded):
 
 @dataclass(frozen=True)
 class Interval(_Bounded):
-    """y = A + (B - A) / (1 + exp(-u)), between the bounds A and B."""
+    """y = A + (B - A) v,  v = I_p(a, a),  p = 1 / (1 + exp(-u)), between the bounds A and B.
+
+    v is the share of the interval that is below y. I_p(a, b) is the regularized incomplete beta
+    function, the cdf of a beta distribution. With the order a = 1 it is p, so u is the logit of v.
+
+    If y is uniform, u has the density p^a (1 - p)^a / B(a, a), with the beta function B. With a = 1
+    this is the logistic density, whose tails are far longer than those of a Gaussian. The larger a
+    is, the nearer it is to a Gaussian. The same is true of a truncated Gaussian y. So a mixture of
+    few components can describe targets with values up to both bounds.
+
+    Attributes:
+        lower, upper: A and B, in the units of y.
+        order: a, an integer from 1 to `HIGHEST_ORDER`.
+    """
 
     lower: float
     upper: float
+    order: int = ORDER
+
+    def share(self, u: Array) -> Array:
+        """Return v at values u of any shape; a small v has a small relative error.
+
+        I_p(a, a) = p^a sum_{i=0}^{a-1} C(a - 1 + i, i) (1 - p)^i, where no digits cancel (DLMF,
+        eq. 8.17.24).
+        """
+        small = np.exp(-np.abs(u))
+        p = np.where(u < 0.0, small, 1.0) / (1.0 + small)
+        share: Array = p**self.order * np.polyval(self._polynomial, 1.0 - p)
+        return share
 
     def _unrounded(self, u: Array) -> Array:
         # Each value is its nearer bound and a distance, so that the distance keeps its digits.
-        small = np.exp(-np.abs(u))
-        distance = (self.upper - self.lower) * (small / (1.0 + small))
+        distance = (self.upper - self.lower) * self.share(-np.abs(u))
         nearer: Array = np.where(u < 0.0, self.lower + distance, self.upper - distance)
         return nearer
 
     def inverse(self, y: Array) -> Array:
-        """Return u = log(y - A) - log(B - y)."""
+        """Return u; with the order 1 it is log(y - A) - log(B - y)."""
         with np.errstate(divide="ignore"):
             above = np.log(np.maximum(y - self.lower, 0.0))
-            u: Array = above - np.log(np.maximum(self.upper - y, 0.0))
-        return u
+            below = np.log(np.maximum(self.upper - y, 0.0))
+        if self.order == 1:
+            logit: Array = above - below
+            return logit
+        u = self._inverse_of_log_share(np.minimum(above, below) - self._log_width())
+        return np.where(above < below, u, -u)
+
+    def _inverse_of_log_share(self, log_share: Array) -> Array:
+        """Return u where v is at most a half, by Newton's method on log v.
+
+        log v is concave in u, and the search starts at the u that solves it for v near 0, which is
+        never too large. So every step leads towards the solution and not beyond it. (SciPy's
+        `betaincinv` returns NaN or wrong values for v below 1e-200.)
+        """
+        finite = np.maximum(log_share, _LEAST_LOG_SHARE)
+        u: Array = (finite - math.log(sum(self._polynomial))) / self.order
+        for _ in range(_NEWTON_STEPS):
+            log_rest = -np.log1p(np.exp(u))
+            total = np.polyval(self._polynomial, np.exp(log_rest))
+            excess = self.order * (u + log_rest) + np.log(total) - finite
+            u = u - excess * total * np.exp(self._log_beta - self.order * log_rest)
+        return np.where(log_share < _LEAST_LOG_SHARE, log_share, u)
 
     def log_abs_det_jacobian(self, u: Array, y: Array | None = None) -> Array:
-        """Return log(dy/du), dy/du = (y - A) (B - y) / (B - A)."""
-        if y is None:
-            size = np.abs(u)
-            jacobian: Array = self._log_width() - size - 2.0 * np.log1p(np.exp(-size))
-            return jacobian
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(y - self.lower) + np.log(self.upper - y)
-        return np.where(self.outside(y), 0.0, logs - self._log_width())
+        """Return log(dy/du), dy/du = (B - A) p^a (1 - p)^a / B(a, a)."""
+        size = np.abs(u)
+        log_product = -size - 2.0 * np.log1p(np.exp(-size))
+        jacobian: Array = self._log_width() - self._log_beta + self.order * log_product
+        return jacobian if y is None else np.where(self.outside(y), 0.0, jacobian)
+
+    def slope_of_log_jacobian(self, u: Array) -> Array:
+        """Return d/du log(dy/du) = a (1 - 2 p)."""
+        slope: Array = -self.order * np.tanh(0.5 * u)
+        return slope
+
+    def curvature_of_log_jacobian(self, u: Array) -> Array:
+        """Return the second derivative of log(dy/du), -2 a p (1 - p)."""
+        small = np.exp(-np.abs(u))
+        curvature: Array = -2.0 * self.order * small / (1.0 + small) ** 2
+        return curvature
 
     def exponentials(self) -> tuple[tuple[float, float], ...]:
-        """Return the three of du/dy = (exp(-u) + 2 + exp(u)) / (B - A)."""
-        width = self._log_width()
-        return ((-1.0, -width), (0.0, math.log(2.0) - width), (1.0, -width))
+        """Return those of du/dy = B(a, a) / (B - A) sum_{c=-a}^{a} C(2a, a + c) exp(c u)."""
+        constant = self._log_beta - self._log_width()
+        return tuple(
+            (float(c), math.log(math.comb(2 * self.order, self.order + c)) + constant)
+            for c in range(-self.order, self.order + 1)
+        )
+
+    def name_of_u(self, name: str) -> str:
+        """Return `transformed y, A to B`, or with the order 1 `logit of y, A to B`."""
+        what = "logit of" if self.order == 1 else "transformed"
+        return f"{what} {name}, {self.lower:g} to {self.upper:g}"
+
+    @property
+    def _polynomial(self) -> list[int]:
+        """The coefficients C(a - 1 + i, i), the one of the highest power first."""
+        return [math.comb(self.order - 1 + i, i) for i in reversed(range(self.order))]
+
+    @property
+    def _log_beta(self) -> float:
+        """log B(a, a), B(a, a) = ((a - 1)!)^2 / (2a - 1)!."""
+        return 2.0 * math.lgamma(self.order) - math.lgamma(2 * self.order)
 
     def _log_width(self) -> float:
         return math.log(self.upper - self.lower)
-
-    def name_of_u(self, name: str) -> str:
-        """Return `logit of y, A to B`."""
-        return f"logit of {name}, {self.lower:g} to {self.upper:g}"
 
 
 IDENTITY = Transform()
 
 
-def transform_between(lower: float | None, upper: float | None) -> Transform:
-    """Return the transform of a target with these bounds; None for no bound on a side."""
+def transform_between(lower: float | None, upper: float | None, order: int = ORDER) -> Transform:
+    """Return the transform of a target with these bounds; None for no bound on a side.
+
+    Args:
+        lower, upper: in the units of the target.
+        order: of the transform if there are two bounds; see `Interval`.
+    """
     if lower is not None and upper is not None:
-        return Interval(lower, upper)
+        return Interval(lower, upper, order)
     if lower is not None:
         return LowerBound(lower)
     return IDENTITY if upper is None else UpperBound(upper)

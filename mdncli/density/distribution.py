@@ -10,9 +10,9 @@ from mdncli.columns.transforms import IDENTITY, Transform, inverse_and_log_jacob
 from mdncli.density import moments
 from mdncli.density.conditioning import GivenTargets, condition, position_of
 from mdncli.density.hdr import highest_density_regions
-from mdncli.density.marginal import Marginal, quantiles
+from mdncli.density.marginal import Marginal, TargetDensity, quantiles
 from mdncli.density.mixture import GaussianMixture, MixtureSource, derived, generator_of_draws
-from mdncli.density.modes import joint_modes, joint_with_jacobian, modes
+from mdncli.density.modes import joint_modes, modes
 from mdncli.density.parallel import for_each_piece, in_pieces
 from mdncli.types import Array
 
@@ -240,12 +240,12 @@ class Distribution:
         if self._targets == 1:
             [transform] = self.transforms
             return self._of_each_target(
-                lambda one, *_: transform.forward(modes(one.with_jacobian(transform))),
+                lambda one, *_: transform.forward(modes(TargetDensity(one, transform))),
                 searched=True,
             )
 
         def joint(part: slice) -> Array:
-            return joint_modes(joint_with_jacobian(self._part(part), self.transforms))
+            return joint_modes(self._part(part), self.transforms)
 
         return self._forward(in_pieces(joint, self._rows, _JOINT_AT_ONCE))
 

@@ -1,46 +1,20 @@
 """Highest-density regions: the smallest set that holds a given probability (Hyndman 1996)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy
 
 from mdncli.columns.transforms import IDENTITY, Transform
-from mdncli.density.marginal import Marginal
+from mdncli.density.marginal import Marginal, TargetDensity
 from mdncli.density.mixture import LOG_2PI
 from mdncli.density.modes import critical_points
 from mdncli.density.solvers import find_roots
-from mdncli.types import Array, Mask, Positions
+from mdncli.types import Array, Mask
 
 # The error of the probability that a region holds.
 _TOLERANCE = 1e-12
 # The error of the log density at the end of an interval, in nats.
 _ON_LEVEL = 1e-13
 _LAST_STEPS = 3
-
-
-@dataclass(frozen=True)
-class _Density:
-    """N densities of y = transform.forward(u) as functions of u.
-
-    Attributes:
-        mixture: the mixtures of u, which give probabilities.
-        of_target: the density of y at u; see `Marginal.with_jacobian`. For the identity it is the
-            same object as `mixture`.
-    """
-
-    mixture: Marginal
-    of_target: Marginal
-
-    def rows(self, chosen: Positions | Mask) -> "_Density":
-        """Return the densities of these rows, in their order."""
-        mixture = self.mixture.rows(chosen)
-        same = self.of_target is self.mixture
-        return _Density(mixture, mixture if same else self.of_target.rows(chosen))
-
-    def log_prob_of_u(self, u: Array, log_prob_of_y: Array) -> Array:
-        """Return the log density of u, (N,), where that of y is known already."""
-        return log_prob_of_y if self.of_target is self.mixture else self.mixture.log_prob(u)
 
 
 def highest_density_regions(
@@ -69,9 +43,9 @@ def highest_density_regions(
     if not mixture.mu.shape[1]:
         return np.empty((0, 1, 2))
     mixture = mixture.with_resolvable_sigma()
-    density = _Density(mixture, mixture.with_jacobian(transform))
-    points = critical_points(density.of_target)
-    heights = _log_prob_at(density.of_target, points)
+    density = TargetDensity(mixture, transform)
+    points = critical_points(density)
+    heights = _log_prob_at(density, points)
     highest = np.nanmax(heights, axis=1)
     # Where floats are so far apart that they miss the peak, the second one is the lower.
     lowest = np.minimum(_level_below(mixture, mass, transform), highest - 1.0)
@@ -108,12 +82,12 @@ class _MonotonePieces:
     A piece has two ends, (N, S), with a log density at each; NaN where a row has fewer pieces.
     """
 
-    def __init__(self, density: _Density, ends: list[Array], heights: list[Array]) -> None:
+    def __init__(self, density: TargetDensity, ends: list[Array], heights: list[Array]) -> None:
         self.density, self._ends, self._heights = density, ends, heights
 
     @classmethod
     def between(
-        cls, density: _Density, points: Array, heights: Array, level: Array
+        cls, density: TargetDensity, points: Array, heights: Array, level: Array
     ) -> "_MonotonePieces":
         """Return the pieces between critical points, and outwards to where p is below a level.
 
@@ -127,7 +101,7 @@ class _MonotonePieces:
         # Where a peak is flat, rounding could otherwise lose the start or the end of an interval.
         dips[:] = np.minimum(dips, np.minimum(peaks[:, :-1], peaks[:, 1:]))
         nowhere = np.full(len(points), -np.inf)
-        ends = _before_and_after(points, *_outermost(density.of_target, level))
+        ends = _before_and_after(points, *_outermost(density, level))
         return cls(density, ends, _before_and_after(heights, nowhere, nowhere))
 
     def rows(self, chosen: Mask) -> "_MonotonePieces":
@@ -151,7 +125,7 @@ class _MonotonePieces:
             before = near[row, piece]
             start = np.where((before > left) & (before < right), before, start)
         found = np.full(low.shape, np.nan)
-        crossing = _Crossing(self.density.of_target.rows(row), level[row], piece % 2 == 0)
+        crossing = _Crossing(self.density.rows(row), level[row], piece % 2 == 0)
         found[row, piece] = find_roots(crossing, left, right, start)
         return found
 
@@ -164,7 +138,7 @@ class _MonotonePieces:
         row, piece = np.nonzero(~np.isnan(crossings))
         left, right = (each[row, piece] for each in self._ends)
         outwards = np.where(piece % 2 == 0, -1.0, 1.0)
-        part, crossings = self.density.of_target.rows(row), crossings.copy()
+        part, crossings = self.density.rows(row), crossings.copy()
         for _ in range(_LAST_STEPS):
             held, loss = _mass_between(self.density, crossings)
             y = crossings[row, piece]
@@ -179,12 +153,12 @@ class _MonotonePieces:
 class _Crossing:
     """The root problem of crossings: log p minus a level, negated where the density falls."""
 
-    def __init__(self, mixture: Marginal, level: Array, rises: Mask) -> None:
-        self._mixture, self._level, self._rises = mixture, level, rises
+    def __init__(self, density: TargetDensity, level: Array, rises: Mask) -> None:
+        self._density, self._level, self._rises = density, level, rises
 
     def evaluate(self, y: Array) -> tuple[Array, Array, Mask]:
         """Return the difference, Newton's step, and which points are on their level."""
-        log_prob, slope, _ = self._mixture.log_prob_and_derivatives(y)
+        log_prob, slope, _ = self._density.log_prob_and_derivatives(y)
         error = log_prob - self._level
         with np.errstate(all="ignore"):
             change = -error / slope
@@ -192,7 +166,7 @@ class _Crossing:
 
     def keep(self, chosen: Mask) -> None:
         """Drop all brackets except the chosen ones."""
-        self._mixture = self._mixture.rows(chosen)
+        self._density = self._density.rows(chosen)
         self._level, self._rises = self._level[chosen], self._rises[chosen]
 
 
@@ -219,19 +193,19 @@ class _MissingMass:
             self._crossings = self._crossings[chosen]
 
 
-def _mass_between(density: _Density, crossings: Array) -> tuple[Array, Array]:
+def _mass_between(density: TargetDensity, crossings: Array) -> tuple[Array, Array]:
     """Return the mass inside the intervals, and how fast it falls as the level of log p rises."""
     row, piece = np.nonzero(~np.isnan(crossings))
     part, u = density.rows(row), crossings[row, piece]
     begins = piece % 2 == 0
-    log_prob, slope, _ = part.of_target.log_prob_and_derivatives(u)
+    log_prob, slope, _ = part.log_prob_and_derivatives(u)
     # The mass is F at the end of each interval minus F at its beginning. Where the upper tail is
     # the smaller one, F is 1 minus that tail. The ones are summed separately: no digits cancel.
     below, above = part.mixture.cdf(u), part.mixture.cdf(u, upper=True)
     tail = np.where(below <= above, below, -above)
     one = np.where(below <= above, 0.0, 1.0)
     with np.errstate(all="ignore"):
-        speed = np.exp(part.log_prob_of_u(u, log_prob)) / np.abs(slope)
+        speed = np.exp(log_prob - part.log_jacobian(u)) / np.abs(slope)
     signed = np.where(begins, -1.0, 1.0)
     tails, ones, loss = (
         np.bincount(row, weights=each, minlength=len(crossings)).astype(np.float64)
@@ -261,10 +235,10 @@ def _level_below(mixture: Marginal, mass: float, transform: Transform) -> Array:
     return lowest
 
 
-def _log_prob_at(mixture: Marginal, y: Array) -> Array:
+def _log_prob_at(density: TargetDensity, y: Array) -> Array:
     """Return the log densities at y, (N, J); NaN where y is."""
     rows = np.repeat(np.arange(len(y)), y.shape[1])
-    return mixture.rows(rows).log_prob(y.ravel()).reshape(y.shape)
+    return density.rows(rows).log_prob(y.ravel()).reshape(y.shape)
 
 
 def _before_and_after(points: Array, first: Array, last: Array) -> list[Array]:
@@ -281,12 +255,14 @@ def _before_and_after(points: Array, first: Array, last: Array) -> list[Array]:
     return [before, after]
 
 
-def _outermost(mixture: Marginal, level: Array) -> tuple[Array, Array]:
+def _outermost(density: TargetDensity, level: Array) -> tuple[Array, Array]:
     """Return points outside of which each log density is below its level, two arrays (N,).
 
-    Outside of them every component is low enough: log pi_k N_k <= level - log K. Each point is
-    moved outwards by one float, for a sigma smaller than the distance of floats.
+    Outside of them every component of the density of the target is low enough: log pi_k N_k <=
+    level - log K. Each point is moved outwards by one float, for a sigma smaller than the distance
+    of floats.
     """
+    mixture = density.mixture.with_jacobian(density.transform)
     share = level - np.log(len(mixture.mu))
     excess = mixture.log_pi - np.log(mixture.sigma) - 0.5 * np.log(2.0 * np.pi) - share
     reach = mixture.sigma * np.sqrt(2.0 * np.maximum(excess, 0.0))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from mdncli.columns.transforms import Transform
+from mdncli.columns.transforms import IDENTITY, Transform
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
 from mdncli.density.solvers import find_roots
 from mdncli.types import Array, Mask, Positions
@@ -118,6 +118,43 @@ class Marginal:
         z = (y - self.mu) / self.sigma
         log_tails = scipy.special.log_ndtr(-z if upper else z)
         return np.minimum(_log_sum_exp(self.log_pi + log_tails), 0.0)
+
+
+@dataclass(frozen=True)
+class TargetDensity:
+    """N densities of a target y = transform.forward(u), as functions of u: log p(y) = log q(u) + g.
+
+    q is the density of u, and g = log du/dy.
+
+    Attributes:
+        mixture: N mixtures of u.
+        transform: from u to the target.
+    """
+
+    mixture: Marginal
+    transform: Transform = IDENTITY
+
+    def rows(self, chosen: Positions | Mask) -> "TargetDensity":
+        """Return the densities of these rows, in their order."""
+        return TargetDensity(self.mixture.rows(chosen), self.transform)
+
+    def log_jacobian(self, u: Array) -> Array:
+        """Return g at points u of any shape, in nats."""
+        return -self.transform.log_abs_det_jacobian(u)
+
+    def log_prob(self, u: Array) -> Array:
+        """Return log p(y), in nats, shape (N,), at points u, (N,)."""
+        return self.mixture.log_prob(u) + self.log_jacobian(u)
+
+    def log_prob_and_derivatives(self, u: Array) -> tuple[Array, Array, Array]:
+        """Return log p(y) and its first and second derivative by u, each (N,), at u, (N,)."""
+        found = self.mixture.log_prob_and_derivatives(u)
+        if self.transform.is_identity:
+            return found
+        log_prob, slope, curvature = found
+        slope = slope - self.transform.slope_of_log_jacobian(u)
+        curvature = curvature - self.transform.curvature_of_log_jacobian(u)
+        return log_prob + self.log_jacobian(u), slope, curvature
 
 
 def _log_sum_exp(terms: Array) -> Array:

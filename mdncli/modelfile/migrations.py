@@ -136,12 +136,19 @@ def _from_version_6(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_version_7(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of version 8: the memory is a forest alone."""
+    """Return the content of version 8.
+
+    In version 7 the memory is a forest alone, and the transform between two bounds is the logit, of
+    order 1.
+    """
     rungs = []
     for rung in plain["rungs"]:
         kept = {key: value for key, value in rung.items() if key != "reads_forest"}
         rungs.append({**kept, "reads": ["forest"] if rung["reads_forest"] else []})
-    return {**plain, "rungs": rungs, "memory": ["forest"] if plain["forest"] else []}
+    targets = [{**column, "order": 1} for column in plain["schema"]["targets"]]
+    schema = {**plain["schema"], "targets": targets}
+    memory = ["forest"] if plain["forest"] else []
+    return {**plain, "schema": schema, "rungs": rungs, "memory": memory}
 
 
 def parse_command(command: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from mdncli.columns.features import CategoryFeature, Column, DateFeature, Feature
 from mdncli.columns.schema import Schema, Target
+from mdncli.columns.transforms import HIGHEST_ORDER
 from mdncli.density.memory import (
     HIGHEST_INPUT,
     MOST_LEVELS,
@@ -359,6 +360,8 @@ def _check_target(target: Target) -> None:
     _check_column(target, [*positive, *bounds])
     _require(min(positive) > 0.0, "the step or the smallest sigma of a target")
     values = np.array([target.lowest, target.median, target.highest])
+    orders = range(1, HIGHEST_ORDER + 1 if len(bounds) == 2 else 2)
+    _require(type(target.order) is int and target.order in orders, "the order of a target")
     rising = bounds == sorted(set(bounds))
     _require(rising and not target.transform.outside(values).any(), "a bound of a target")
 

@@ -12,6 +12,7 @@ from small_fits import QUICK, every_kind, model_bytes, quick_fit
 
 import mdncli
 from mdncli import ConditionalDensity, Distribution, Settings, fit, load
+from mdncli.columns.transforms import ORDER, Interval
 from mdncli.errors import DataError, MdnWarning, MissingInputError, ParameterError
 from mdncli.files import FileContent
 
@@ -237,7 +238,7 @@ def test_targets_may_have_bounds() -> None:
     assert (v.lower, v.upper) == (0.0, None)
     assert (model.condition(frame).sample(50)[:, 1] > 0.0).all()
     one = quick_fit(frame, target="v", feature=features, lower=0, upper=1e4)
-    assert (one.schema.targets[0].lower, one.schema.targets[0].upper) == (0.0, 1e4)
+    assert one.schema.transforms == (Interval(0.0, 1e4, ORDER),)
     with pytest.raises(DataError, match="is not above lower=3"):
         quick_fit(frame, target="v", feature=features, lower=3)
 

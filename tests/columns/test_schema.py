@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from small_tables import measured
 
 from mdncli.columns.schema import Schema, step_of
-from mdncli.columns.transforms import IDENTITY, LowerBound, Transform, transform_between
+from mdncli.columns.transforms import (
+    IDENTITY,
+    ORDER,
+    LowerBound,
+    Transform,
+    transform_between,
+)
 from mdncli.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -97,14 +103,15 @@ def test_a_bound_from_which_all_values_look_alike_is_refused(
     with pytest.raises(DataError, match="That is so far from its values"):
         schema_of(Y, transform_between(*bounds))
     # From a nearer bound on the other side they differ.
-    assert schema_of(Y, transform_between(0.0, 1e30)).targets[0].scale == pytest.approx(
-        np.log(Y).std()
-    )
+    transform = transform_between(0.0, 1e30)
+    [target] = schema_of(Y, transform).targets
+    assert target.order == transform.order == ORDER
+    assert target.scale == pytest.approx(np.log(Y).std() / ORDER)
 
 
 def test_with_bounds_the_smallest_sigma_applies_at_the_median() -> None:
     y = np.maximum(np.round(Y, 1), 0.1)
-    transform = transform_between(-1.0, 30.0)
+    transform = transform_between(-1.0, 30.0, 1)
     schema = schema_of(y, transform)
     [target] = schema.targets
     assert target.step == pytest.approx(0.1)

@@ -137,7 +137,7 @@ def test_inspect_shows_the_bounds(here: Run, folder: Path) -> None:
     lines = here("inspect", "two.pt", cwd=folder).stdout.decode().splitlines()
     assert lines[0].split()[-2:] == ["above", "below"]
     assert lines[3].split()[-2:] == ["0", "10"]
-    assert "logit of p, 0 to 10" in lines[3]
+    assert "transformed p, 0 to 10" in lines[3]
     assert "above" not in here("inspect", "free.pt", cwd=folder).stdout.decode().splitlines()[0]
 
 

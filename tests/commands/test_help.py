@@ -74,4 +74,4 @@ def test_fit_shows_every_setting_with_its_default_and_range(here: Run) -> None:
 @pytest.mark.usefixtures("wide_terminal")
 def test_mentions_of_parameters_are_flags(here: Run) -> None:
     text = helped(here, "fit")
-    assert "or with --upper over the logit between both bounds" in text
+    assert "or with --upper over a function of y that is infinite at both bounds" in text

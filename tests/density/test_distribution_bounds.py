@@ -1,20 +1,29 @@
 """Targets with bounds: every answer against SciPy, and against integrals over the target."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from scipy.special import expit
+from scipy.special import betainc, betaln, expit, log_expit, polygamma
 
-from mdncli.columns.transforms import IDENTITY, Transform, transform_between
+from mdncli.columns.transforms import (
+    HIGHEST_ORDER,
+    IDENTITY,
+    ORDER,
+    Transform,
+    transform_between,
+)
 from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
 
 ABOVE = transform_between(2.0, None)
 BELOW = transform_between(None, -1.0)
 BETWEEN = transform_between(0.0, 5.0)
-EVERY = pytest.mark.parametrize("transform", [ABOVE, BELOW, BETWEEN], ids=str)
+LOGIT = transform_between(0.0, 5.0, 1)
+EVERY = pytest.mark.parametrize("transform", [ABOVE, BELOW, BETWEEN, LOGIT], ids=str)
+ORDERS = pytest.mark.parametrize("order", [1, 2, ORDER, HIGHEST_ORDER])
 
 
 def mixtures(rows: int, components: int, targets: int = 1, width: float = 0.4) -> GaussianMixture:
@@ -120,20 +129,104 @@ def test_crps_of_one_component_is_scipys(transform: Transform) -> None:
             assert given.crps([y])[0] == pytest.approx(score, rel=1e-6)
 
 
-@pytest.mark.parametrize(("mu", "sigma"), [(0.0, 0.3), (2.0, 1.0), (-1.0, 6.0), (-30.0, 4.0)])
-def test_between_bounds_quadrature_holds_for_any_sigma(mu: float, sigma: float) -> None:
-    given = alone(mu, sigma, transform_between(0.0, 1.0))
-    u = np.linspace(mu - 30.0 * sigma, mu + 30.0 * sigma, 2_000_001)
-    density, share = stats.norm.pdf(u, mu, sigma), expit(u)
+@ORDERS
+@pytest.mark.parametrize(
+    ("mu", "sigma"),
+    # One fixed rule gives the moments up to a sigma of 2, 1.41, 1 and 0.5 of these orders.
+    [(0.0, 0.3), (-2.0, 0.49), (-4.0, 0.99), (0.0, 1.0), (-2.0, 1.01), (-1.0, 6.0), (-30.0, 4.0)],
+)
+def test_between_bounds_quadrature_holds_for_any_sigma(order: int, mu: float, sigma: float) -> None:
+    given = alone(mu, sigma, transform_between(0.0, 1.0, order))
+    reach = (12.0 + 2.0 * order * sigma) * sigma
+    u = np.linspace(mu - reach, mu + reach, 400_001)
+    density, share = stats.norm.pdf(u, mu, sigma), betainc(order, order, expit(u))
     mean = integrate.trapezoid(density * share, u)
-    assert given.mean()[0] == pytest.approx(mean, rel=1e-6)
+    assert given.mean()[0] == pytest.approx(mean, rel=1e-9)
     variance = integrate.trapezoid(density * (share - mean) ** 2, u)
-    assert given.variance()[0] == pytest.approx(variance, rel=1e-6)
-    at = len(u) * 2 // 3
-    cdf, slope = stats.norm.cdf(u, mu, sigma), share * (1.0 - share)
+    assert given.variance()[0] == pytest.approx(variance, rel=1e-9)
+    at = u.searchsorted(mu + 0.4 * sigma)
+    cdf = stats.norm.cdf(u, mu, sigma)
+    slope = np.exp(order * (log_expit(u) + log_expit(-u)) - betaln(order, order))
     score = integrate.trapezoid((cdf**2 * slope)[: at + 1], u[: at + 1])
     score += integrate.trapezoid((stats.norm.sf(u, mu, sigma) ** 2 * slope)[at:], u[at:])
-    assert given.crps([share[at]])[0] == pytest.approx(score, rel=1e-6)
+    y = transform_between(0.0, 1.0, order).forward(u[at])
+    assert given.crps([y])[0] == pytest.approx(score, rel=1e-6)
+
+
+@ORDERS
+def test_moments_near_a_bound_are_those_of_the_lognormal(order: int) -> None:
+    """There the share of y is C(2a - 1, a) exp(a u)."""
+    for mu, sigma in ((-20.0, 0.3), (-25.0, 0.45), (-40.0, 1.2)):
+        given = alone(mu, sigma, transform_between(0.0, 1.0, order))
+        scale = math.comb(2 * order - 1, order) * math.exp(order * mu)
+        known = stats.lognorm(order * sigma, scale=scale)
+        if mu + 2.0 * order * sigma**2 > -15.0:
+            continue
+        assert given.mean()[0] == pytest.approx(known.mean(), rel=1e-6)
+        assert given.std()[0] == pytest.approx(known.std(), rel=1e-6)
+
+
+def test_a_gaussian_is_close_to_a_uniform_target_with_two_bounds() -> None:
+    """That is what the order is for: two bounds and no other information."""
+    u_std = math.sqrt(2.0 * float(polygamma(1, ORDER)))
+    given = alone(0.0, u_std, transform_between(-1.0, 3.0))
+    y = np.linspace(-0.99, 2.99, 1001)
+    many = row(given, 0, len(y))
+    logit = row(alone(0.0, math.pi / math.sqrt(3.0), transform_between(-1.0, 3.0, 1)), 0, len(y))
+    missed = [np.abs(np.exp(each.log_prob(y)) - 0.25).mean() for each in (many, logit)]
+    assert missed[0] < 0.02
+    assert missed[0] < 0.4 * missed[1]
+    np.testing.assert_allclose(given.mean(), 1.0, atol=1e-12)
+    np.testing.assert_allclose(given.std(), 4.0 / math.sqrt(12.0), rtol=0.01)
+    levels = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
+    np.testing.assert_allclose(given.quantile(levels)[0], -1.0 + 4.0 * levels, atol=0.05)
+
+
+def test_moments_and_crps_between_bounds_are_those_of_quad() -> None:
+    mixture = mixtures(3, 3, width=0.3)
+    # Nearer to the upper bound, floats are too coarse to integrate over y.
+    given = Distribution(
+        GaussianMixture(mixture.log_pi, 0.3 * mixture.mu, mixture.sigma), (BETWEEN,)
+    )
+    values = given.sample(1, seed=3)[:, 0]
+    for at, value in enumerate(values):
+        one = row(given, at)
+
+        def density(y: float, one: Distribution = one) -> float:
+            return float(np.exp(one.log_prob([y])[0]))
+
+        def below(y: float, one: Distribution = one) -> float:
+            return float(one.cdf([y])[0]) ** 2
+
+        def above(y: float, one: Distribution = one) -> float:
+            return float(one.cdf([y], upper=True)[0]) ** 2
+
+        cuts = [0.0, *one.quantile([0.001, 0.1, 0.5, 0.9, 0.999])[0], 5.0]
+
+        def integral(function, cuts=cuts) -> float:
+            pairs = itertools.pairwise(cuts)
+            return sum(integrate.quad(function, *pair, epsrel=1e-10)[0] for pair in pairs)
+
+        mean = integral(lambda y: y * density(y))
+        assert integral(density) == pytest.approx(1.0, abs=1e-8)
+        assert given.mean()[at] == pytest.approx(mean, rel=1e-8)
+        variance = integral(lambda y, mean=mean: (y - mean) ** 2 * density(y))
+        assert given.variance()[at] == pytest.approx(variance, rel=1e-8)
+        score = integrate.quad(below, 0.0, value)[0] + integrate.quad(above, value, 5.0)[0]
+        assert given.crps(values)[at] == pytest.approx(score, rel=1e-6)
+
+
+@ORDERS
+def test_quantiles_are_those_of_u(order: int) -> None:
+    transform = transform_between(0.0, 5.0, order)
+    mixture, levels = mixtures(4, 3), [1e-12, 0.1, 0.5, 0.9]
+    mixture = GaussianMixture(mixture.log_pi, mixture.mu / order, mixture.sigma / order)
+    found = Distribution(mixture, (transform,)).quantile(levels)
+    expected = transform.forward(Distribution(mixture).quantile(levels))
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    given = Distribution(mixture, (transform,))
+    for at, level in enumerate(levels):
+        np.testing.assert_allclose(given.cdf(found[:, at]), level, rtol=1e-6)
 
 
 def test_a_mirrored_target_has_mirrored_answers() -> None:
@@ -142,6 +235,7 @@ def test_a_mirrored_target_has_mirrored_answers() -> None:
     pairs = (
         (ABOVE, transform_between(None, -2.0)),
         (transform_between(1.0, 4.0), transform_between(-4.0, -1.0)),
+        (transform_between(1.0, 4.0, 1), transform_between(-4.0, -1.0, 1)),
     )
     for one, other in pairs:
         here, there = Distribution(mixture, (one,)), Distribution(mirrored, (other,))
@@ -182,13 +276,15 @@ def test_the_density_is_zero_at_a_bound_and_beyond(transform: Transform) -> None
 @EVERY
 @pytest.mark.parametrize("width", [0.1, 0.6, 2.0])
 def test_mode_and_region_are_those_of_the_density_of_y(transform: Transform, width: float) -> None:
-    given = Distribution(mixtures(5, 3, width=width), (transform,))
+    # A wide component comes closer to an upper bound than floats do, and the more the higher order.
+    given = Distribution(mixtures(5, 3, width=width / transform.order), (transform,))
     top, regions = given.mode(), given.hdr(0.8)
     for at in range(5):
         reach = (9.0 + 3.0 * given.sigma[at]) * given.sigma[at]
         ends = (given.mu[at] - reach).min(), (given.mu[at] + reach).max()
         # Closer to a bound other than 0, floats are too coarse to compare densities.
-        y = transform.forward(np.linspace(*np.clip(ends, -18.0, 18.0), 20001))
+        last = 18.0 / transform.order
+        y = transform.forward(np.linspace(*np.clip(ends, -last, last), 20001))
         heights = row(given, at, len(y)).log_prob(y)
         one = row(given, at)
         assert one.log_prob(top[at : at + 1])[0] >= heights.max() - 1e-9
@@ -199,8 +295,9 @@ def test_mode_and_region_are_those_of_the_density_of_y(transform: Transform, wid
         assert heights[inside].min() >= heights[~inside].max() - 1e-9
 
 
-def test_a_wide_logit_normal_has_two_modes_near_the_bounds() -> None:
-    [region] = alone(0.0, 3.0, transform_between(0.0, 1.0)).hdr(0.5)
+@ORDERS
+def test_a_wide_component_has_two_modes_near_the_bounds(order: int) -> None:
+    [region] = alone(0.0, 3.0 / math.sqrt(order), transform_between(0.0, 1.0, order)).hdr(0.5)
     assert region.shape == (2, 2)
     np.testing.assert_allclose(region[0], 1.0 - region[1, ::-1], atol=1e-9)
 
@@ -220,7 +317,7 @@ def test_the_joint_mode_is_of_the_joint_density_of_the_targets() -> None:
 
 def test_targets_with_and_without_bounds_do_not_affect_each_other() -> None:
     mixture = mixtures(6, 3, targets=2)
-    given = Distribution(mixture, (IDENTITY, BETWEEN))
+    given = Distribution(mixture, (IDENTITY, LOGIT))
     plain = Distribution(mixture)
     y = np.column_stack([np.linspace(-1.0, 1.0, 6), np.linspace(0.5, 4.5, 6)])
     for name in ("mean", "std", "median"):
@@ -228,7 +325,7 @@ def test_targets_with_and_without_bounds_do_not_affect_each_other() -> None:
     np.testing.assert_array_equal(given.crps(y)[:, 0], plain.crps(y)[:, 0])
     np.testing.assert_array_equal(given.hdr(0.9)[:, 0, 0], plain.hdr(0.9)[:, 0, 0])
     second = GaussianMixture(mixture.log_pi, mixture.mu[:, :, 1:], mixture.sigma[:, :, 1:])
-    other = Distribution(second, (BETWEEN,))
+    other = Distribution(second, (LOGIT,))
     np.testing.assert_allclose(given.mean()[:, 1], other.mean(), rtol=1e-12)
     np.testing.assert_allclose(given.interval(0.5)[:, 1], other.interval(0.5), rtol=1e-12)
     marginal = given.log_prob(y, marginal=True)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from density.mixtures import Truth, distribution, ordinary, thorough, univariate
+from density.mixtures import Truth, distribution, extreme, ordinary, thorough, univariate
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mdncli.density.marginal import Marginal
-from mdncli.density.modes import critical_points
+from mdncli.columns.transforms import Interval, LowerBound, UpperBound
+from mdncli.density.hdr import highest_density_regions
+from mdncli.density.marginal import Marginal, TargetDensity
+from mdncli.density.modes import critical_points, modes
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -43,7 +45,7 @@ def test_a_narrow_light_component_on_a_shoulder_is_the_mode(one):
 
 @pytest.mark.parametrize("one", SHOULDERS)
 def test_both_maxima_and_the_minimum_between_are_found(one):
-    points = critical_points(Marginal.of(one.mixture, 0))[0]
+    points = critical_points(TargetDensity(Marginal.of(one.mixture, 0)))[0]
     truth = Truth(one)
     assert len(points) == 3
     heights = truth.log_density(points)
@@ -63,14 +65,14 @@ def test_close_maxima_of_different_heights_are_distinguished(seed):
     )
     heights = Truth(one).log_density(np.linspace(-apart, apart, 4001))
     turns = np.diff(np.sign(np.diff(heights)))
-    points = critical_points(Marginal.of(one.mixture, 0))[0]
+    points = critical_points(TargetDensity(Marginal.of(one.mixture, 0)))[0]
     assert len(points) == np.count_nonzero(turns)
 
 
 @given(univariate())
 @thorough(100)
 def test_maxima_and_minima_alternate(one):
-    points = critical_points(Marginal.of(one.mixture, 0))[0]
+    points = critical_points(TargetDensity(Marginal.of(one.mixture, 0)))[0]
     assert len(points) % 2 == 1
     assert (np.diff(points) >= 0.0).all()
     heights = Truth(one).log_density(points)
@@ -83,9 +85,49 @@ def test_maxima_and_minima_alternate(one):
 @thorough(100)
 def test_a_mode_is_among_the_maxima(one):
     truth = Truth(one)
-    maxima = critical_points(Marginal.of(one.mixture, 0))[0, ::2]
+    maxima = critical_points(TargetDensity(Marginal.of(one.mixture, 0)))[0, ::2]
     best = truth.log_density(maxima).max()
     assert float(truth.log_density(one.mode())[0]) == pytest.approx(float(best), abs=1e-12)
+
+
+TRANSFORMS = [Interval(0.0, 1.0, 1), Interval(0.0, 1.0), LowerBound(0.0), UpperBound(2.0)]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
+@pytest.mark.parametrize("width", [0.05, 0.7, 2.5])
+def test_with_bounds_the_critical_points_are_those_of_the_sum_of_gaussians(transform, width):
+    """`with_jacobian` writes the same density as a mixture, and its search uses no transform."""
+    rng, shape = np.random.default_rng(3), (4, 300)
+    sigma = width * np.exp(0.9 * rng.normal(size=shape))
+    log_pi = np.log(rng.dirichlet(np.ones(shape[0]), shape[1]).T)
+    mixture = Marginal(log_pi, rng.normal(size=shape), sigma)
+    density = TargetDensity(mixture, transform)
+    expanded = TargetDensity(mixture.with_jacobian(transform))
+    found, expected = critical_points(density), critical_points(expanded)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    top = modes(density)
+    np.testing.assert_allclose(density.log_prob(top), expanded.log_prob(top), atol=1e-9)
+    np.testing.assert_allclose(density.log_prob(top), density.log_prob(modes(expanded)), atol=1e-9)
+    for one, other in zip(
+        density.log_prob_and_derivatives(mixture.mu[0] + 0.1),
+        expanded.log_prob_and_derivatives(mixture.mu[0] + 0.1),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-8)
+
+
+@given(extreme(), st.sampled_from(TRANSFORMS), st.sampled_from([0.01, 0.9]))
+@thorough(40)
+def test_with_bounds_and_extreme_numbers_every_search_ends(one, transform, coverage):
+    """Beyond u = 1000, no number is as near to a bound."""
+    mixture = Marginal.of(one.mixture, 0)
+    mu, sigma = np.clip(mixture.mu, -1e3, 1e3), np.minimum(mixture.sigma, 1e3)
+    mixture = Marginal(mixture.log_pi, mu, sigma)
+    regions = highest_density_regions(mixture, coverage, transform)
+    assert np.isfinite(regions[:, 0]).all()
+    steps = np.diff(regions.reshape(len(regions), -1), axis=1)
+    assert ((steps >= 0.0) | np.isnan(steps)).all()
+    assert np.isfinite(modes(TargetDensity(mixture, transform))).all()
 
 
 def test_many_nearly_flat_tops_are_searched_in_little_memory():

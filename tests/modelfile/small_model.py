@@ -8,8 +8,8 @@ from mdncli.columns.dataset import Dataset
 from mdncli.columns.features import CategoryFeature, NumberFeature
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import transform_between
+from mdncli.density.memory import BoostedTrees, Forest, Memory
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.network import Forest
 from mdncli.density.record import Origin
 from mdncli.learning.fit import fit, versions
 from mdncli.settings import Settings
@@ -18,15 +18,23 @@ REQUEST = {"target": ["y"], "epochs": 4, "lr": 0.02, "baseline": True, "lower": 
 DIALECT = {"delimiter": ";", "quote": None, "header": False, "na": ["none"]}
 
 
-def first_trees(forest: Forest, trees: int) -> Forest:
-    """Return the first trees of a forest, since a small file is enough."""
+def small_memory(memory: Memory, trees: int) -> Memory:
+    """Return a memory with the first trees, since a small file is enough."""
+    forest, boosted = memory.forest, memory.boosted
+    assert forest is not None
+    assert boosted is not None
     nodes = slice(0, int(forest.roots[trees]))
     parts = forest.feature, forest.threshold, forest.left, forest.value
-    return Forest(forest.roots[:trees], *(part[nodes] for part in parts))
+    some = boosted.feature[:trees], boosted.threshold[:trees], boosted.value[:trees]
+    return replace(
+        memory,
+        forest=Forest(forest.roots[:trees], *(part[nodes] for part in parts)),
+        boosted=BoostedTrees(*some, boosted.base),
+    )
 
 
 def small_fit() -> MixtureDensityNetwork:
-    """Return a model of two rungs, with a category, a bound, weights, a forest and a baseline."""
+    """Return a model of two rungs, with a category, a bound, weights, a memory and a baseline."""
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.normal(size=80), rng.integers(0, 2, 80).astype(float)])
     x[::9, 0] = np.nan
@@ -39,8 +47,7 @@ def small_fit() -> MixtureDensityNetwork:
     settings = Settings(mixtures=3, hidden=(4,), frequencies=1, epochs=4, baseline=True)
     settings = replace(settings, memory="on")
     model = fit(Dataset(x, y, np.ones(80)), Schema(features, targets, "w"), settings)
-    assert model.forest is not None
-    model = replace(model, forest=first_trees(model.forest, 3))
+    model = replace(model, memory=small_memory(model.memory, 3))
     main = replace(model.main, weight=0.75 * model.main.weight, temperature=1.5)
     other = replace(model.main, name="other", weight=0.25 * model.main.weight, sigma_scale=0.5)
     origin = Origin(REQUEST, DIALECT, 64 * "0", versions())

@@ -1,9 +1,11 @@
 """Files that are damaged, are something else, or try to run code."""
 
 import io
+import math
 import pickle
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,29 @@ def test_two_entries_of_one_name_are_refused() -> None:
             archive.writestr("archive/data.pkl", b"}.")
     with pytest.raises(ModelFileError, match="overlap"):
         read(stream.getvalue())
+
+
+@pytest.mark.parametrize("order", [0, -4, 17, 10**9, 2**70, True, 4.0, math.nan, "4", None, [4]])
+def test_an_impossible_order_of_a_transform_is_refused(
+    rewritten: Callable[[Callable[[dict], object]], bytes], order: object
+) -> None:
+    """It is the size of a table, so a huge one would take all the memory."""
+
+    def edit(plain: dict, order: object = order) -> None:
+        plain["schema"]["targets"][0].update(upper=9.0, order=order)
+
+    with pytest.raises(ModelFileError, match="damaged: the order of a target"):
+        read(rewritten(edit))
+    for possible in (1, 4, 16):
+        again = read(rewritten(partial(edit, order=possible)))
+        assert again.schema.transforms[0].order == possible
+
+
+def test_a_target_without_its_order_is_refused(
+    rewritten: Callable[[Callable[[dict], object]], bytes],
+) -> None:
+    with pytest.raises(ModelFileError, match="damaged: .*'order'"):
+        read(rewritten(lambda plain: plain["schema"]["targets"][0].pop("order")))
 
 
 def test_a_list_that_contains_itself_is_refused(

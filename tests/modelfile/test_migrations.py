@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.network import Perceptron
@@ -16,7 +17,7 @@ from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 
 FILES = Path(__file__).parent / "files"
-VERSIONS = [1, 2, 3, 4, 5, 6]
+VERSIONS = [1, 2, 3, 4, 5, 6, 7]
 
 
 def read(version: int) -> MixtureDensityNetwork:
@@ -41,6 +42,8 @@ def check_answers(model: MixtureDensityNetwork, expected: dict[str, Any], rtol: 
         "mu": mixture.mu,
         "sigma": mixture.sigma,
     }
+    if "crps" in expected:
+        answers["crps"] = distribution.crps(y)
     if "baseline_mu" in expected:
         answers["baseline_mu"] = model.baseline_mixture(x).mu
     if "reference_mu" in expected:
@@ -151,12 +154,23 @@ def test_version_5_has_one_rung_no_background_and_no_linear_inputs() -> None:
     assert origin.dialect == {"delimiter": ";", "na": ["none"]}
 
 
-def test_version_6_has_no_forest() -> None:
+def test_version_6_has_no_memory() -> None:
     model = read(6)
-    assert model.forest is None
-    assert not any(rung.reads_forest for rung in model.rungs)
+    assert not model.memory.parts()
+    assert not any(rung.reads for rung in model.rungs)
     assert [(rung.name, len(rung.networks)) for rung in model.rungs] == [("small", 2)]
     assert model.background is not None
+
+
+def test_version_7_has_the_logit_between_two_bounds() -> None:
+    model = read(7)
+    bounds = [(target.lower, target.upper) for target in model.schema.targets]
+    assert bounds == [(2.0, None), (0.0, 1.0), (-1.5, 3.5)]
+    assert [target.order for target in model.schema.targets] == [1, 1, 1]
+    share = model.schema.transforms[1]
+    y = np.array([1e-300, 0.2, 0.75])
+    np.testing.assert_allclose(share.inverse(y), scipy.special.logit(y), rtol=1e-15)
+    np.testing.assert_allclose(share.forward(share.inverse(y)), y, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import ModelFileError
 from mdncli.files import FileContent
+from mdncli.modelfile.migrations import MEMORY_TENSORS
 from mdncli.modelfile.reader import read_model
 
 Rewritten = Callable[[Callable[[dict], object]], bytes]
@@ -34,9 +35,10 @@ def test_it_has_the_weights_that_torch_reads(content: bytes) -> None:
             np.testing.assert_array_equal(bias, state[f"{prefix}.layers.{index}.bias"])
     assert model.background is not None
     np.testing.assert_array_equal(model.background.sigma, state["background.sigma"])
-    assert model.forest is not None
-    for name in ("roots", "feature", "threshold", "left", "value"):
-        np.testing.assert_array_equal(getattr(model.forest, name), state[f"forest.{name}"])
+    assert list(model.memory.parts()) == ["forest", "boosted", "neighbours"]
+    for kind, part in model.memory.parts().items():
+        for name in MEMORY_TENSORS[kind]:
+            np.testing.assert_array_equal(getattr(part, name), state[f"{kind}.{name}"])
     assert model.baseline is not None
     np.testing.assert_array_equal(model.baseline.sigma, state["baseline.sigma"])
 
@@ -62,8 +64,8 @@ def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
-    newer = rewritten(lambda plain: plain.update(format_version=8))
-    with pytest.raises(ModelFileError, match="has format 8, but .* up to 7. Upgrade mdn"):
+    newer = rewritten(lambda plain: plain.update(format_version=9))
+    with pytest.raises(ModelFileError, match="has format 9, but .* up to 8. Upgrade mdn"):
         read(newer)
 
 
@@ -106,10 +108,15 @@ def set_at(plain: Any, path: str, value: object) -> None:
         ("rungs.1.sigma_scale", math.inf),
         ("rungs.1.temperature", "hot"),
         ("rungs.1.nll_valid", None),
-        ("rungs.1.reads_forest", False),
-        ("rungs.1.reads_forest", 1),
-        ("forest", False),
-        ("forest", "wood"),
+        ("rungs.1.reads", []),
+        ("rungs.1.reads", 1),
+        ("rungs.1.reads", ["neighbours", "forest", "boosted"]),
+        ("rungs.1.reads", ["forest", "wood"]),
+        ("rungs.1.reads", "forest"),
+        ("memory", []),
+        ("memory", "wood"),
+        ("memory", ["forest", "boosted"]),
+        ("memory", ["forest", "forest", "boosted", "neighbours"]),
         ("background", 0.0),
         ("background", 1.0),
         ("background", "heavy"),
@@ -122,6 +129,9 @@ def set_at(plain: Any, path: str, value: object) -> None:
         ("schema.targets.0.lower", "low"),
         ("schema.targets.0.lower", 1e9),
         ("schema.targets.0.upper", -1e9),
+        ("schema.targets.0.order", 4),
+        ("schema.targets.0.order", 0),
+        ("schema.targets.0.order", None),
         ("schema.features.0.knots", [1.0]),
         ("schema.features.0.scale", 0.0),
         ("schema.features.0.mean", "zero"),
@@ -169,7 +179,7 @@ def test_values_that_make_no_model_are_refused(
     "key",
     [
         *("schema", "rungs", "background", "settings", "record", "reference", "baseline"),
-        "forest",
+        "memory",
         *("baseline_nll", "origin", "state_dict"),
     ],
 )
@@ -228,11 +238,41 @@ def test_a_forest_in_which_a_path_does_not_end_is_refused(
         read(rewritten(edit))
 
 
-def test_a_forest_of_another_size_is_refused(rewritten: Rewritten) -> None:
-    for name in ("roots", "feature", "threshold", "left", "value"):
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("boosted.feature", (0, 0), -1.0),
+        ("boosted.feature", (0, 0), 0.5),
+        ("boosted.feature", (0, 0), 1e6),
+        ("boosted.threshold", (0, 0), math.inf),
+        ("boosted.value", (0, 0, 0), math.nan),
+        ("neighbours.columns", 0, -1.0),
+        ("neighbours.columns", 0, 1e9),
+        ("neighbours.scale", 0, -1.0),
+        ("neighbours.points", (0, 0), math.nan),
+        ("neighbours.y", (0, 0), -math.inf),
+    ],
+)
+def test_an_impossible_value_of_the_memory_is_refused(
+    rewritten: Rewritten, name: str, place: int | tuple[int, ...], value: float
+) -> None:
+    def edit(plain: dict) -> None:
+        plain["state_dict"][name][place] = value
 
-        def edit(plain: dict, name: str = f"forest.{name}") -> None:
-            plain["state_dict"][name] = torch.zeros((2, 2, 2))
+    with pytest.raises(ModelFileError, match="model.pt: .* damaged"):
+        read(rewritten(edit))
+
+
+@pytest.mark.parametrize(
+    "name", [f"{kind}.{name}" for kind, names in MEMORY_TENSORS.items() for name in names]
+)
+def test_a_part_of_the_memory_of_another_size_is_refused(rewritten: Rewritten, name: str) -> None:
+    for shape in ((), (2,), (2, 2, 2), (3, 9), (0, 3)):
+
+        def edit(plain: dict, shape: tuple[int, ...] = shape) -> None:
+            plain["state_dict"][name] = torch.zeros(shape)
 
         with pytest.raises(ModelFileError, match="model.pt: .* damaged"):
             read(rewritten(edit))
+    with pytest.raises(ModelFileError, match="model.pt: .* damaged"):
+        read(rewritten(lambda plain: plain["state_dict"].pop(name)))

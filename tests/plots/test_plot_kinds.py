@@ -121,7 +121,7 @@ def test_every_kind_with_bounds(kind: str) -> None:
     figure = draw(kind, model, x, y, target="q")
     assert ("q" if kind != "training" else "p, q, r") in words_of(figure)
     if kind in ("parameters", "overview"):
-        assert figure.axes[1].get_ylabel() == "μ of logit of q, 0 to 1"
+        assert figure.axes[1].get_ylabel() == "μ of transformed q, 0 to 1"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALONG if kind != "comparison"])

@@ -29,7 +29,7 @@ def test_the_distribution_is_that_of_the_target_at_the_points() -> None:
     expected = model.distribution(shown.points).given(r=0.3).marginal("q")
     np.testing.assert_array_equal(shown.distribution.median(), expected.median())
     assert shown.target_name == "q"
-    assert shown.name_of_u == "logit of q, 0 to 1"
+    assert shown.name_of_u == "transformed q, 0 to 1"
     assert shown.fixed == "r = 0.3"
     baseline = model.baseline_mixture(shown.points)
     np.testing.assert_allclose(shown.baseline.mu[:, 0, 0], baseline.mu[:, 0, 1])
