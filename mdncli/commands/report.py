@@ -96,9 +96,12 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
         "rows": record.rows,
         "members": len(network.main.networks),
         "mixtures": network.main.architecture.mixtures,
-        "rungs": [rung.summary() for rung in network.rungs],
+        "rungs": [
+            {**rung.summary(), "reads_forest": "forest" in rung.reads} for rung in network.rungs
+        ],
         "background": network.background.weight if network.background else math.nan,
         "memory": network.memory.summary(),
+        "forest": network.memory.summary().get("forest"),
         "nll_train": record.nll_train,
         "nll_valid": record.nll_valid,
         "nll_unconditional": record.reference["nll_valid"],

@@ -310,6 +310,7 @@ class MixtureDensityNetwork:
             "rungs": [rung.summary() for rung in self.rungs],
             "background": None if self.background is None else {"weight": self.background.weight},
             "memory": self.memory.summary(),
+            "forest": self.memory.summary().get("forest"),
             "settings": self.settings,
             "record": asdict(self.record),
             "nll_baseline": math.nan if self.baseline is None else self.baseline.nll,

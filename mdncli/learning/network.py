@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mdncli.density.network import Architecture, Perceptron, pairs_of_targets
+from mdncli.errors import ParameterError, parameter
 from mdncli.types import Array
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -322,3 +323,19 @@ def squares_and_gradient(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """
     error = raw - y
     return 0.5 * (error * error).sum(1), error
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device that the setting `device` names.
+
+    Raises:
+        ParameterError: it is CUDA, which is not available.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ParameterError(
+            f"{parameter('device', repr(name))}: PyTorch finds no CUDA device. Use "
+            f"{parameter('device', repr('cpu'))}."
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

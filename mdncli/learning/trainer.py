@@ -15,7 +15,7 @@ from mdncli.density.mixture import GaussianMixture, log_sum_exp
 from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
 from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
-from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.errors import DataError, parameter
 from mdncli.learning.closed_forms import Fit, background_of, linear, marginal
 from mdncli.learning.ladder import (
     HeldOut,
@@ -38,6 +38,7 @@ from mdncli.learning.memory import learn_memory
 from mdncli.learning.network import (
     BackgroundDensity,
     Perceptrons,
+    device_of,
     nll_and_gradient,
     squares_and_gradient,
 )
@@ -119,7 +120,7 @@ class Trainer:
         self._rows = StandardizedRows.of(self._dataset, schema)
         learned = learn_memory(self._rows, self._split, dataset.groups, settings)
         use, self._memory, self._said = learned
-        self._device = _device(settings.device)
+        self._device = device_of(settings.device)
         recipes = network_rungs(settings, rows, len(schema.targets), use)
         self._kinds = [self._kind(recipe) for recipe in recipes]
         self._train_rows = self._split.train_rows
@@ -195,7 +196,7 @@ class Trainer:
 
     def _scored_baseline(self, network: Perceptron, split: Split) -> Baseline:
         [judged] = split.valid if split.holds_out else split.train
-        errors = self._outputs(network, self._rows, judged) - self._rows.y[judged]
+        errors = _outputs(network, self._rows, judged) - self._rows.y[judged]
         weights = self._rows.weights[judged]
         # The error may be zero, for instance in a single row.
         rmse = np.sqrt(np.average(errors**2, axis=0, weights=weights))
@@ -216,15 +217,16 @@ class Trainer:
         return self._schema.min_sigma
 
     def _kind(self, recipe: Recipe) -> Kind:
-        name, settings, wanted = recipe
-        reads = tuple(part for part in self._said if part in wanted)
+        settings, reads = (
+            recipe.settings,
+            tuple(part for part in self._said if part in recipe.reads),
+        )
         columns = [self._rows.inputs, *(self._said[part] for part in reads)]
         rows = replace(self._rows, inputs=np.column_stack(columns)) if reads else self._rows
-        networks = Perceptrons(
-            1, self._input_widths(rows), _architecture(settings), 1, torch.Generator()
-        )
+        widths, architecture = self._input_widths(rows), _architecture(settings)
+        networks = Perceptrons(1, widths, architecture, 1, torch.Generator())
         batches = self._batches(rows, self._split, networks, settings)
-        return Kind(name, settings, rows, reads, batches)
+        return Kind(recipe.name, settings, rows, reads, batches)
 
     def _input_widths(self, rows: StandardizedRows) -> tuple[int, int]:
         """Return the numbers of periodic and of other inputs of the networks."""
@@ -245,12 +247,6 @@ class Trainer:
         if len(rows) <= _MOST_JUDGED:
             return rows
         return np.sort(rng.choice(rows, _MOST_JUDGED, replace=False))
-
-    @staticmethod
-    def _outputs(network: Perceptron, rows: StandardizedRows, chosen: Positions) -> Array:
-        """Return the outputs of a network at the chosen rows, (N, O)."""
-        pieces = np.split(chosen, range(_ROWS_AT_ONCE, len(chosen), _ROWS_AT_ONCE))
-        return np.concatenate([network(rows.inputs[p], precision=np.float32) for p in pieces])
 
     # Networks.
 
@@ -388,13 +384,13 @@ class Trainer:
         """Return the outputs at each row of a member that held it out, or of all such members."""
         y = self._rows.y[self._judged]
         if self._split.is_shared:
-            outputs = [self._outputs(network, rows, self._judged) for network in networks]
+            outputs = [_outputs(network, rows, self._judged) for network in networks]
             return HeldOut(architecture, outputs, y, self._min_sigma)
         holders = self._split.holders(len(self._rows.y), members)[self._judged]
         raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])))
         for network, member in zip(networks, members, strict=True):
             own = holders == member
-            raw[own] = self._outputs(network, rows, self._judged[own])
+            raw[own] = _outputs(network, rows, self._judged[own])
         return HeldOut(architecture, [raw], y, self._min_sigma)
 
     def _with_pool(
@@ -407,7 +403,7 @@ class Trainer:
             return split_head(raw, architecture, self._min_sigma)
 
         [raw] = held_out.raw
-        outputs = [self._outputs(each, rows, self._judged) for each in networks]
+        outputs = [_outputs(each, rows, self._judged) for each in networks]
         means = np.stack([mixture(each).mean() for each in outputs])
         return replace(held_out, y_of_pool=targets_of_pool(mixture(raw), means, held_out.y))
 
@@ -459,7 +455,7 @@ class Trainer:
         rows = self._some_train_rows
         each = []
         for network in rung.networks:
-            raw = self._outputs(network, all_rows, rows)
+            raw = _outputs(network, all_rows, rows)
             mixture = split_head(raw, rung.architecture, self._min_sigma)
             each.append(mixture.log_prob(self._rows.y[rows]))
         logs = np.stack(each, axis=1)
@@ -569,6 +565,12 @@ class _ClosedForm:
     held_out: HeldOut
 
 
+def _outputs(network: Perceptron, rows: StandardizedRows, chosen: Positions) -> Array:
+    """Return the outputs of a network at the chosen rows, (N, O)."""
+    pieces = np.split(chosen, range(_ROWS_AT_ONCE, len(chosen), _ROWS_AT_ONCE))
+    return np.concatenate([network(rows.inputs[p], precision=np.float32) for p in pieces])
+
+
 def _mixture_of(rung: Rung, min_sigma: Array) -> GaussianMixture:
     """Return the marginal as one mixture, standardized."""
     [(_, bias)] = rung.networks[0].layers
@@ -590,14 +592,3 @@ def _architecture(settings: Settings) -> Architecture:
         covariance=settings.covariance,
         frequencies=cast(int, settings.frequencies),
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ParameterError(
-            f"{parameter('device', repr(name))}: PyTorch finds no CUDA device. Use "
-            f"{parameter('device', repr('cpu'))}."
-        )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

@@ -76,23 +76,41 @@ def test_the_same_seed_gives_the_same_ensemble(here: Run, plain: Path, options: 
     assert files[0] == files[1] != files[2]
 
 
-def test_a_forest_is_shown_and_a_smooth_table_has_none(run: Run, plain: Path) -> None:
+def test_a_memory_is_shown_and_a_smooth_table_has_none(run: Run, plain: Path) -> None:
     result, message = fitted(run, plain, "--steps", "20")
+    assert result["memory"] == {}
     assert result["forest"] is None
-    assert "forest" not in message
+    assert "trees" not in message
     result, message = fitted(run, plain, "--memory", "on", "-k", "2", "--epochs", "5")
-    assert result["forest"]["trees"] == 100
-    assert result["forest"]["nodes"] > 10_000
-    assert [rung["reads_forest"] for rung in result["rungs"]] == [True]
+    memory = result["memory"]
+    assert memory["forest"] == result["forest"]
+    assert memory["forest"]["trees"] == 100
+    assert memory["forest"]["nodes"] > 10_000
+    assert 1 <= memory["boosted"]["trees"] <= 250
+    assert memory["neighbours"]["rows"] <= result["rows"]
+    [rung] = result["rungs"]
+    assert rung["reads"] == ["forest", "boosted", "neighbours"]
+    assert rung["reads_forest"]
     for text in (message, run("inspect", "model.pt").stdout.decode()):
-        assert "100 trees, whose leaves hold single targets" in " ".join(text.split())
+        words = " ".join(text.split())
+        assert "100 trees, whose leaves hold single targets" in words
+        assert f"the file holds {memory['neighbours']['rows']} training rows" in words
     answers = run("predict", "model.pt", plain, "--only", "--mean", "--cdf")
     assert answers.returncode == 0, answers.stderr
     cdf = np.array([float(line.split(",")[1]) for line in answers.stdout.decode().split()[1:]])
     assert 0.2 < cdf.mean() < 0.8
 
 
-def test_a_forest_for_too_few_rows_is_refused(run: Run, plain: Path) -> None:
+def test_a_private_model_holds_no_rows(run: Run, plain: Path) -> None:
+    options = "--memory", "on", "--private", "-k", "2", "--epochs", "5"
+    result, message = fitted(run, plain, *options)
+    assert list(result["memory"]) == ["boosted"]
+    assert result["rungs"][0]["reads"] == ["boosted"]
+    assert "training rows:" not in message
+    assert run("predict", "model.pt", plain).returncode == 0
+
+
+def test_a_memory_for_too_few_rows_is_refused(run: Run, plain: Path) -> None:
     short = plain.parent / "short.csv"
     short.write_text("\n".join(plain.read_text().split()[:50]) + "\n")
     done = run("fit", short, "--memory", "on")
@@ -104,14 +122,15 @@ def test_a_forest_for_too_few_rows_is_refused(run: Run, plain: Path) -> None:
 
 
 def test_k_auto_prefers_few_components_and_reports_what_it_tried(here: Run, tmp_path: Path) -> None:
-    x = RNG.uniform(-1.0, 1.0, 600)
-    one = write(tmp_path / "one.csv", "x,y", x, 2.0 * x + 0.3 * RNG.normal(size=600))
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.0, 1.0, 600)
+    one = write(tmp_path / "one.csv", "x,y", x, 2.0 * x + 0.3 * rng.normal(size=600))
     result, message = fitted(here, one, "-k", "auto", "--steps", "300")
     assert result["mixtures"] <= 2
     assert "tried K = 1" in message
     assert set(result["tried"]) >= {"1", "2"}
-    sign = RNG.choice([-1.0, 1.0], 600)
-    two = write(tmp_path / "two.csv", "x,y", x, sign * (2.0 + x) + 0.1 * RNG.normal(size=600))
+    sign = rng.choice([-1.0, 1.0], 600)
+    two = write(tmp_path / "two.csv", "x,y", x, sign * (2.0 + x) + 0.1 * rng.normal(size=600))
     result, _ = fitted(here, two, "-k", "auto")
     assert 2 <= result["mixtures"] <= 3
     lowest = min(result["tried"].values())
