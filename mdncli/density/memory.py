@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 
 from mdncli.types import Array, Mask, Numbers, Positions
 
@@ -214,10 +215,8 @@ class Neighbours:
 
 
 def _tree(places: Array) -> Any:
-    # Imported here: only a model with neighbours needs it.
-    from scipy.spatial import cKDTree
-
-    return cKDTree(places)
+    # SciPy imports this part of it when it is first used: only a model with neighbours needs it.
+    return scipy.spatial.cKDTree(places)
 
 
 @dataclass(frozen=True)
