@@ -88,9 +88,8 @@ def network_rungs(
             lr=_RATE_OF_PERIODIC * settings.lr,
             steps=round(_STEPS_OF_PERIODIC * cast(int, periodic.steps)),
         )
-        # Some networks never read the memory: where it misleads, they make up for it.
-        reads = _TREES if memory == "some" else ()
-        return [*_beside(Recipe("plain", plain), memory), Recipe("periodic", periodic, reads)]
+        # These never read the memory: where it misleads the others, they make up for it.
+        return [*_beside(Recipe("plain", plain), memory), Recipe("periodic", periodic)]
     return _rungs_of_best(settings, plain, periodic, rows, memory)
 
 

@@ -91,7 +91,8 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(fitted: Path) -> No
 
 
 def test_fit_prints_json_for_machines(run: Run, fitted: Path) -> None:
-    done = run("fit", fitted / "data.csv", "-q", "--json", "--epochs", "4", "-o", "m.pt")
+    options = "-q", "--json", "--memory", "off", "--epochs", "4", "-o", "m.pt"
+    done = run("fit", fitted / "data.csv", *options)
     assert done.stderr == b""
     result = json.loads(done.stdout)
     assert result["model"] == "m.pt"
