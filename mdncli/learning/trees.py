@@ -28,9 +28,9 @@ FARTHEST = 10.0
 _ROWS_TO_COMPARE = 10_000
 _MOST_NUMBERS = 1 << 22
 # Of boosted trees: the most thresholds of an input, and how many of them a tree tries; the share of
-# rows that a tree reads; and the most rows of all.
+# rows that a tree reads; and the most rows, and the most numbers, that all of them read.
 _THRESHOLDS, _TRIED_THRESHOLDS = 255, 15
-_SHARE_OF_ROWS, _MOST_BOOSTED_ROWS = 0.8, 50_000
+_SHARE_OF_ROWS, _MOST_BOOSTED_ROWS, _MOST_BOOSTED_NUMBERS = 0.8, 50_000, 400_000
 # A leaf counts as if it had so many more rows, without an error.
 _PENALTY = 1.0
 
@@ -285,10 +285,10 @@ def boost(
             larger after so many trees, boosting stops and the result is None.
     """
     inputs, y = as_inputs_of_memory(rows.inputs), np.clip(rows.y, -FARTHEST, FARTHEST)
-    own = np.flatnonzero(parts >= 0)
-    if len(own) > _MOST_BOOSTED_ROWS:
-        own = np.sort(rng.choice(own, _MOST_BOOSTED_ROWS, replace=False))
-    kept = _distinct_columns(inputs)
+    own, kept = np.flatnonzero(parts >= 0), _distinct_columns(inputs)
+    most = min(_MOST_BOOSTED_ROWS, max(_MANY_ROWS, _MOST_BOOSTED_NUMBERS // len(kept)))
+    if len(own) > most:
+        own = np.sort(rng.choice(own, most, replace=False))
     boosting = _Boosting(inputs[np.ix_(own, kept)], y[own], rows.weights[own], parts[own], plan)
     learned = boosting.run(rng, hopeless)
     if learned is None:
