@@ -96,9 +96,7 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
         "rows": record.rows,
         "members": len(network.main.networks),
         "mixtures": network.main.architecture.mixtures,
-        "rungs": [
-            {**rung.summary(), "reads_forest": "forest" in rung.reads} for rung in network.rungs
-        ],
+        "rungs": network.summaries_of_rungs(),
         "background": network.background.weight if network.background else math.nan,
         "memory": network.memory.summary(),
         "forest": network.memory.summary().get("forest"),

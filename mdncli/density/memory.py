@@ -30,7 +30,7 @@ _TINY = 1e-6
 
 
 def as_inputs_of_memory(inputs: Numbers) -> Numbers:
-    """Return inputs, (N, I), in the precision of the thresholds of a forest."""
+    """Return inputs, (N, I), in the precision of thresholds and of stored rows."""
     return np.clip(inputs, -HIGHEST_INPUT, HIGHEST_INPUT).astype(np.float32)
 
 
@@ -227,7 +227,9 @@ class Memory:
         forest: extremely randomized trees; each leaf holds the mean target of a few training rows,
             often of a single one.
         boosted: boosted trees.
-        neighbours: training rows. None where the nearest rows add nothing to what the trees say.
+        neighbours: training rows.
+
+    A part is None if no network reads it.
     """
 
     forest: Forest | None = None

@@ -307,7 +307,7 @@ class MixtureDensityNetwork:
             "targets": [asdict(target) for target in self.schema.targets],
             "members": len(self.main.networks),
             "architecture": self.main.architecture.to_plain(),
-            "rungs": [rung.summary() for rung in self.rungs],
+            "rungs": self.summaries_of_rungs(),
             "background": None if self.background is None else {"weight": self.background.weight},
             "memory": self.memory.summary(),
             "forest": self.memory.summary().get("forest"),
@@ -316,6 +316,10 @@ class MixtureDensityNetwork:
             "nll_baseline": math.nan if self.baseline is None else self.baseline.nll,
             "origin": asdict(self.origin),
         }
+
+    def summaries_of_rungs(self) -> list[dict[str, Any]]:
+        """Return what each rung is and weighs; `reads_forest` is an earlier name of `reads`."""
+        return [{**rung.summary(), "reads_forest": "forest" in rung.reads} for rung in self.rungs]
 
     def _pooled(self, x: Array) -> GaussianMixture:
         """Return the mixtures at one block of rows."""
@@ -333,7 +337,12 @@ class MixtureDensityNetwork:
         """Return a function from a rung to the inputs of its networks."""
         inputs = self.schema.inputs(x)
         said = self.memory(inputs)
-        return lambda rung: np.column_stack([inputs, *(said[part] for part in rung.reads)])
+
+        def of_rung(rung: Rung) -> Array:
+            columns = [said[part] for part in rung.reads]
+            return np.column_stack([inputs, *columns]) if columns else inputs
+
+        return of_rung
 
     def _members(self, rung: Rung, inputs: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of a rung, from inputs of the networks."""

@@ -1,14 +1,15 @@
 """The ladder of models from simple to rich, and how held-out rows weigh its rungs.
 
 The rungs are the marginal, a linear-Gaussian model, networks that read the features alone, networks
-that also read sines and cosines of them, and deeper ones. The density is a weighted mean of theirs
-(stacking: Smyth and Wolpert 1999). Each row is scored by a member that held it out.
+that also read sines and cosines of them, networks that also read a memory, and deeper ones. The
+density is a weighted mean of theirs (stacking: Smyth and Wolpert 1999). Each row is scored by a
+member that held it out.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
@@ -79,14 +80,13 @@ def network_rungs(
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
     if settings.steps is not None:
-        if trees:
-            steps = round(_STEPS_WITH_MEMORY * settings.steps)
-            plain, periodic = (replace(each, steps=steps) for each in (plain, periodic))
+        steps = round(_STEPS_WITH_MEMORY * settings.steps) if trees else settings.steps
+        plain = replace(plain, steps=steps)
         periodic = replace(
             periodic,
             dropout=_DROPOUT_OF_PERIODIC * settings.dropout,
             lr=_RATE_OF_PERIODIC * settings.lr,
-            steps=round(_STEPS_OF_PERIODIC * cast(int, periodic.steps)),
+            steps=round(_STEPS_OF_PERIODIC * steps),
         )
         # These never read the memory: where it misleads the others, they make up for it.
         return [*_beside(Recipe("plain", plain), memory), Recipe("periodic", periodic)]

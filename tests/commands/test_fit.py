@@ -91,6 +91,8 @@ def test_a_memory_is_shown_and_a_smooth_table_has_none(run: Run, plain: Path) ->
     [rung] = result["rungs"]
     assert rung["reads"] == ["forest", "boosted", "neighbours"]
     assert rung["reads_forest"]
+    inspected = json.loads(run("inspect", "model.pt", "--json").stdout)
+    assert inspected["rungs"] == result["rungs"]
     for text in (message, run("inspect", "model.pt").stdout.decode()):
         words = " ".join(text.split())
         assert "100 trees, whose leaves hold single targets" in words
