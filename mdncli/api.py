@@ -4,6 +4,7 @@ A table is the path of a file, a data frame, a mapping from names to columns, or
 """
 
 import os
+import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from mdncli import datasets
 from mdncli.columns import dataframe
 from mdncli.columns.checks import check_training_rows, table_suspicions
 from mdncli.columns.dataset import (
+    FEWEST_ROWS,
     Dataset,
     RowRules,
     measure_schema,
@@ -29,11 +31,11 @@ from mdncli.columns.schema import Schema
 from mdncli.columns.transforms import transforms_by_name
 from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
 from mdncli.density.record import Origin
-from mdncli.errors import DataError, ParameterError, parameter, warn
+from mdncli.errors import DataError, MdnError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips
 from mdncli.settings import FitOptions, Settings, declaration_of, split_parameters
-from mdncli.tables.dialect import Dialect, is_parquet
+from mdncli.tables.dialect import Dialect, is_json_lines, is_parquet
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
 from mdncli.tables.table import read_table as read_table_file
@@ -168,6 +170,9 @@ class TableReport:
         problem: why it cannot be read so; empty otherwise.
         looks: how it seems to be written; None for a Parquet file.
         suggested: how it would be read better; None where that is not known.
+        best: what it holds when it is read as suggested, or as it was read.
+        unfit: why `fit` would refuse that with the parameters that `best` names; empty if it would
+            not.
         warnings: what looks wrong in its columns; they may mention parameters, as errors do.
     """
 
@@ -176,6 +181,8 @@ class TableReport:
     problem: str
     looks: TableFormat | None
     suggested: Dialect | None
+    best: TableDescription | None
+    unfit: str
     warnings: list[str] = field(default_factory=list)
 
 
@@ -196,31 +203,77 @@ def inspect(
         return load(content)
     [given] = split_parameters(dialect, Dialect)
     asked, skip = Dialect(**given), skips(on_bad_rows)
-    description, problem, refusal, warnings = None, "", None, []
+    refusal: DataError | None = None
+    reading = _Reading()
     try:
-        table = read_table_file(content, asked, skip_bad_rows=skip)
-        description = describe_table(table)
-        warnings = table_suspicions(table, description.target)
-        warn_of_skipped_rows(table)
+        reading = _Reading.of_file(content, asked, skip=skip)
     except DataError as error:
-        refusal, problem = error, error.message
-    looks = None if is_parquet(content.name) else sniff(content)
+        refusal = error
+    typed = is_parquet(content.name) or is_json_lines(content.name)
+    looks = None if typed else sniff(content)
     # A dialect that the user has set is doubted only if it fails.
-    doubted = looks and looks.dialect != asked and (problem or asked == Dialect())
-    suggested = looks.dialect if looks and doubted else None
-    if suggested and not _can_read(content, suggested, skip=skip):
-        suggested = None
-    if refusal is not None and not suggested:
+    fails = refusal is not None or reading.unfit
+    doubted = looks is not None and looks.dialect != asked and (fails or asked == Dialect())
+    better = _better(content, looks.dialect, skip=skip) if looks and doubted else None
+    if refusal is not None and better is None:
         raise refusal
-    return TableReport(asked, description, problem, looks, suggested, warnings)
+    return TableReport(
+        asked,
+        reading.description,
+        refusal.message if refusal else "",
+        looks,
+        looks.dialect if looks and better else None,
+        better.description if better else reading.description,
+        better.unfit if better else reading.unfit,
+        [*reading.warnings, *([looks.doubt] if looks and looks.doubt else [])],
+    )
 
 
-def _can_read(file: FileContent, dialect: Dialect, *, skip: bool) -> bool:
+@dataclass(frozen=True)
+class _Reading:
+    """What a file holds when it is read by some dialect; the attributes of `TableReport`."""
+
+    description: TableDescription | None = None
+    unfit: str = ""
+    warnings: Sequence[str] = ()
+
+    @classmethod
+    def of_file(cls, file: FileContent, dialect: Dialect, *, skip: bool) -> "_Reading":
+        table = read_table_file(file, dialect, skip_bad_rows=skip)
+        description = describe_table(table)
+        warn_of_skipped_rows(table)
+        unfit = _why_not_fit(table, description, skip=skip)
+        suspicions = table_suspicions(table, description.target)
+        return cls(description, unfit, [*table.notes, *suspicions])
+
+
+def _better(file: FileContent, dialect: Dialect, *, skip: bool) -> _Reading | None:
+    """Return what a file holds when it is read by a dialect that it seems to have, if it can be."""
     try:
-        read_table_file(file, dialect, skip_bad_rows=skip)
+        return _Reading.of_file(file, dialect, skip=skip)
     except DataError:
-        return False
-    return True
+        return None
+
+
+def _why_not_fit(table: Table, description: TableDescription, *, skip: bool) -> str:
+    """Return why `fit` would refuse a table with the parameters that its description names.
+
+    That there are too few rows is not said: whoever asks may be trying a part of the table.
+    """
+    given: Mapping[str, Any] = description.parameters or {"target": description.numbers[-1:]}
+    few = table.rows < FEWEST_ROWS
+    if few or not given.get("target", [description.columns[-1].name]):
+        return ""
+    options = FitOptions(**given, on_bad_rows="skip" if skip else "fail")
+    try:
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore")
+            layout = _layout(table, options)
+            dataset = training_dataset(table, layout, RowRules(skip=skip))
+            measure_schema(table.source, dataset, layout)
+    except MdnError as error:
+        return error.message
+    return ""
 
 
 def built_in_problem(name: str, **parameters: Any) -> Result:

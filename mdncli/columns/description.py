@@ -1,7 +1,7 @@
 """What a table holds, column by column, and what `fit` would need to learn from it."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,15 @@ class TableDescription:
     parameters: dict[str, list[str]] | None
 
     @property
+    def numbers(self) -> list[str]:
+        """The names of the columns of numbers that vary: each could be a target."""
+        return [
+            column.name
+            for column in self.columns
+            if column.kind == "number" and column.lowest < column.highest
+        ]
+
+    @property
     def target(self) -> str | None:
         """The column that `fit` would take as the target; None if there is none."""
         if self.parameters is None:
@@ -75,17 +84,18 @@ class TableDescription:
 def describe_table(table: Table) -> TableDescription:
     """Return what each column of a table holds, and what `fit` would need to learn from it."""
     columns = [_describe(table, name) for name in table.names]
-    targets = [each for each in columns if each.kind == "number" and each.lowest < each.highest]
-    others = [each for each in columns if not targets or each is not targets[-1]]
-    if not targets or not any(_may_be_feature(each, table) for each in others):
-        return TableDescription(table.rows, columns, None)
+    found = TableDescription(table.rows, columns, None)
+    target = found.numbers[-1] if found.numbers else None
+    others = [each for each in columns if each.name != target]
+    if target is None or not any(_may_be_feature(each, table) for each in others):
+        return found
     parameters: dict[str, list[str]] = {}
-    if columns[-1] is not targets[-1]:
-        parameters["target"] = [targets[-1].name]
+    if columns[-1].name != target:
+        parameters["target"] = [target]
     unusable = [column.name for column in columns if column.kind in ("mixed", "other")]
     if unusable:
         parameters["ignore"] = unusable
-    return TableDescription(table.rows, columns, parameters)
+    return replace(found, parameters=parameters)
 
 
 def _may_be_feature(column: ColumnDescription, table: Table) -> bool:

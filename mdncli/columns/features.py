@@ -21,7 +21,7 @@ from mdncli.text import listed
 from mdncli.types import Array, Mask
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?"
+_TIME = r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
 _ZONE = r"(Z|[+-][0-9]{2}:?[0-9]{2})"
 _ISO = rf"^{_DATE}({_TIME}{_ZONE}?)?$"
 _HAS_ZONE = rf"{_TIME}{_ZONE}$"
@@ -426,6 +426,9 @@ def parsed_dates(texts: pa.ChunkedArray, form: str) -> Array:
         form: as `strptime` takes it; empty for ISO 8601, with or without a time.
     """
     texts = pc.utf8_trim_whitespace(texts)
+    if not form:
+        # Pandas writes nanoseconds, and Arrow's type here holds microseconds.
+        texts = pc.replace_substring_regex(texts, r"(\.[0-9]{6})[0-9]{1,3}", r"\1")
     if form:
         return _days(pc.strptime(texts, format=form, unit="us", error_is_null=True))
     try:

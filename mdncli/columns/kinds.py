@@ -4,9 +4,11 @@ A reader turns a column of a table into floats: a number is itself, a date its d
 category the position of its level. A missing cell is NaN.
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +27,23 @@ from mdncli.columns.roles import Roles, column_names, date_formats
 from mdncli.columns.transforms import Transform
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions
-from mdncli.tables.cells import is_missing, positions, value_counts
+from mdncli.tables.cells import is_missing, positions, remedy_of_number, to_mask, value_counts
 from mdncli.tables.table import Fault, Table
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
 # A column of dates may hold other texts in up to this share of its cells; with more it is text.
 _MOST_OTHER_TEXTS = 0.5
+# Numbers that people write with a sign or a unit are refused if so many are written alike; others
+# may be categories, such as 1st and 2nd.
+_MOST_WRITTEN_ALIKE = 0.9
+_DAY_DIGITS = 2
+_LEADING_ZERO = r"^\s*[+-]?0[0-9]+\s*$"
+# A date that is not ISO 8601, such as 10/09/2024 or 10.09.24 18:00.
+_LIKE_DATE = (
+    r"^\s*([0-9]{1,4}(/[0-9]{1,2}/|\.[0-9]{1,2}\.)|[0-9]{1,2}-[0-9]{1,2}-)[0-9]{1,4}"
+    r"([ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2})?)?\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -207,6 +219,62 @@ def feature_readers(table: Table, roles: Roles, options: FitOptions) -> list[Fea
     return readers
 
 
+def why_kind(feature: Feature, parameters: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return why a column got its kind, and what its categories look like.
+
+    The phrase may mention parameters, as errors do.
+
+    Args:
+        feature: of a schema.
+        parameters: of the fit, as `FitOptions` takes them.
+        names: of the columns of the table.
+    """
+    chosen = {
+        "categorical": column_names("categorical", parameters.get("categorical") or (), names),
+        "numeric": column_names("numeric", parameters.get("numeric") or (), names),
+        "datetime": date_formats(parameters.get("datetime") or (), names),
+    }
+    named = next((option for option in chosen if feature.name in chosen[option]), None)
+    if named is not None:
+        why = f"named in {parameter(named)}"
+    elif isinstance(feature, DateFeature):
+        why = "its cells are dates"
+    else:
+        why = "its cells are texts" if feature.kind == "category" else "every cell is a number"
+    if not isinstance(feature, CategoryFeature):
+        return why
+    for what, like in _LOOKS.items():
+        if all(like(level.strip()) for level in feature.levels):
+            return f"{why}; looks like {what}"
+    return why
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?[\d.,]*\d[\d.,]*", text) is not None
+
+
+# What categories may look like, the first that fits.
+_LOOKS: dict[str, Callable[[str], bool]] = {
+    "codes": lambda text: re.fullmatch(r"0\d+", text) is not None,
+    "dates": lambda text: re.search(f"{_LIKE_DATE}|^[0-9]{{4}}-[0-9]{{2}}-", text) is not None,
+    "numbers": lambda text: _is_number(text) or bool(remedy_of_number(text, ".")),
+}
+
+
+def _date_formats(text: str) -> list[str]:
+    """Return the formats in which a text, such as 10/09/2024 18:00, may be a date."""
+    date, between, time = text.partition("T" if "T" in text else " ")
+    mark = next(character for character in date if not character.isdigit())
+    first, _, last = date.split(mark)
+    if len(first) > _DAY_DIGITS:
+        orders = ["Y m d", "Y d m"]
+    else:
+        year = "Y" if len(last) > _DAY_DIGITS else "y"
+        orders = [f"d m {year}", f"m d {year}"]
+    clock = ["", "%H:%M", "%H:%M:%S"][time.count(":")]
+    return [mark.join(f"%{part}" for part in order.split()) + between + clock for order in orders]
+
+
 @dataclass(frozen=True)
 class _Kinds:
     """The kinds of a table's columns, as far as the user has set them.
@@ -258,6 +326,7 @@ class _Kinds:
     def _found(self, name: str) -> FeatureReader | str:
         cells = self.table.cells(name)
         if cells.kind == "number":
+            self._warn_of_leading_zeros(name)
             return NumberReader(name)
         if cells.kind == "empty":
             return "has no value"
@@ -277,7 +346,73 @@ class _Kinds:
                 faults = reader.read(self.table).faults
                 raise DataError(self._unclear(faults, name, "Most cells are dates. "))
             return reader
+        self._require_no_other_dates(name, int(there.sum()))
+        self._require_no_written_numbers(name)
         return self._category(name, may_be_identifier=True)
+
+    def _warn_of_leading_zeros(self, name: str) -> None:
+        texts = self.table.columns[name]
+        if self.table.file is None or self.table.originals[name].type != pa.string():
+            return
+        codes = texts.filter(pc.match_substring_regex(texts, _LEADING_ZERO))
+        if len(codes):
+            warn(
+                f"{quoted(name)} is read as numbers, and {len(codes)} cells begin with a zero, "
+                f"such as {quoted(codes[0].as_py())}. If they are codes, use "
+                f"{parameter('categorical', repr(name))}."
+            )
+
+    def _require_no_other_dates(self, name: str, there: int) -> None:
+        """Check that the texts of a column are not dates that may be read in several ways.
+
+        Raises:
+            DataError: most of the cells that are there are such dates.
+        """
+        texts = self.table.columns[name]
+        like = to_mask(pc.match_substring_regex(texts, _LIKE_DATE))
+        if like.sum() <= _MOST_OTHER_TEXTS * there:
+            return
+        example = texts[int(np.argmax(like))].as_py().strip()
+        fitting = [
+            form
+            for form in _date_formats(example)
+            if not np.isnan(parsed_dates(texts, form)[like]).any()
+        ]
+        ways = [parameter("datetime", repr(f"{name}={form}")) for form in fitting]
+        by = f"Say how they are written: {' or '.join(ways)}. " if ways else ""
+        raise DataError(
+            f"{self.table.source}, column {quoted(name)}: it holds dates such as "
+            f"{quoted(example)}. {by}Use {parameter('categorical', repr(name))} if they are "
+            f"categories, or {parameter('ignore', repr(name))}."
+        )
+
+    def _require_no_written_numbers(self, name: str) -> None:
+        """Check that the texts of a column are not numbers as people write them.
+
+        Raises:
+            DataError: most of them are, and there is one way to read them, or no other use for
+                them.
+        """
+        counts = value_counts(self.table.columns[name], self.table.dialect.na)
+        ways: Counter[str] = Counter()
+        examples: dict[str, str] = {}
+        for text, count in counts.items():
+            remedy = remedy_of_number(text.strip(), self.table.dialect.decimal)
+            if remedy:
+                ways[remedy] += count
+                examples.setdefault(remedy, text)
+        if not ways or ways.total() <= _MOST_OTHER_TEXTS * sum(counts.values()):
+            return
+        [(way, most)] = ways.most_common(1)
+        category = isinstance(self._category(name, may_be_identifier=True), CategoryReader)
+        if most < _MOST_WRITTEN_ALIKE * ways.total() and category:
+            return
+        column = repr(name)
+        raise DataError(
+            f"{self.table.source}, column {quoted(name)}: its cells look like numbers, such as "
+            f"{quoted(examples[way])}: {way}. Use {parameter('categorical', column)} if they are "
+            f"categories, or {parameter('ignore', column)}."
+        )
 
     def _category(self, name: str, *, may_be_identifier: bool) -> FeatureReader | str:
         counts = value_counts(self.table.columns[name], self.table.dialect.na)

@@ -11,9 +11,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mdncli.columns.transforms import LARGEST_TARGET
-from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions, Names
 from mdncli.tables.table import Table
 from mdncli.text import listed, nearest, quoted
@@ -59,10 +60,36 @@ def choose_roles(table: Table, options: FitOptions) -> Roles:
     features = features or [name for name in left if name not in targets]
     if not features:
         raise DataError(f"{table.source}: {_why_no_feature(table, targets)}")
+    for note in [*table.notes, *_doubts(table)]:
+        warn(note)
     weight, group = (
         each if isinstance(each, str) else None for each in (options.weight, options.group)
     )
     return Roles(features, targets, weight, group)
+
+
+def _doubts(table: Table) -> list[str]:
+    """Return what the user may not know of how a file was read."""
+    doubts = []
+    of_text = table.file is not None and all(
+        column.type == pa.string() for column in table.originals.values()
+    )
+    if of_text and table.dialect.header and all(map(_is_number, table.names)):
+        doubts.append(
+            f"Every name in the header is a number: {listed(table.names, 4)}. If the first row is "
+            f"data, use {parameter('header', 'False')}."
+        )
+    for text in table.dialect.na:
+        if not table.holds(text):
+            doubts.append(f"No cell matches {parameter('na', repr(text))}.")
+    return doubts
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _why_no_feature(table: Table, targets: Sequence[str]) -> str:
@@ -163,8 +190,7 @@ class NamedValues:
             return {str(name): value for name, value in given.items()}
         values: dict[str, Any] = {}
         for text in _texts(given):
-            whole = text.rpartition("=")[0] in self.names
-            for part in [text] if whole else text.split(","):
+            for part in self._parts(text):
                 name, equals, value = self._split(part)
                 if not equals:
                     raise ParameterError(
@@ -174,6 +200,24 @@ class NamedValues:
                 self._require_new(name, values)
                 values[name] = value.strip()
         return values
+
+    def _parts(self, text: str) -> list[str]:
+        """Return a text such as `a=1,b=2` split at the commas that are not part of a name."""
+        if text.rpartition("=")[0] in self.names:
+            return [text]
+        with_commas = sorted((name for name in self.names if "," in name), key=len, reverse=True)
+        parts, start, at = [], 0, 0
+        while at < len(text):
+            begins = not text[start:at].strip()
+            name = next((n for n in with_commas if begins and text.startswith(f"{n}=", at)), None)
+            if name:
+                at += len(name)
+            elif text[at] == ",":
+                parts.append(text[start:at])
+                start = at = at + 1
+            else:
+                at += 1
+        return [*parts, text[start:]]
 
     def numbers(self, given: Any) -> dict[str, float]:
         """Return the number of each named column; a single column need not be named.

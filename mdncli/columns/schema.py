@@ -144,6 +144,14 @@ class Schema:
         return np.array([target.min_sigma / target.scale for target in self.targets])
 
     @property
+    def max_sigma(self) -> Array:
+        """The largest sigma of each target, in scales of u, shape (T,): its range in training."""
+        ends = np.array([[target.lowest, target.highest] for target in self.targets]).T
+        low, high = self.inverse(ends)
+        largest: Array = (high - low) / self.target_scales
+        return largest
+
+    @property
     def resolution(self) -> float | None:
         """The sum of ln(step) over the targets, in nats.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mdncli.columns.description import TableDescription
 
 _MOST_EXAMPLES = 3
+_NO_TARGET = "mdn fit needs a target, a column of numbers that vary, and another that varies."
 
 
 @with_parameters_of(Dialect)
@@ -61,7 +62,8 @@ def _table_as_json(report: "TableReport") -> dict[str, Any]:
     return {
         "kind": "table",
         **(description.to_plain() if description else {"rows": None, "columns": []}),
-        "options": _options(description) if description else None,
+        "options": _options(report.best) if report.best else None,
+        "refused": as_flags(report.unfit) or None,
         "looks": report.looks.to_plain() if report.looks else None,
         "reading": dialect_words(report.suggested or report.dialect),
         "problem": as_flags(report.problem) or None,
@@ -92,20 +94,31 @@ def _show_table(report: "TableReport", path: str) -> None:
     parts += [f"Warning: {as_flags(text)}" for text in report.warnings]
     if report.looks is not None:
         parts.append(f"It looks like {report.looks.describe()}.")
-    if report.suggested is not None:
-        words = ["mdn", "fit", path, *dialect_words(report.suggested)]
-        parts.append(f"To read it like that: {shlex.join(words)}")
-    elif description is not None:
-        parts += _needed(description, report.dialect)
+    if report.best is not None:
+        parts += _needed(report, report.best, path)
     write_answer(*parts)
 
 
-def _needed(description: "TableDescription", dialect: Dialect) -> list[str]:
-    options = _options(description)
-    if options is None:
-        return ["mdn fit needs a target, a column of numbers that vary, and another that varies."]
-    options = [shlex.quote(word) for word in dialect_words(dialect)] + options
-    return [f"mdn fit needs these options: {' '.join(options)}"] if options else []
+def _needed(report: "TableReport", best: "TableDescription", path: str) -> list[str]:
+    """Return how to fit the table, or why that is not possible."""
+    options = _options(best)
+    reading = [shlex.quote(word) for word in dialect_words(report.suggested or report.dialect)]
+    words = " ".join([*reading, *(options or [])])
+    fits = options is not None and not report.unfit
+    lines = []
+    if report.suggested is not None:
+        command = "fit" if fits else "inspect"
+        shown = " ".join([shlex.quote(path), *(words.split(" ") if fits else reading)])
+        lines.append(f"To read it like that: mdn {command} {shown}")
+    elif fits and words:
+        lines.append(f"mdn fit needs these options: {words}")
+    if report.unfit:
+        lines.append(f"mdn fit would refuse it: {as_flags(report.unfit)}")
+    elif options is None:
+        lines.append(
+            "mdn fit needs a target, a column of numbers that vary, and another that varies."
+        )
+    return lines
 
 
 def _table_columns(description: "TableDescription") -> TextTable:

@@ -160,9 +160,9 @@ def _declaration(each: "Field[Any]") -> Declaration:
     return Declaration(
         each.metadata["help"],
         READING,
-        repeats=each.name == "na",
+        repeats=each.metadata["repeats"],
         metavar=each.metadata["metavar"] or None,
-        type=bool if each.name == "header" else str,
+        type=each.metadata["type"],
     )
 
 

@@ -14,10 +14,12 @@ import numpy as np
 from mdncli.api import fit
 from mdncli.api import inspect as inspect_file
 from mdncli.columns.dataset import Dataset
+from mdncli.columns.kinds import why_kind
 from mdncli.columns.schema import Schema
 from mdncli.commands.console import (
     STANDARD,
     TextTable,
+    as_flags,
     rich_console,
     say,
     source,
@@ -65,7 +67,7 @@ def fit_and_report(
         times["read"] = perf_counter() - started
         left_out.update(dataset.left_out)
         if not quiet:
-            _show_columns(dataset, schema)
+            _show_columns(dataset, schema, parameters)
 
     # The time of the last epoch of every fit, since a cross-validation fits several times.
     seconds: dict[str, float] = {}
@@ -117,19 +119,26 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
 # Before learning.
 
 
-def _show_columns(dataset: Dataset, schema: Schema) -> None:
-    """Say which columns are which, and what they hold."""
+def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) -> None:
+    """Say which columns are which, of what kind and why, and what they hold."""
     say(f"target: {listed(schema.target_names)}; features: {listed(schema.feature_names)}.")
     missing = np.isnan(dataset.x).sum(axis=0)
+    names = [*schema.feature_names, *schema.target_names]
     rows = [
-        [quoted(feature.name), feature.kind, str(count or ""), feature.range]
+        [
+            quoted(feature.name),
+            feature.kind,
+            as_flags(why_kind(feature, parameters, names)),
+            str(count or ""),
+            feature.range,
+        ]
         for feature, count in zip(schema.features, missing, strict=True)
     ]
     rows += [
-        [quoted(t.name), "number, target", "", f"{t.lowest:g} to {t.highest:g}"]
+        [quoted(t.name), "number, target", "", "", f"{t.lowest:g} to {t.highest:g}"]
         for t in schema.targets
     ]
-    say(TextTable(rows, ["column", "kind", "missing", "range or categories"], left=4))
+    say(TextTable(rows, ["column", "kind", "why", "missing", "range or categories"], left=5))
     for target in schema.targets:
         if target.step is not None:
             where = "With bounds, this minimum applies at the median, for the mixture itself. "

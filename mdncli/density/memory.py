@@ -17,7 +17,7 @@ from mdncli.types import Array, Mask, Numbers, Positions
 
 # The number of rows that go down a tree together, and the steps between two looks at which of them
 # have reached a leaf.
-_ROWS_IN_TREE, _STEPS_IN_TREE = 4096, 4
+_ROWS_IN_TREE, _STEPS_IN_TREE = 16384, 4
 HIGHEST_INPUT = float(np.finfo(np.float32).max)
 # The number of levels of a boosted tree at most: the leaf of a row fits into one byte.
 MOST_LEVELS = 8
@@ -121,15 +121,19 @@ class BoostedTrees:
     def __call__(self, inputs: Numbers) -> Array:
         """Return the sum of all trees, (N, T), for the inputs that `Schema.inputs` gives."""
         total = np.tile(self.base, (len(inputs), 1))
-        empty = MOST_LEVELS - self.feature.shape[1]
         for start in range(0, len(inputs), _ROWS_IN_TREE):
             rows = slice(start, start + _ROWS_IN_TREE)
             columns = np.ascontiguousarray(as_inputs_of_memory(inputs[rows]).T)
-            for feature, threshold, value in zip(
-                self.feature, self.threshold, self.value, strict=True
+            above = np.empty(columns.shape[1], bool)
+            for features, thresholds, value in zip(
+                self.feature.tolist(), self.threshold, self.value, strict=True
             ):
-                [leaf] = np.packbits(columns[feature] > threshold[:, None], axis=0)
-                total[rows] += value.take(leaf >> empty, axis=0)
+                leaf = np.zeros(len(above), np.uint8)
+                for feature, threshold in zip(features, thresholds, strict=True):
+                    np.greater(columns[feature], threshold, out=above)
+                    leaf += leaf
+                    leaf += above
+                total[rows] += value.take(leaf, axis=0)
         return total
 
 

@@ -20,7 +20,7 @@ from mdncli.density.record import Origin, TrainingRecord
 from mdncli.types import Array, Positions
 
 _ROWS_AT_ONCE = 8192
-_BLOCK = 4096
+_BLOCK = 16384
 _DRAWS_AT_ONCE = 1 << 16
 # Mixtures of at most this many terms, N*K*T, are computed at once and kept, about 100 MB. Larger
 # ones are computed piece by piece for each question.
@@ -346,12 +346,10 @@ class MixtureDensityNetwork:
 
     def _members(self, rung: Rung, inputs: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of a rung, from inputs of the networks."""
-        members = []
+        members, limits = [], (self.schema.min_sigma, self.schema.max_sigma)
         for network in rung.networks:
             raw = network(inputs, precision=np.float32)
-            mixture = split_head(
-                raw, rung.architecture, self.schema.min_sigma, sigma_scale=rung.sigma_scale
-            )
+            mixture = split_head(raw, rung.architecture, *limits, sigma_scale=rung.sigma_scale)
             if rung.temperature != 1.0:
                 mixture = mixture.tempered(temperature=rung.temperature)
             members.append(self._in_units(mixture))

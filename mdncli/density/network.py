@@ -64,9 +64,9 @@ class Architecture:
         """Return the number of pairs of targets that a component may correlate."""
         return targets * (targets - 1) // 2 if self.covariance == "full" else 0
 
-    def min_sigmas(self, min_sigma: Array) -> Array:
-        """Return the minimum of each sigma, shape (S,), from the minima of the targets, (T,)."""
-        return min_sigma.max(keepdims=True) if self.covariance == "isotropic" else min_sigma
+    def limits_of_sigmas(self, limits: Array) -> Array:
+        """Return a limit of each sigma, shape (S,), from those of the targets, (T,)."""
+        return limits.max(keepdims=True) if self.covariance == "isotropic" else limits
 
     def to_plain(self) -> dict[str, Any]:
         """Return the architecture as plain values."""
@@ -214,7 +214,12 @@ def pairs_of_targets(targets: int) -> list[tuple[int, int]]:
 
 
 def split_head(
-    raw: Numbers, architecture: Architecture, min_sigma: Array, *, sigma_scale: float = 1.0
+    raw: Numbers,
+    architecture: Architecture,
+    min_sigma: Array,
+    max_sigma: Array | None = None,
+    *,
+    sigma_scale: float = 1.0,
 ) -> GaussianMixture:
     """Return the mixture that a network's outputs stand for, standardized.
 
@@ -231,6 +236,8 @@ def split_head(
             K*T(T-1)/2 slopes B, in the order of `pairs_of_targets`.
         architecture: of the network.
         min_sigma: (T,), the smallest sigma of each target, standardized.
+        max_sigma: (T,), the largest exp(s) of each target. Far from the training rows, log-scales
+            can grow without end.
         sigma_scale: is multiplied with exp(s), so that no sigma falls below its minimum.
     """
     targets, rows = len(min_sigma), len(raw)
@@ -240,12 +247,14 @@ def split_head(
     logits, mu, log_scale, slopes = np.split(np.ascontiguousarray(raw.T), ends)
     logits = (logits - logits.max(axis=0)).astype(np.float64)
     logits -= np.log(np.exp(logits).sum(axis=0))
-    # A float32 overflows beyond exp(88). A scale that large is an extrapolation anyway.
+    # A float32 overflows beyond exp(88).
     scale = np.exp(np.minimum(log_scale, 80.0)).reshape(components, sigmas, rows)
+    if max_sigma is not None:
+        np.minimum(scale, architecture.limits_of_sigmas(max_sigma)[:, None], out=scale)
     scale *= sigma_scale
     squared = scale.astype(np.float64)
     squared *= squared
-    squared += architecture.min_sigmas(min_sigma)[:, None] ** 2
+    squared += architecture.limits_of_sigmas(min_sigma)[:, None] ** 2
     sigma = np.sqrt(squared, out=squared)
     shape = (components, targets, rows)
     mu, sigma = mu.reshape(shape).astype(np.float64), np.broadcast_to(sigma, shape)

@@ -40,7 +40,7 @@ _PRIOR_ROWS = 5.0
 _ROUNDS = 500
 _CONVERGED = 1e-7
 # Calibration acts as if so many rows spoke for no change.
-_ROWS_OF_NO_CHANGE = 30.0
+_ROWS_OF_NO_CHANGE = 15.0
 _LARGEST_CHANGE = math.log(3.0)
 # The smallest share of the squared error of a member that averaging leaves.
 _LEAST_ERROR_LEFT = 0.1

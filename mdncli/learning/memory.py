@@ -30,12 +30,13 @@ _MOST_COMPARED, _TREES_TO_COMPARE = 3000, 2
 _FOREST_FOR_ALL, _FOREST_BESIDE_BOOSTED, _BOOSTED_FOR_ALL, _FOR_SOME = 1.0, 1.35, 0.9, 1.5
 # From so many rows on some networks may read it beside the others.
 _ROWS_FOR_SOME = 400
-# After so many trees, boosting must not be worse than this multiple of a smooth function.
-_TREES_OF_TRIAL, _HOPELESS = 25, 4.0
+# After so many trees, divided by their rate, boosting must not be worse than this multiple of a
+# smooth function.
+_TREES_OF_TRIAL, _HOPELESS = 5.0, 4.0
 # The plans of boosting: on few and on many rows, and of the preset `best`.
 _MANY_ROWS = 3000
 _PLAN, _PLAN_OF_MANY = BoostingPlan(250, 0.2, 5), BoostingPlan(300, 0.3, 8)
-_PLAN_OF_BEST, _PLAN_OF_MANY_OF_BEST = BoostingPlan(500, 0.1, 6), BoostingPlan(500, 0.2, 8)
+_PLAN_OF_BEST, _PLAN_OF_MANY_OF_BEST = BoostingPlan(250, 0.15, 6), BoostingPlan(500, 0.2, 8)
 # The most inputs and the most rows of neighbours; and the powers of the importance of an input that
 # are tried as its scale.
 _MOST_INPUTS, _MOST_NEIGHBOURS = 10, 200_000
@@ -135,8 +136,9 @@ def use_of_memory(
         return float(np.average(squares, weights=weights)) / smooth
 
     smooth = max(smooth_error(rows.inputs[some], y, weights, rng), 1e-300)
-    hopeless = _TREES_OF_TRIAL, _HOPELESS * smooth
-    boosted = boost(rows, parts, _plan(len(rows.y), settings), rng, hopeless)
+    plan = _plan(len(rows.y), settings)
+    hopeless = round(_TREES_OF_TRIAL / plan.rate), _HOPELESS * smooth
+    boosted = boost(rows, parts, plan, rng, hopeless)
     of_boosted = np.inf if boosted is None else ratio(boosted.column)
     of_forest = ratio(forest_and_column(rows, parts, rng, _TREES_TO_COMPARE)[1])
     beside = of_forest < _FOREST_BESIDE_BOOSTED and of_boosted < _BOOSTED_FOR_ALL

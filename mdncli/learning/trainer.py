@@ -56,7 +56,9 @@ _MOST_IN_BLOCK = 6
 _GAIN_TO_FINISH = 2.0
 # The steps of the finish in a ladder on up to 1000 rows, as a share of those before it; and of the
 # preset `best`.
-_SHARE_OF_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.4, 1.0
+_SHARE_OF_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 1.0
+# What these are multiplied by where networks read a memory, which takes time itself.
+_FINISH_WITH_MEMORY = 0.5
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
@@ -269,7 +271,7 @@ class Trainer:
         objective = partial(
             nll_and_gradient,
             architecture=architecture,
-            min_sigma=batches.y.new_tensor(architecture.min_sigmas(self._min_sigma)),
+            min_sigma=batches.y.new_tensor(architecture.limits_of_sigmas(self._min_sigma)),
             background=self._background_density(),
         )
         loop = TrainingLoop(Problem(networks, objective, batches), settings, generator)
@@ -308,6 +310,7 @@ class Trainer:
         if settings.ladder:
             share = min(1.0, _SHARE_OF_FINISH * max(1.0, math.sqrt(rows / 1000.0)))
             share = share if settings.steps is not None else _SHARE_OF_FINISH_OF_BEST
+            share *= _FINISH_WITH_MEMORY if any(kind.reads for kind in self._kinds) else 1.0
         return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
 
     def _stage(self, stage: str, kind: Kind, members: slice) -> str:
@@ -547,7 +550,7 @@ class Trainer:
 
     def _reports(self, model: MixtureDensityNetwork) -> list[MemberReport]:
         rows = self._some_train_rows
-        smallest = model.main.architecture.min_sigmas(self._min_sigma)
+        smallest = model.main.architecture.limits_of_sigmas(self._min_sigma)
         members = model.member_mixtures(self._dataset.x[rows])
         return [report(mixture, smallest * self._schema.target_scales) for mixture in members]
 

@@ -410,9 +410,11 @@ def _origin(plain: dict[str, Any]) -> Origin:
     _require(all(isinstance(text, str) for text in texts), "the origin of the model")
     _require(all(_is_option_value(value) for value in origin.request.values()), "the request")
     dialect = Dialect.from_plain(origin.dialect)
-    texts = [dialect.encoding, *dialect.na]
+    texts = [dialect.encoding, dialect.thousands or "", *dialect.na, *dialect.strip]
     _require(all(isinstance(text, str) for text in texts), "the dialect")
-    _require(isinstance(dialect.header, bool), "the dialect")
+    switches = [dialect.header, dialect.name_columns]
+    _require(all(isinstance(switch, bool) for switch in switches), "the dialect")
+    _require(type(dialect.skip_lines) is int, "the dialect")
     return origin
 
 

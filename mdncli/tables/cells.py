@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, parameter
+from mdncli.tables.dialect import Dialect
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
@@ -176,6 +177,8 @@ NA_TEXTS = (
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
 _INFINITE = r"[+-]?inf(inity)?"
+# A number as people write it, with a decimal point or comma and separators of thousands.
+_LIKE_NUMBER = r"[+-]?\d[\d.,'’_\u00a0\u202f]*"
 _WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([,.'’_\s])\d{3})(?:\1\d{3})*(?:[.,]\d*)?")
 
 
@@ -211,20 +214,28 @@ class Cells:
         return "number" if numbers else "empty"
 
 
-def cells_of_numbers(column: pa.ChunkedArray) -> Cells:
-    """Return the cells of a column of numbers or booleans. Null and NaN are missing."""
-    return _cells_without_text(to_floats(column))
+def cells_of_numbers(column: pa.ChunkedArray, na: tuple[str, ...] = ()) -> Cells:
+    """Return the cells of a column of numbers or booleans. Null and NaN are missing.
+
+    Args:
+        column: (N,).
+        na: numbers, as texts, that stand for a missing value.
+    """
+    values = to_floats(column)
+    markers = _markers(na, Dialect())
+    if markers:
+        values = np.where(np.isin(values, markers), np.nan, values)
+    return _cells_without_text(values)
 
 
-def cells_of_text(column: pa.ChunkedArray, decimal: str, na: tuple[str, ...]) -> Cells:
+def cells_of_text(column: pa.ChunkedArray, dialect: Dialect) -> Cells:
     """Return the cells of a column of text without nulls.
 
     Args:
         column: (N,).
-        decimal: the decimal point.
-        na: texts that stand for a missing value, in addition to the usual ones.
+        dialect: how numbers and missing values are written.
     """
-    if decimal == "." and not na:
+    if dialect.decimal == "." and not (dialect.na or dialect.thousands or dialect.strip):
         try:
             values = to_numpy(pc.cast(column, pa.float64()), np.float64)
         except pa.ArrowInvalid:
@@ -233,7 +244,7 @@ def cells_of_text(column: pa.ChunkedArray, decimal: str, na: tuple[str, ...]) ->
             # Arrow accepts more spellings of NaN than `NA_TEXTS` has.
             if not np.isnan(values).any():
                 return _cells_without_text(values)
-    return _classified(pc.utf8_trim_whitespace(column), decimal, na)
+    return _classified(pc.utf8_trim_whitespace(column), dialect)
 
 
 def _cells_without_text(values: Array) -> Cells:
@@ -243,12 +254,11 @@ def _cells_without_text(values: Array) -> Cells:
     return Cells(values, np.isnan(values) & ~infinite, np.zeros(len(values), bool), infinite)
 
 
-def _classified(text: pa.ChunkedArray, decimal: str, na: tuple[str, ...]) -> Cells:
-    number = pc.match_substring_regex(text, f"^{_number(decimal)}$")
-    with_point = text if decimal == "." else pc.replace_substring(text, decimal, ".")
-    numbers = pc.if_else(number, with_point, text_scalar("nan"))
-    values = to_numpy(pc.cast(numbers, pa.float64()), np.float64).copy()
-    always_missing = to_mask(pc.is_in(text, value_set=text_array(("", *na))))
+def _classified(text: pa.ChunkedArray, dialect: Dialect) -> Cells:
+    number, plain = _numbers(text, dialect)
+    values = to_numpy(pc.cast(plain, pa.float64()), np.float64).copy()
+    always_missing = to_mask(pc.is_in(text, value_set=text_array(("", *dialect.na))))
+    always_missing |= np.isin(values, _markers(dialect.na, dialect))
     infinite = np.isinf(values)
     infinite |= to_mask(pc.match_substring_regex(text, f"^{_INFINITE}$", ignore_case=True))
     infinite &= ~always_missing
@@ -260,45 +270,100 @@ def _classified(text: pa.ChunkedArray, decimal: str, na: tuple[str, ...]) -> Cel
     return Cells(values, missing, ~(is_number | missing | infinite), infinite)
 
 
+def _numbers(text: pa.ChunkedArray, dialect: Dialect) -> tuple[Any, Any]:
+    """Return which trimmed cells are numbers, and all cells as texts of numbers, `nan` if not."""
+    text = _without_affixes(text, dialect.strip)
+    pattern = _number(dialect.decimal)
+    if dialect.thousands:
+        mark = _thousands_mark(dialect.thousands)
+        grouped = rf"[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+({re.escape(dialect.decimal)}[0-9]*)?"
+        pattern = f"(?:{pattern}|{grouped})"
+    number = pc.match_substring_regex(text, f"^{pattern}$")
+    if dialect.thousands:
+        text = pc.replace_substring_regex(text, mark, "")
+    with_point = text
+    if dialect.decimal != ".":
+        with_point = pc.replace_substring(text, dialect.decimal, ".")
+    return number, pc.if_else(number, with_point, text_scalar("nan"))
+
+
+def _thousands_mark(mark: str) -> str:
+    # Many programs write a no-break space, wide or narrow, where people see a space.
+    return "[ \u00a0\u202f]" if mark == " " else re.escape(mark)
+
+
+def _without_affixes(text: Any, affixes: Sequence[str]) -> Any:
+    """Return trimmed texts without what stands before or after a number."""
+    if not affixes:
+        return text
+    alternatives = "|".join(re.escape(affix.strip()) for affix in affixes)
+    text = pc.replace_substring_regex(text, rf"^([+-]?)(?:{alternatives})\s*", r"\1")
+    return pc.replace_substring_regex(text, rf"\s*(?:{alternatives})$", "")
+
+
+def _markers(na: Sequence[str], dialect: Dialect) -> list[float]:
+    """Return the numbers among the texts that stand for a missing value."""
+    numbers = []
+    for text in na:
+        bare = text.strip()
+        if re.fullmatch(_number(dialect.decimal), bare):
+            numbers.append(float(bare.replace(dialect.decimal, ".")))
+    return numbers
+
+
 def _number(decimal: str) -> str:
     point = re.escape(decimal)
     return rf"[+-]?([0-9]+{point}?[0-9]*|{point}[0-9]+)([eE][+-]?[0-9]+)?"
 
 
-def reason_not_number(cell: str, decimal: str = ".", na: tuple[str, ...] = ()) -> str:
+def reason_not_number(cell: str, dialect: Dialect) -> str:
     """Return why a cell is not a finite number, with a remedy for the usual reasons."""
     text = cell.strip()
     if not text:
         return "the cell is empty"
-    if text in NA_TEXTS or text in na:
+    whole = cells_of_text(text_column([text]), dialect)
+    if text in NA_TEXTS or whole.missing[0]:
         return f"{quoted(cell)} stands for a missing value"
-    if re.fullmatch(f"{_number(decimal)}|{_INFINITE}", text, re.IGNORECASE):
+    if whole.infinite[0] or not whole.text[0]:
         return f"{quoted(cell)} is not a finite number"
-    remedy = _remedy(text, decimal)
+    remedy = remedy_of_number(text, dialect.decimal)
     return f"{quoted(cell)} is not a number{': ' if remedy else ''}{remedy}"
 
 
-def _remedy(text: str, decimal: str) -> str:
+def affix_of(text: str) -> str | None:
+    """Return what stands before or after a number in a text, such as %, $ or kg; None if nothing.
+
+    Before a number it is a sign of a currency, and after it a sign or at most two words.
+    """
+    before = re.fullmatch(rf"[+-]?(\D{{1,3}}?)\s*{_LIKE_NUMBER}", text)
+    if before and all(unicodedata.category(c) == "Sc" for c in before[1].strip()):
+        return before[1].strip()
+    after = re.fullmatch(rf"{_LIKE_NUMBER}\s*([^\d\s.,+-][^\d.,+-]{{0,11}})", text)
+    return after[1].strip() if after else None
+
+
+def remedy_of_number(text: str, decimal: str) -> str:
     """Return how to make a number of a text that is nearly one, or an empty text."""
-    if not any(character.isdigit() for character in text):
-        return ""
-    currency = next((c for c in text if unicodedata.category(c) == "Sc"), "")
-    if currency:
-        return f"remove the currency sign {currency}"
-    if text.endswith("%") and re.fullmatch(r"[+-]?[\d.,\s]+%", text):
-        return "remove the percent sign"
+    affix = affix_of(text)
+    if affix:
+        return f"to take {quoted(affix)} off, use {parameter('strip', repr(affix))}"
     thousands = _WITH_THOUSANDS.fullmatch(text)
     other = "," if decimal == "." else "."
     if re.fullmatch(_number(other), text) and other in text:
         return _decimal_remedy(decimal, or_thousands=thousands is not None)
-    return f"remove the thousands separator {quoted(thousands[1])}" if thousands else ""
+    if not thousands or thousands[1] == decimal:
+        return ""
+    mark = " " if thousands[1].isspace() else thousands[1]
+    return f"if {quoted(mark)} separates thousands, use {parameter('thousands', repr(mark))}"
 
 
 def _decimal_remedy(decimal: str, *, or_thousands: bool) -> str:
+    name, mark = ("comma", ",") if decimal == "." else ("point", ".")
     comma = parameter("decimal", repr(","))
-    name, remedy = ("comma", "set") if decimal == "." else ("point", "do not set")
-    phrase = f"it looks like a decimal {name} ({remedy} {comma})"
-    return f"{phrase} or a thousands separator (remove it)" if or_thousands else phrase
+    remedy = f"use {comma}" if decimal == "." else f"do not use {comma}"
+    phrase = f"it looks like a decimal {name} ({remedy})"
+    thousands = parameter("thousands", repr(mark))
+    return f"{phrase} or a separator of thousands (use {thousands})" if or_thousands else phrase
 
 
 def parquet_module() -> Any:

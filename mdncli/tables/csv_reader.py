@@ -6,24 +6,22 @@ read by the `csv` module of Python in strict mode, which is slower and covers ev
 """
 
 import csv
-import io
 import itertools
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from mdncli.errors import DataError, parameter
-from mdncli.files import FileContent
 from mdncli.tables.cells import text_array
-from mdncli.tables.decoding import BYTE_ORDER_MARK, require_utf8
-from mdncli.tables.dialect import Dialect
+from mdncli.tables.decoding import BYTE_ORDER_MARK, CsvText, require_utf8
 from mdncli.text import and_more, quoted
 
 _BYTES_AT_ONCE = 1 << 24
@@ -33,12 +31,17 @@ _ROWS_AT_ONCE = 1 << 16
 _MAX_DESCRIBED = 10
 _EMPTY_LINES = ("\n", "\r\n", "\r")
 _LINE_END = re.compile("\r\n|\r|\n")
+_TWO = 2
 # The limit on the length of a field belongs to the whole process.
 _FIELD_LIMIT = threading.Lock()
 
 
 # The line on which a record begins, from 1, and the text of its fields. A plain tuple is fastest.
 Record = tuple[int, list[str]]
+
+
+class FieldCountError(DataError):
+    """A row has more or fewer fields than the header."""
 
 
 class Place(NamedTuple):
@@ -55,23 +58,6 @@ class Place(NamedTuple):
 
 # From the positions of rows in a table to their places in the file.
 Locate = Callable[[list[int]], list[Place]]
-
-
-@dataclass(frozen=True)
-class CsvText:
-    """CSV text in UTF-8, and the dialect in which it is written."""
-
-    file: FileContent
-    dialect: Dialect
-
-    @property
-    def separator(self) -> str:
-        """The character that separates the fields."""
-        return self.dialect.separator(self.file.name)
-
-    def lines(self) -> Iterator[str]:
-        """Return the lines of the text, without a byte order mark and with their line ends."""
-        return io.TextIOWrapper(io.BytesIO(self.file.content), encoding="utf-8-sig", newline="")
 
 
 def records(text: CsvText) -> Iterator[Record]:
@@ -223,14 +209,16 @@ class CsvColumns:
     """The columns of a CSV file.
 
     Attributes:
-        columns: text by name.
+        columns: text by name. The name of a first column of row names may be empty.
         locate: finds the places of rows in the file.
+        unnamed: the number of columns that have no name and no value, which are left out.
         skipped: the number of rows that were left out.
         first_skipped: what is wrong with the first of them.
     """
 
     columns: dict[str, pa.ChunkedArray]
     locate: Locate
+    unnamed: int = 0
     skipped: int = 0
     first_skipped: str = ""
 
@@ -248,51 +236,135 @@ def read_csv(text: CsvText, *, skip_bad_rows: bool) -> CsvColumns:
             column has no name, or the name of another one; quotes do not match.
     """
     try:
-        names = _column_names(text)
-        if _safe_for_arrow(text):
-            try:
-                return CsvColumns(_read_by_arrow(text, names), _Locator(text, len(names)))
-            except pa.ArrowInvalid:
-                # Reading record by record finds the fault, or reads a row too long for Arrow.
-                require_utf8(text.file)
-        return _read_by_record(text, names, skip_bad_rows)
+        header = _header(text)
+        return _with_names(_read_columns(text, header, skip_bad_rows), header, text)
     except UnicodeDecodeError:
         require_utf8(text.file)
         raise
 
 
-def _column_names(text: CsvText) -> list[str]:
-    """Return the names in the header, or `c1, c2, …` without one."""
-    first = next(records(text), None)
+@dataclass(frozen=True)
+class _Header:
+    """The names of the columns.
+
+    Attributes:
+        names: of all columns, as in the header or `c1, c2, …` without one; empty where a name is
+            missing.
+        before: the number of columns before the first name, 1 in a file of R with row names.
+    """
+
+    names: list[str]
+    before: int = 0
+
+    @property
+    def keys(self) -> list[str]:
+        """A distinct text for each column: its name, or its position where it has none."""
+        return [name if name.strip() else f"\0{at}" for at, name in enumerate(self.names, start=1)]
+
+
+def _read_columns(text: CsvText, header: _Header, skip_bad_rows: bool) -> CsvColumns:
+    if not header.before and _safe_for_arrow(text):
+        try:
+            columns = _read_by_arrow(text, header.keys)
+            return CsvColumns(columns, _Locator(text, len(header.names)))
+        except pa.ArrowInvalid:
+            # Reading record by record finds the fault, or reads a row too long for Arrow.
+            require_utf8(text.file)
+    return _read_by_record(text, header.keys, skip_bad_rows)
+
+
+def _with_names(read: CsvColumns, header: _Header, text: CsvText) -> CsvColumns:
+    """Return the columns by their names, without those that have neither a name nor a value.
+
+    Raises:
+        DataError: a column other than the first has values and no name.
+    """
+    columns: dict[str, pa.ChunkedArray] = {}
+    named = {name for name in header.names if name.strip()}
+    empty = 0
+    for position, (key, column) in enumerate(read.columns.items(), start=1):
+        name = key
+        if not key.startswith("\0"):
+            columns[name] = column
+            continue
+        blank = pc.all(pc.match_substring_regex(column, r"^\s*$"), min_count=0).as_py()
+        if len(header.names) > 1 and blank and (position > 1 or len(column)):
+            empty += 1
+            continue
+        name = "" if position == 1 and len(header.names) > 1 else f"c{position}"
+        if name and not text.dialect.name_columns:
+            raise DataError(
+                f"{text.file.name}: column {position} has no name in the header. Give it a name, "
+                f"or use {parameter('name_columns', 'True')} to call it c{position}."
+            )
+        if name in named:
+            raise DataError(f"{text.file.name}: two columns are named {quoted(name)}. Rename one.")
+        columns[name] = column
+    return replace(read, columns=columns, unnamed=empty)
+
+
+def _header(text: CsvText) -> _Header:
+    first, second = (next(every, None) for every in [iter(records(text))] * 2)
     if first is None:
         needed = "a header and rows" if text.dialect.header else "rows"
         raise DataError(f"{text.file.name}: the file is empty. It needs {needed}.")
     _, names = first
     if not text.dialect.header:
-        return [f"c{position}" for position in range(1, len(names) + 1)]
-    require_names(names, text.file.name, _separator_phrase(text))
-    return names
+        return _Header([f"c{position}" for position in range(1, len(names) + 1)])
+    require_distinct([name for name in names if name.strip()], text.file.name)
+    # A header of one field is rather that of a file with another delimiter.
+    one_more = second is not None and len(second[1]) == len(names) + 1 > _TWO
+    if one_more and all(map(str.strip, names)):
+        # R writes row names without a name for their column. A delimiter at the end of each row
+        # looks the same at first.
+        side = _extra_field(text, len(names) + 1)
+        if side == "first":
+            return _Header(["", *names], before=1)
+        if side == "last":
+            return _Header([*names, ""])
+    return _Header(names)
 
 
-def require_names(names: list[str], source: str, separator: str = "a delimiter") -> None:
+def _extra_field(text: CsvText, width: int) -> str:
+    """Return where the column is that the header does not name: `first`, `last` or an empty text.
+
+    It is the last one if it is always empty, and the first one if no two rows agree there.
+    """
+    firsts: set[str] = set()
+    rows, empty = 0, True
+    for _, fields in _data_records(text):
+        if len(fields) != width:
+            return ""
+        rows += 1
+        empty &= not fields[-1].strip()
+        firsts.add(fields[0])
+    return "last" if empty else "first" if len(firsts) == rows else ""
+
+
+def require_names(names: list[str], source: str) -> None:
     """Check that every column has a name of its own.
 
     Args:
         names: of all columns.
         source: the name of the table in messages.
-        separator: what messages call the delimiter.
 
     Raises:
         DataError: a column has no name, or the name of another one.
     """
-    seen: set[str] = set()
     for position, name in enumerate(names, start=1):
         if not name.strip():
-            last = position == len(names) > 1
-            trailing = f" Does every row end with {separator}?" if last else ""
-            raise DataError(
-                f"{source}: column {position} has no name in the header. Give it a name.{trailing}"
-            )
+            raise DataError(f"{source}: column {position} has no name. Give it a name.")
+    require_distinct(names, source)
+
+
+def require_distinct(names: list[str], source: str) -> None:
+    """Check that no two columns have the same name.
+
+    Raises:
+        DataError: two have.
+    """
+    seen: set[str] = set()
+    for position, name in enumerate(names, start=1):
         if BYTE_ORDER_MARK in name:
             raise DataError(
                 f"{source}: column {position}, {quoted(name)}, has a byte order mark in its name. "
@@ -304,7 +376,8 @@ def require_names(names: list[str], source: str, separator: str = "a delimiter")
 
 
 def _separator_phrase(text: CsvText) -> str:
-    return "a comma" if text.separator == "," else quoted(text.separator)
+    separator = text.delimiter or text.separator
+    return "a comma" if separator == "," else quoted(separator)
 
 
 def _safe_for_arrow(text: CsvText) -> bool:
@@ -408,6 +481,8 @@ class _BadRows:
 
 def _read_by_record(text: CsvText, names: list[str], skip_bad_rows: bool) -> CsvColumns:
     bad = _BadRows(text, len(names))
+    doubtful: list[tuple[int, Record]] = []
+    quote = text.dialect.quote
     chunks: list[list[Any]] = [[] for _ in names]
     rows: list[list[str]] = []
     for row, (line, fields) in enumerate(_data_records(text), start=1):
@@ -415,11 +490,15 @@ def _read_by_record(text: CsvText, names: list[str], skip_bad_rows: bool) -> Csv
             bad.add(row, line, fields)
         elif skip_bad_rows or not bad.count:
             rows.append(fields)
+            if quote is not None and sum(cell.count(quote) % 2 for cell in fields) > 1:
+                doubtful.append((row, (line, fields)))
             if len(rows) == _ROWS_AT_ONCE:
                 _add_rows(chunks, rows)
                 rows = []
     if bad.count and not skip_bad_rows:
-        raise DataError(bad.message())
+        raise FieldCountError(bad.message())
+    if doubtful:
+        _require_no_stray_quotes(text, names, doubtful)
     if rows:
         _add_rows(chunks, rows)
     columns = {
@@ -427,7 +506,39 @@ def _read_by_record(text: CsvText, names: list[str], skip_bad_rows: bool) -> Csv
         for name, chunk in zip(names, chunks, strict=True)
     }
     first_skipped = f"{text.file.name}, {bad.descriptions[0]}" if bad.descriptions else ""
-    return CsvColumns(columns, _Locator(text, len(names)), bad.count, first_skipped)
+    return CsvColumns(columns, _Locator(text, len(names)), 0, bad.count, first_skipped)
+
+
+def _require_no_stray_quotes(
+    text: CsvText, names: list[str], doubtful: list[tuple[int, Record]]
+) -> None:
+    """Check that no field without quotes around it holds a quote, while a later field does too.
+
+    Its author may have meant the delimiter between the two as text.
+
+    Args:
+        text: the file.
+        names: of its columns.
+        doubtful: numbers of rows, and their records, with odd numbers of quotes in several fields.
+
+    Raises:
+        DataError: there is such a field.
+    """
+    separator, quote = text.separator, text.dialect.quote or '"'
+    lines, at = text.lines(), 0
+    for row, (line, fields) in doubtful:
+        raw = next(itertools.islice(lines, line - 1 - at, None))
+        at = line
+        for position, cell in enumerate(fields):
+            # In a field with quotes around it, a quote is doubled in the file.
+            as_it_is = f"{separator}{cell}" in raw or (position == 0 and raw.startswith(cell))
+            if cell.count(quote) % 2 and as_it_is:
+                raise DataError(
+                    f"{text.file.name}, row {row}, line {line}, column {quoted(names[position])}: "
+                    f"there is a quote inside {quoted(cell)}, which does not begin with one. Put "
+                    "the whole field into quotes and double those inside it, or use "
+                    f"{parameter('quote', repr(''))} to read quotes as any other character."
+                )
 
 
 def _add_rows(chunks: list[list[Any]], rows: list[list[str]]) -> None:

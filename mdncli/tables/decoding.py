@@ -7,10 +7,13 @@ import codecs
 import contextlib
 import gzip
 import io
+import itertools
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -30,6 +33,10 @@ _NOT_TEXT = {
     b"PAR1": "it is a Parquet file. Give it a name that ends in .parquet",
     b"PK\x03\x04": "it is a zip archive or a workbook. Save the table as CSV",
 }
+_LINE_END = re.compile(b"\r\n|\r|\n")
+# Characters that hardly ever occur in a text: one of them stands for a longer delimiter.
+_TWO = 2
+_RARE = ("\x1f", "\x1e", "\x1d", "\x1c", "\x01", "\x02")
 _FIRST_BYTES = 64
 _MIN_ZEROS = 4
 
@@ -57,6 +64,72 @@ def utf8_text(file: FileContent, dialect: Dialect) -> FileContent:
             f"{dialect.encoding}. Is {parameter('encoding')} another one?"
         )
     return FileContent(file.name, text)
+
+
+@dataclass(frozen=True)
+class CsvText:
+    """CSV text in UTF-8, and the dialect in which it is written.
+
+    Attributes:
+        file: its name and its bytes.
+        dialect: its delimiter is a single character.
+        delimiter: of the file, if it has several characters, for which that of the dialect stands.
+    """
+
+    file: FileContent
+    dialect: Dialect
+    delimiter: str = ""
+
+    @classmethod
+    def of_file(cls, file: FileContent, dialect: Dialect) -> "CsvText":
+        """Return the text of a file in UTF-8, without the lines above its header.
+
+        Raises:
+            DataError: every character that could stand for a delimiter occurs in the text.
+        """
+        if dialect.skip_lines:
+            file = FileContent(file.name, _without_lines(file.content, dialect.skip_lines))
+        delimiter = dialect.delimiter or ""
+        if len(delimiter) < _TWO:
+            return cls(file, dialect)
+        mark = next((each for each in _RARE if each.encode() not in file.content), None)
+        if mark is None:
+            raise DataError(
+                f"{file.name}: {parameter('delimiter')} cannot have several characters here: the "
+                "file holds control characters."
+            )
+        content = _with_delimiter(file.content, dialect, mark)
+        file = FileContent(file.name, content)
+        return cls(file, replace(dialect, delimiter=mark), delimiter)
+
+    @property
+    def separator(self) -> str:
+        """The character that separates the fields."""
+        return self.dialect.separator(self.file.name)
+
+    def lines(self) -> Iterator[str]:
+        """Return the lines of the text, without a byte order mark and with their line ends."""
+        return io.TextIOWrapper(io.BytesIO(self.file.content), encoding="utf-8-sig", newline="")
+
+
+def _without_lines(content: bytes, count: int) -> bytes:
+    """Return a text whose first lines are empty, so that the other lines keep their numbers."""
+    ends = list(itertools.islice(_LINE_END.finditer(content), count))
+    if len(ends) < count:
+        return b""
+    return b"".join(end[0] for end in ends) + content[ends[-1].end() :]
+
+
+def _with_delimiter(content: bytes, dialect: Dialect, mark: str) -> bytes:
+    """Return a text with its delimiter replaced by another one, except inside quotes."""
+    delimiter, quote = re.escape((dialect.delimiter or "").encode()), dialect.quote
+    pattern = delimiter
+    if quote is not None:
+        q = re.escape(quote.encode())
+        begins = rb"(?:(?<![^\r\n])|(?<=%b))" % delimiter
+        pattern = rb"%b%b(?:(?!%b)[\s\S]|%b%b)*+%b|%b" % (begins, q, q, q, q, q, delimiter)
+    own = (dialect.delimiter or "").encode()
+    return re.sub(pattern, lambda found: mark.encode() if found[0] == own else found[0], content)
 
 
 def require_utf8(file: FileContent) -> None:

@@ -10,43 +10,62 @@ from mdncli.text import quoted
 
 COMPRESSED = (".gz", ".zst", ".xz")
 _LINE_ENDS_AND_NULL = "\r\n\0"
+_LONGEST_COMMENT = 20
 # In these encodings one text can be written in several ways, so they do not suit files.
 _NOT_FOR_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 
 
 def _option(default: Any, help_text: str, metavar: str = "") -> Any:
-    return field(default=default, metadata={"help": help_text, "metavar": metavar})
+    kind = type(default) if isinstance(default, bool | int) else str
+    repeats = isinstance(default, tuple)
+    metadata = {"help": help_text, "metavar": metavar, "type": kind, "repeats": repeats}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Dialect:
     """How a text file is read. The reader never guesses any of this from the file.
 
-    The metadata of each field holds its help text and its metavar for a command line.
+    The metadata of each field holds its help text, and its metavar, its type and whether it may be
+    repeated on a command line.
 
     Attributes:
-        delimiter: between fields; None for a comma, or for a tab in a `.tsv` file.
+        delimiter: between fields, one to three characters; None for a comma, or for a tab in a
+            `.tsv` file.
         decimal: the decimal point, `.` or `,`.
+        thousands: the character between groups of three digits; None if there is none. A space also
+            stands for the no-break spaces.
+        strip: texts to take off the beginning and the end of cells that are numbers, such as `%`.
         encoding: a name that Python knows; UTF-8 is read with or without a byte order mark.
         quote: the character around quoted fields; None or an empty text if the file has no quoted
             fields.
         escape: the escape character, which makes the next one an ordinary character; None if the
             file has none.
-        comment: the character that begins a comment line; None if the file has no comments.
+        comment: the text that begins a comment line; None if the file has no comments.
         header: whether the first row holds the column names. Without it they are c1, c2, …
-        na: texts that stand for a missing value, in addition to the usual ones.
+        name_columns: whether a column without a name gets one, c and its position.
+        skip_lines: the number of lines above the header.
+        na: texts that stand for a missing value, in addition to the usual ones. A number stands for
+            every cell of that value.
 
     Raises:
-        ParameterError: a value is not a single character, two of them are the same character, or
-            the encoding is unknown.
+        ParameterError: a value has a wrong length, two of them are the same character, or the
+            encoding is unknown.
     """
 
     delimiter: str | None = _option(
         None,
-        "Field delimiter, such as ';' or \\t for a tab. Default: a comma; a tab for .tsv.",
+        "Field delimiter, such as ';' or \\t for a tab; at most three characters. Default: a "
+        "comma; a tab for .tsv.",
         "CHAR",
     )
     decimal: str = _option(".", "Decimal point: . (the default) or a comma.", "CHAR")
+    thousands: str | None = _option(
+        None, "Separator of groups of three digits, as in 1,234. Default: none.", "CHAR"
+    )
+    strip: tuple[str, ...] = _option(
+        (), "Take this text off numbers, such as % or kg. May be repeated.", "TEXT"
+    )
     encoding: str = _option(
         "utf-8", "Text encoding, such as cp1252 or utf-16. Default: UTF-8.", "NAME"
     )
@@ -55,10 +74,14 @@ class Dialect:
     )
     escape: str | None = _option(None, "Escape character. Default: none.", "CHAR")
     comment: str | None = _option(
-        None, "Skip lines that begin with this character. Default: none.", "CHAR"
+        None, "Skip lines that begin with this text. Default: none.", "TEXT"
     )
+    skip_lines: int = _option(0, "Skip this many lines above the header. Default: 0.", "N")
     # The help is for a switch that sets it to False.
     header: bool = _option(True, "The first row is data. The columns are named c1, c2 and so on.")
+    name_columns: bool = _option(
+        False, "Give a column without a name the name c1, c2 and so on, by its position."
+    )
     na: tuple[str, ...] = _option(
         (), "Another text that stands for a missing value. May be repeated.", "TEXT"
     )
@@ -66,16 +89,29 @@ class Dialect:
     def __post_init__(self) -> None:
         if self.quote == "":
             object.__setattr__(self, "quote", None)
+        for name in ("na", "strip"):
+            # In Python one text may stand for a tuple of one.
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         all_marks = {
             name: getattr(self, name) for name in ("delimiter", "quote", "escape", "comment")
         }
         marks = {name: mark for name, mark in all_marks.items() if mark is not None}
         for name, mark in marks.items():
-            _require_character(name, mark)
+            _require_short(name, mark, {"delimiter": 3, "comment": _LONGEST_COMMENT}.get(name, 1))
+        if self.delimiter is not None and len(self.delimiter) > 1 and self.escape:
+            raise ParameterError(
+                f"{parameter('delimiter')} with several characters excludes {parameter('escape')}."
+            )
+        if self.skip_lines < 0:
+            raise ParameterError(
+                f"{parameter('skip_lines')} is {self.skip_lines}: it must be 0 or more."
+            )
         if self.decimal not in (".", ","):
             raise ParameterError(
                 f"{parameter('decimal')} is {quoted(self.decimal)}. It must be a point or a comma."
             )
+        self._require_marks_of_numbers()
         marks = {"decimal": self.decimal, **marks}
         for name, mark in marks.items():
             for other, other_mark in marks.items():
@@ -85,13 +121,28 @@ class Dialect:
                     )
         _require_encoding(self.encoding)
 
+    def _require_marks_of_numbers(self) -> None:
+        if self.thousands is not None:
+            _require_short("thousands", self.thousands, 1)
+            if self.thousands == self.decimal or self.thousands.isalnum() or self.thousands in "+-":
+                raise ParameterError(
+                    f"{parameter('thousands')} is {quoted(self.thousands)}. It must be neither the "
+                    "decimal point nor a letter, a digit or a sign."
+                )
+        for text in self.strip:
+            if not text.strip() or any(character in "+-.,0123456789" for character in text):
+                raise ParameterError(
+                    f"{parameter('strip')} is {quoted(text)}. It must be a text without digits, "
+                    "signs, points and commas."
+                )
+
     @property
     def utf8(self) -> bool:
         """Whether the encoding is UTF-8, by any of its names."""
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
 
     def separator(self, file_name: str) -> str:
-        """Return the character that separates the fields of a file with this name.
+        """Return what separates the fields of a file with this name.
 
         Raises:
             ParameterError: the default delimiter of the file has another meaning too.
@@ -106,10 +157,14 @@ class Dialect:
         return separator
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the values that differ from their defaults, by name; `na` as a list."""
-        changed = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
-        plain = {name: getattr(self, name) for name in changed}
-        return {**plain, "na": list(self.na)} if self.na else plain
+        """Return the values that differ from their defaults, by name; several texts as a list."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed = {
+            each.name: values[each.name]
+            for each in fields(self)
+            if values[each.name] != each.default
+        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -119,12 +174,21 @@ class Dialect:
             ParameterError: as for the class.
             TypeError: a name is not that of a field.
         """
-        return cls(**{**plain, "na": tuple(plain.get("na", ()))})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in plain.items()
+        }
+        return cls(**values)
 
 
 def is_tsv(path: str) -> bool:
     """Return whether the name of a file says that tabs separate its fields."""
     return uncompressed_name(path).endswith(".tsv")
+
+
+def is_json_lines(path: str) -> bool:
+    """Return whether the name of a file says that it holds a JSON object on each line."""
+    return uncompressed_name(path).endswith((".jsonl", ".ndjson"))
 
 
 def is_parquet(path: str) -> bool:
@@ -140,14 +204,15 @@ def uncompressed_name(path: str) -> str:
     return lowered
 
 
-def _require_character(name: str, mark: str) -> None:
+def _require_short(name: str, mark: str, longest: int) -> None:
     # Half of a surrogate pair is how Python holds a byte that is not valid UTF-8.
-    if len(mark) != 1 or "\ud800" <= mark <= "\udfff":
+    if not 0 < len(mark) <= longest or any("\ud800" <= each <= "\udfff" for each in mark):
         tab = " Write a tab as \\t." if name == "delimiter" else ""
-        raise ParameterError(
-            f"{parameter(name)} is {quoted(mark)}. It must be a single character.{tab}"
-        )
-    if mark in _LINE_ENDS_AND_NULL:
+        most = "one to three characters" if longest > 1 else "a single character"
+        if longest == _LONGEST_COMMENT:
+            most = f"a text of at most {longest} characters"
+        raise ParameterError(f"{parameter(name)} is {quoted(mark)}. It must be {most}.{tab}")
+    if any(each in _LINE_ENDS_AND_NULL for each in mark):
         raise ParameterError(
             f"{parameter(name)} is {quoted(mark)}. It must not be a line end or a null character."
         )

@@ -1,20 +1,22 @@
 """A table: columns of text that become numbers when they are used, and messages about its cells.
 
 Every cell stays text until its column is used as numbers, so a column that is not used may hold
-anything. Nothing about a file is guessed. Its name says what it is (`.tsv`, `.parquet`, `.gz`,
-`.zst`, `.xz`), and its dialect says how it is written.
+anything. Nothing about a file is guessed. Its name says what it is (`.tsv`, `.parquet`, `.jsonl`,
+`.gz`, `.zst`, `.xz`), and its dialect says how it is written.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json as pa_json
 from numpy.typing import NDArray
 
 from mdncli.errors import DataError, parameter
@@ -26,11 +28,20 @@ from mdncli.tables.cells import (
     cells_of_text,
     parquet_module,
     reason_not_number,
+    text_column,
+    text_scalar,
 )
-from mdncli.tables.csv_reader import CsvText, Locate, Place, read_csv, require_names
-from mdncli.tables.decoding import decompressed, require_acceptable_size, utf8_text
-from mdncli.tables.dialect import Dialect, is_parquet
-from mdncli.text import and_more, listed, nearest, quoted
+from mdncli.tables.csv_reader import (
+    FieldCountError,
+    Locate,
+    Place,
+    read_csv,
+    require_names,
+)
+from mdncli.tables.decoding import CsvText, decompressed, require_acceptable_size, utf8_text
+from mdncli.tables.dialect import Dialect, is_json_lines, is_parquet
+from mdncli.tables.sniffer import separator_of
+from mdncli.text import and_more, counted, listed, nearest, quoted
 from mdncli.types import Array, Positions
 
 _MAX_DESCRIBED = 10
@@ -65,6 +76,9 @@ class Table:
         originals: the columns with their own types, to be carried to an output. For a CSV file they
             are the text.
         dialect: how the file was read.
+        row_names: names of the columns that name the rows: they are carried to an output, and are
+            features or targets only if they are named as such.
+        notes: sentences about columns that are not used, for whoever fits the table.
         declared: a kind that the source declares for a column, `category` or `date`, by the name of
             the column. Files declare none.
         locate: finds the places of rows in the file.
@@ -77,6 +91,8 @@ class Table:
     columns: Mapping[str, pa.ChunkedArray]
     originals: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
     dialect: Dialect = field(default_factory=Dialect)
+    row_names: Sequence[str] = ()
+    notes: Sequence[str] = ()
     declared: Mapping[str, str] = field(default_factory=dict)
     locate: Locate = rows_without_lines
     skipped: int = 0
@@ -89,8 +105,8 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """The column names, in the order of the file."""
-        return list(self.originals)
+        """The column names, in the order of the file, without those that name the rows."""
+        return [name for name in self.originals if name not in self.row_names]
 
     @property
     def rows(self) -> int:
@@ -146,10 +162,9 @@ class Table:
             or pa.types.is_floating(kind)
             or (pa.types.is_boolean(kind) and self.file is None)
         )
-        if numeric and not self.dialect.na:
-            return cells_of_numbers(self.originals[name])
-        decimal = "." if numeric else self.dialect.decimal
-        return cells_of_text(self.columns[name], decimal, self.dialect.na)
+        if numeric:
+            return cells_of_numbers(self.originals[name], self.dialect.na)
+        return cells_of_text(self.columns[name], self.dialect)
 
     def numbers(self, names: Sequence[str]) -> Array:
         """Return the named columns as finite numbers, shape (N, len(names)).
@@ -170,6 +185,19 @@ class Table:
             raise DataError(self.fault_message(faults, "Correct the cell or remove the row."))
         return values
 
+    def holds(self, marker: str) -> bool:
+        """Return whether a cell is this text, or this number in whatever way it is written."""
+        plain = replace(self, dialect=replace(self.dialect, na=()))
+        marked = replace(self, dialect=replace(self.dialect, na=(marker,)))
+        for name, column in self.columns.items():
+            same = pc.equal(pc.utf8_trim_whitespace(column), text_scalar(marker.strip()))
+            if (
+                pc.any(same).as_py()
+                or marked.cells(name).missing.sum() > plain.cells(name).missing.sum()
+            ):
+                return True
+        return False
+
     def codes(self, name: str) -> Positions:
         """Return a number for each distinct text of a column, from 0, shape (N,).
 
@@ -183,7 +211,7 @@ class Table:
 
     def reason_not_number(self, cell: str) -> str:
         """Return why the text of a cell is not a finite number."""
-        return reason_not_number(cell, self.dialect.decimal, self.dialect.na)
+        return reason_not_number(cell, self.dialect)
 
     def fault_message(self, faults: Sequence[Fault], remedy: str = "") -> str:
         """Return the first ten faulty cells with their places, the number of others, and a remedy.
@@ -241,13 +269,34 @@ def read_table(
     dialect, file = dialect or Dialect(), read_file(file)
     content = decompressed(file)
     if is_parquet(file.name):
-        columns, originals = _read_parquet(content)
+        columns, originals, row_names = _read_parquet(content)
+        notes = [f"{listed(row_names)} is the index of the data frame in the file"] * bool(
+            row_names
+        )
+        typed = Table(file.name, columns, originals, dialect, row_names, _as_notes(notes))
+        return replace(typed, file=file)
+    if is_json_lines(file.name):
+        columns, originals = _read_json_lines(utf8_text(content, dialect))
         return Table(file.name, columns, originals, dialect, file=file)
-    csv = read_csv(CsvText(utf8_text(content, dialect), dialect), skip_bad_rows=skip_bad_rows)
+    content = utf8_text(content, dialect)
+    try:
+        csv = read_csv(CsvText.of_file(content, dialect), skip_bad_rows=skip_bad_rows)
+    except FieldCountError as error:
+        separator = separator_of(content, dialect)
+        hint = f" Another delimiter reads it: {parameter('delimiter', repr(separator))}."
+        raise DataError(f"{error.message}{hint if separator else ''}") from error
+    notes = ["the first column has no name, so its cells are the names of the rows"]
+    notes = notes * ("" in csv.columns)
+    if csv.unnamed:
+        notes.append(
+            f"{counted(csv.unnamed, 'column')} without a name and without a value is left out"
+        )
     return Table(
         file.name,
         csv.columns,
         dialect=dialect,
+        row_names=[""] if "" in csv.columns else [],
+        notes=_as_notes(notes),
         locate=csv.locate,
         skipped=csv.skipped,
         first_skipped=csv.first_skipped,
@@ -255,10 +304,14 @@ def read_table(
     )
 
 
+def _as_notes(reasons: Sequence[str]) -> list[str]:
+    return [f"{reason[0].upper()}{reason[1:]}." for reason in reasons]
+
+
 def _read_parquet(
     file: FileContent,
-) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
-    """Return the columns of a Parquet file, first as text and then with their own types.
+) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray], list[str]]:
+    """Return the columns of a Parquet file as text, with their own types, and its row names.
 
     Raises:
         DataError: the file is not a complete Parquet file, has no columns, has two columns of one
@@ -278,12 +331,80 @@ def _read_parquet(
     if not table.num_columns:
         raise DataError(f"{file.name}: the file has no columns.")
     require_names(table.column_names, file.name)
+    index = _index_columns(table.schema.metadata or {})
+    row_names = [name for name in table.column_names if name in index]
+    return *_typed_columns(table), row_names if len(row_names) < table.num_columns else []
+
+
+def _index_columns(metadata: Mapping[bytes, bytes]) -> list[str]:
+    """Return the names of the columns that are the index of a data frame of pandas.
+
+    Pandas stores them as JSON under the key `pandas`. An index of numbers in a row is no column.
+    """
+    try:
+        described = json.loads(metadata.get(b"pandas", b"{}"))
+        return [name for name in described.get("index_columns", []) if isinstance(name, str)]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return []
+
+
+def _read_json_lines(
+    file: FileContent,
+) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
+    """Return the columns of a file with a JSON object on each line, as text and with their types.
+
+    A key that an object lacks is a missing value. A column that holds numbers and texts is text.
+
+    Raises:
+        DataError: a line is not a JSON object, or there is no object or no key.
+    """
+    try:
+        table = pa_json.read_json(pa.BufferReader(file.content))
+    except pa.ArrowInvalid:
+        table = _json_line_by_line(file)
+    if not table.num_columns:
+        raise DataError(f"{file.name}: the file is empty. It needs a JSON object on each line.")
+    require_names(table.column_names, file.name)
+    return _typed_columns(table)
+
+
+def _json_line_by_line(file: FileContent) -> pa.Table:
+    """Return the objects with every cell as text."""
+    rows = []
+    for number, line in enumerate(file.content.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{file.name}, line {number}: this is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{file.name}, line {number}: this is not a JSON object, such as "
+                '{"x": 1.5, "y": 2}.'
+            )
+        rows.append(row)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: text_column([_json_cell(r.get(name)) for r in rows]) for name in names})
+
+
+def _json_cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value.replace("\0", "\\0") if isinstance(value, str) else json.dumps(value)
+
+
+def _typed_columns(
+    table: pa.Table,
+) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
     columns = zip(table.column_names, table.columns, strict=True)
     originals = {name: _without_dictionary(column) for name, column in columns}
     return TextColumns(originals), originals
 
 
 def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_null(column.type):
+        return pc.cast(column, pa.string())
     if not pa.types.is_dictionary(column.type):
         return column
     return pc.cast(column, column.type.value_type)

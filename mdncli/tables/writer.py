@@ -1,10 +1,13 @@
-"""Writes tables in the format that the file name says: CSV, tabs or Parquet, compressed or not.
+"""Writes tables in the format that the file name says: CSV, tabs, Parquet or JSON lines.
 
 In text, a number is written as the shortest decimal that reads back exactly.
 """
 
 import csv
 import io
+import json
+import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -14,13 +17,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from mdncli.errors import DataError
+from mdncli.errors import DataError, ParameterError
 from mdncli.tables.cells import as_text, has_text, parquet_module
 from mdncli.tables.decoding import compressing
-from mdncli.tables.dialect import is_parquet, is_tsv
+from mdncli.tables.dialect import (
+    COMPRESSED,
+    is_json_lines,
+    is_parquet,
+    is_tsv,
+    uncompressed_name,
+)
 from mdncli.text import quoted
 from mdncli.types import Positions
 
+# The suffixes of files of text; `.txt` and `.dat` hold CSV.
+_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".jsonl", ".ndjson")
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # A NumPy array of numbers or an Arrow column. The type is Any because pyarrow has no annotations.
 Values = Any
 Columns = Mapping[str, Values]
@@ -33,16 +45,21 @@ def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = 
         stream: receives the bytes.
         chunks: at least one. Each maps the same column names to values of one length.
         path: the name of the file. Its suffix says whether the file has tabs (`.tsv`), is a Parquet
-            file (`.parquet`), and is compressed (`.gz`, `.zst`, `.xz`). None or `-` for CSV.
+            file (`.parquet`), holds a JSON object on each line (`.jsonl`, `.ndjson`), and is
+            compressed (`.gz`, `.zst`, `.xz`). None or `-` for CSV.
 
     Raises:
         DataError: a column cannot be written as text.
+        ParameterError: no format belongs to the suffix.
     """
     path = path or ""
+    require_known_suffix(path)
     with compressing(stream, path) as sink:
         if is_parquet(path):
             tables = (_arrow_table(columns) for columns in chunks)
             _write_parquet(sink, tables)
+        elif is_json_lines(path):
+            _write_json_lines(sink, chunks)
         else:
             write_csv(sink, chunks, separator="\t" if is_tsv(path) else ",")
 
@@ -54,6 +71,56 @@ def _write_parquet(stream: BinaryIO, tables: Iterator[pa.Table]) -> None:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)
+
+
+def require_known_suffix(path: str) -> None:
+    """Check that the name of a file says in which format a table is written to it.
+
+    Raises:
+        ParameterError: its suffix does not.
+    """
+    suffix = os.path.splitext(os.path.basename(uncompressed_name(path)))[1]
+    if suffix and suffix not in _SUFFIXES:
+        raise ParameterError(
+            f"{path}: no table is written to a file that ends in {suffix}. The suffixes are "
+            f"{', '.join(_SUFFIXES)}, and {', '.join(COMPRESSED)} after one of them."
+        )
+
+
+def _write_json_lines(stream: BinaryIO, chunks: Iterable[Columns]) -> None:
+    """Write a JSON object for each row. A missing value is null.
+
+    A text that is a number in JSON is written as that number.
+    """
+    for columns in chunks:
+        table = _arrow_table(columns)
+        texts = _in_text(table)
+        cells = [_in_json(*both) for both in zip(table.columns, texts.columns, strict=True)]
+        keys = [f"{json.dumps(name, ensure_ascii=False)}: " for name in columns]
+        rows = (", ".join(map(str.__add__, keys, row)) for row in zip(*cells, strict=True))
+        stream.write("".join(f"{{{row}}}\n" for row in rows).encode())
+
+
+def _in_json(column: pa.ChunkedArray, texts: pa.ChunkedArray) -> list[str]:
+    """Return the cells of a column as JSON.
+
+    Args:
+        column: (N,), of any type.
+        texts: (N,), the same column as numbers or texts.
+    """
+    cells = texts.to_pylist()
+    if not pa.types.is_string(texts.type):
+        return ["null" if cell is None or not math.isfinite(cell) else repr(cell) for cell in cells]
+    truth = pa.types.is_boolean(column.type)
+    written = {cell: _text_in_json(cell, truth=truth) for cell in dict.fromkeys(cells)}
+    return [written[cell] for cell in cells]
+
+
+def _text_in_json(cell: str | None, *, truth: bool) -> str:
+    if cell is None or not cell.strip():
+        return "null"
+    as_it_is = truth or _JSON_NUMBER.fullmatch(cell)
+    return cell if as_it_is else json.dumps(cell, ensure_ascii=False)
 
 
 def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = ",") -> None:

@@ -90,7 +90,7 @@ def model() -> ConditionalDensity:
         ({"weight": [1.0]}, "weight must be 30 numbers"),
         ({"group": [1.0]}, "group must be 30 values"),
         ({"target": "z"}, "there is no column 'z'"),
-        ({"delimiter": ";;"}, "delimiter"),
+        ({"delimiter": ";;;;"}, "delimiter"),
         ({"encoding": "martian"}, "encoding"),
         ({"decimal": ";"}, "decimal"),
         ({"quote": "#", "comment": "#"}, "comment and quote are both '#'."),
@@ -151,7 +151,7 @@ def test_errors_about_a_table(tmp_path: Path, model: ConditionalDensity) -> None
     for content, words in (
         ("a;b\n1;2\n", "delimiter"),
         ('a,b\n"1,2\n', "quote"),
-        ("a,b\n1,2,3\n", "on_bad_rows='skip'"),
+        ("a,b\n1,2,3\n4,5\n", "on_bad_rows='skip'"),
         ("a,b\n1,\xff\n", "encoding"),
         ("number,b\n1.5,2\n", "there is no column"),
     ):

@@ -118,8 +118,9 @@ def test_the_stored_request_says_only_what_was_asked_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    origin = fit("german.csv", delimiter=";", decimal=",", target="u", steps=5).network.origin
-    assert origin.request == {"target": ["u"], "steps": 5}
+    german = {"delimiter": ";", "decimal": ","}
+    origin = fit("german.csv", target="u", ignore="date", steps=5, **german).network.origin
+    assert origin.request == {"target": ["u"], "ignore": ["date"], "steps": 5}
     assert origin.dialect == {"delimiter": ";", "decimal": ","}
 
 

@@ -74,7 +74,7 @@ def test_an_error_names_the_reading_options_of_the_fit(foreign: Path, here: Run)
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--delimiter", ";;"), "--delimiter is ';;'. It must be a single character"),
+        (("--delimiter", ";;;;"), "--delimiter is ';;;;'. It must be one to three characters"),
         (("--delimiter", ""), "--delimiter is ''"),
         (("--quote", ","), "--quote and the delimiter are both ','"),
         (("--delimiter", ";", "--escape", ";"), "--delimiter and --escape are both ';'"),

@@ -25,7 +25,7 @@ def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: 
     networks.set_parameters([2.0 * p.double() for p in networks.parameters()])
     x = torch.randn(MEMBERS, FEATURES, ROWS, dtype=torch.float64, generator=generator)
     y = torch.randn(MEMBERS, TARGETS, ROWS, dtype=torch.float64, generator=generator)
-    min_sigma = torch.tensor(architecture.min_sigmas(MIN_SIGMA))
+    min_sigma = torch.tensor(architecture.limits_of_sigmas(MIN_SIGMA))
     embedded = networks.embed(x.mT).mT
     nll, _ = nll_and_gradient(networks(embedded), y, architecture, min_sigma)
     for member, network in enumerate(networks.to_numpy()):

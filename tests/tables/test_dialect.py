@@ -10,11 +10,15 @@ from mdncli.tables.dialect import Dialect
 EVERY_VALUE = Dialect(
     delimiter=";",
     decimal=",",
+    thousands=".",
+    strip=("%", "kg"),
     encoding="latin-1",
     quote=None,
     escape="\\",
     comment="#",
+    skip_lines=2,
     header=False,
+    name_columns=True,
     na=("-9", "none"),
 )
 
@@ -43,7 +47,7 @@ def test_every_field_declares_its_help() -> None:
     for each in fields(Dialect):
         assert each.metadata["help"].endswith(".")
         # A switch has no value, so it has no metavar.
-        assert bool(each.metadata["metavar"]) is (each.name != "header")
+        assert bool(each.metadata["metavar"]) is (each.name not in ("header", "name_columns"))
 
 
 @pytest.mark.parametrize(
@@ -52,11 +56,17 @@ def test_every_field_declares_its_help() -> None:
         ({"escape": "ab"}, "escape is 'ab'. It must be a single character."),
         ({"escape": "\udcff"}, "escape is '\\udcff'. It must be a single character."),
         (
-            {"delimiter": ";;"},
-            "delimiter is ';;'. It must be a single character. Write a tab as \\t.",
+            {"delimiter": ";;;;"},
+            "delimiter is ';;;;'. It must be one to three characters. Write a tab as \\t.",
         ),
         ({"quote": "ab"}, "quote is 'ab'. It must be a single character."),
         ({"comment": "\n"}, "comment is '\\n'. It must not be a line end or a null character."),
+        ({"delimiter": "::", "escape": "\\"}, "delimiter with several characters excludes escape."),
+        ({"thousands": "."}, "thousands is '.'. It must be neither the decimal point"),
+        ({"thousands": "0"}, "thousands is '0'. It must be neither the decimal point"),
+        ({"strip": ("1",)}, "strip is '1'. It must be a text without digits"),
+        ({"strip": (" ",)}, "strip is ' '. It must be a text without digits"),
+        ({"skip_lines": -1}, "skip_lines is -1: it must be 0 or more."),
         ({"delimiter": ";", "quote": ";"}, "delimiter and quote are both ';'."),
         ({"comment": "#", "escape": "#"}, "comment and escape are both '#'."),
         ({"delimiter": ",", "decimal": ","}, "decimal and delimiter are both ','."),

@@ -124,7 +124,20 @@ def check(content: bytes, options: dict) -> None:
         return
     rows = reference(content, dialect)
     if dialect.header:
-        assert table.names == rows.pop(0)
+        header = rows.pop(0)
+        # The name of a first column with the names of the rows may be lacking.
+        header = ["", *header] if rows and len(header) + 1 == len(rows[0]) else header
+        empty = [
+            not name.strip() and len(header) > 1 and not any(row[at].strip() for row in rows)
+            for at, name in enumerate(header)
+        ]
+        empty[0] &= bool(rows)
+        header, *rows = [
+            [c for c, e in zip(r, empty, strict=True) if not e] for r in (header, *rows)
+        ]
+        header = [name.strip() and name for name in header]
+        assert [*table.originals] == header
+        assert table.names == [name for name in header if name]
     columns = [column.to_pylist() for column in table.columns.values()]
     assert [list(row) for row in zip(*columns, strict=True)] == rows
     for name in table.names:

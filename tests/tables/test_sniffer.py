@@ -61,6 +61,11 @@ def test_format_is_described_in_a_phrase() -> None:
         "line_ends": "CRLF",
         "delimiter": ";",
         "decimal": ",",
+        "thousands": None,
+        "strip": [],
+        "quote": '"',
+        "escape": None,
         "comment": "#",
         "header": False,
+        "skip_lines": 0,
     }

@@ -36,7 +36,8 @@ def texts(table: Table) -> dict[str, list[str]]:
 def test_odd_file_is_read(name: str, options: dict, expected: dict) -> None:
     table = odd(name, options)
     assert texts(table) == expected
-    assert table.names == [*expected]
+    assert [*table.originals] == [*expected]
+    assert table.names == [name for name in expected if name]
     assert table.rows == len(next(iter(expected.values())))
 
 
@@ -76,7 +77,7 @@ def test_messages_mention_parameters_that_a_command_can_rewrite() -> None:
     with pytest.raises(DataError) as error:
         odd("decimal-comma.csv", {"delimiter": ";"}).numbers(["x", "y"])
     message = with_parameters(error.value.message, lambda name, value: f"<{name}|{value}>")
-    assert "it looks like a decimal comma (set <decimal|','>)" in message
+    assert "it looks like a decimal comma (use <decimal|','>)" in message
 
 
 def test_columns_come_in_the_given_order_and_others_may_hold_anything() -> None:
