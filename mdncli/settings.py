@@ -45,7 +45,7 @@ _SOME_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
 # Below this number of rows, a ladder has one kind of network, which is smaller.
 FEW_ROWS = 150
 # What a network is by default, and how many there are of each kind in a ladder.
-_MIXTURES, _HIDDEN, _FREQUENCIES, _MEMBERS_OF_LADDER = 5, (64, 64), 8, 5
+_MIXTURES, _HIDDEN, _FREQUENCIES, _MEMBERS_OF_LADDER, _MEMBERS_OF_BEST = 5, (64, 64), 8, 5, 6
 _HUGE = 1e30
 
 
@@ -455,13 +455,14 @@ class Settings:
         components = 2 if ladder and few else _MIXTURES
         if self.steps is None and not (ladder and few):
             components = min(max(rows // _ROWS_A_COMPONENT, _FEWEST_COMPONENTS), _MOST_COMPONENTS)
-        members = 10 if few else _MEMBERS_OF_LADDER
+        best = self.steps is None
+        members = 10 if few else _MEMBERS_OF_BEST if best else _MEMBERS_OF_LADDER
         if ladder and targets > 1:
-            components, members = min(2 * components, 20), 1 if many else members
+            components, members = min(2 * components, 20), 1 if many and not best else members
         sizes = zip((_SOME_ROWS, _MANY_ROWS, math.inf), (128, 256, 512), strict=True)
         chosen: dict[str, Any] = {
             "ladder": ladder,
-            "members": members if ladder else 1,
+            "members": members if ladder or best else 1,
             "mixtures": components,
             "hidden": None if ladder else _HIDDEN,
             "frequencies": None if ladder else _FREQUENCIES,
@@ -507,15 +508,14 @@ class Settings:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the settings as plain values."""
-        hidden = None if self.hidden is None else list(self.hidden)
-        return {**asdict(self), "hidden": hidden}
+        return {**asdict(self), "hidden": None if self.hidden is None else list(self.hidden)}
 
 
 # What each preset changes. None leaves a choice open until the number of rows is known.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 250, "ladder": False},
     "default": {},
-    "best": {"members": 6, "steps": None, "batch_size": None, "threads": 2},
+    "best": {"steps": None, "batch_size": None, "threads": 2},
 }
 
 

@@ -34,6 +34,21 @@ def test_numpy_and_torch_give_the_same_log_density(activation: str, covariance: 
         np.testing.assert_allclose(found, -nll[member].numpy(), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("covariance", ["diagonal", "isotropic", "full"])
+def test_no_scale_is_larger_than_its_maximum(covariance: str) -> None:
+    architecture = Architecture(COMPONENTS, (4,), "tanh", covariance, 0)
+    raw = np.zeros((2, architecture.head_width(TARGETS)))
+    _, _, log_scales, _ = np.split(raw, np.cumsum(architecture.head_sizes(TARGETS))[:-1], axis=1)
+    log_scales[1] = 70.0
+    most = np.array([5.0, 2.0, 9.0])
+    mixture = split_head(raw, architecture, MIN_SIGMA, most, sigma_scale=1.5)
+    free = split_head(raw, architecture, MIN_SIGMA, sigma_scale=1.5)
+    assert free.sigma[1].min() > 1e29
+    limit = np.full(TARGETS, most.max()) if covariance == "isotropic" else most
+    np.testing.assert_allclose(mixture.sigma[1], np.tile(1.5 * limit, (COMPONENTS, 1)), rtol=1e-2)
+    np.testing.assert_array_equal(mixture.sigma[0], free.sigma[0])
+
+
 def perceptron(widths: list[int], seed: int = 0) -> Perceptron:
     """Return a network with random weights and no periodic inputs."""
     rng = np.random.default_rng(seed)
