@@ -55,7 +55,8 @@ def test_a_given_parameter_overrides_its_default() -> None:
 def test_given_parameters_override_a_preset() -> None:
     assert Settings.of() == Settings()
     best = Settings.of("best")
-    assert best.members > 1
+    assert best.for_rows(1000).members > Settings().for_rows(1000).members > 1
+    assert best.for_rows(100).members == Settings().for_rows(100).members
     assert Settings.of("best", members=3) == replace(best, members=3)
     assert set(PRESETS) == {"fast", "default", "best"}
     assert Settings.of("fast", lr=0.1) == replace(Settings.of("fast"), lr=0.1)
