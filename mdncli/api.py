@@ -27,14 +27,14 @@ from mdncli.columns.dataset import (
 from mdncli.columns.description import TableDescription, describe_table
 from mdncli.columns.kinds import Layout, feature_readers
 from mdncli.columns.roles import NamedValues, choose_roles, column_names, date_formats
-from mdncli.columns.schema import Schema
-from mdncli.columns.transforms import transforms_by_name
+from mdncli.columns.schema import Schema, rounding_of
+from mdncli.columns.transforms import Transform, transforms_by_name
 from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
 from mdncli.density.record import Origin
 from mdncli.errors import DataError, MdnError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
-from mdncli.requests import skips
-from mdncli.settings import FitOptions, Settings, declaration_of, split_parameters
+from mdncli.requests import skips, split_parameters
+from mdncli.settings import FitOptions, Settings, declaration_of
 from mdncli.tables.dialect import Dialect, is_json_lines, is_parquet
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
@@ -338,8 +338,41 @@ def _layout(table: Table, options: FitOptions) -> Layout:
             raise ParameterError(
                 f"{parameter('min_sigma')} of {quoted(name)} is {value:g}: it must be positive."
             )
-    transforms = transforms_by_name(lower, upper)
+    rounding = _rounding(table, roles.targets, options, lower, upper)
+    transforms = rounding or transforms_by_name(lower, upper)
     return Layout(readers, roles.targets, roles.weight, roles.group, transforms, min_sigma)
+
+
+def _rounding(
+    table: Table,
+    targets: Sequence[str],
+    options: FitOptions,
+    lower: Mapping[str, float],
+    upper: Mapping[str, float],
+) -> dict[str, Transform]:
+    """Return the rounding of the target by its name, if it is rounded.
+
+    Raises:
+        ParameterError: a rounded target is asked for, and there are several, or it has no step.
+    """
+    asked = options.target_kind == "rounded"
+    if asked and len(targets) > 1:
+        raise ParameterError(
+            f"{parameter('target_kind', repr('rounded'))} needs a single target, and there are "
+            f"{len(targets)}."
+        )
+    if options.target_kind == "continuous" or len(targets) > 1:
+        return {}
+    [name] = targets
+    values = table.cells(name).values
+    values = values[~np.isnan(values)]
+    found = rounding_of(values, lower.get(name), upper.get(name), always=asked)
+    if asked and found is None:
+        raise ParameterError(
+            f"{parameter('target_kind', repr('rounded'))}: {quoted(name)} was not recorded in "
+            f"steps. Use {parameter('target_kind', repr('continuous'))}."
+        )
+    return {} if found is None else {name: found}
 
 
 def _feature_remedy(layout: Layout) -> str:

@@ -31,8 +31,13 @@ from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file, replacing
 from mdncli.modelfile.reader import read_model
-from mdncli.requests import PlotRequest, PredictRequest, SampleRequest, skips
-from mdncli.settings import split_parameters
+from mdncli.requests import (
+    PlotRequest,
+    PredictRequest,
+    SampleRequest,
+    skips,
+    split_parameters,
+)
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import Table, read_table
 from mdncli.tables.writer import take_rows

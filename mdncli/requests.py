@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self, get_args
 
 from mdncli.columns.roles import probabilities
 from mdncli.density.answers import Questions
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
-from mdncli.settings import MOST_ROWS, PlotKind, require_whole, split_parameters
+from mdncli.settings import MOST_ROWS, PlotKind, require_whole
 from mdncli.tables.dialect import Dialect
-from mdncli.text import quoted
+from mdncli.text import nearest, quoted
 
 
 @dataclass(frozen=True)
@@ -192,3 +192,23 @@ def skips(on_bad_rows: str) -> bool:
             f"{parameter('on_bad_rows')} is {on_bad_rows!r}: it must be fail or skip."
         )
     return on_bad_rows == "skip"
+
+
+def split_parameters(given: Mapping[str, Any], *classes: type[Any]) -> tuple[dict[str, Any], ...]:
+    """Return the given parameters by the dataclass that has a field of their name.
+
+    Args:
+        given: values by name; None stands for a parameter that is not given.
+        classes: the dataclasses.
+
+    Raises:
+        TypeError: no class has a field of this name.
+    """
+    names = [[each.name for each in fields(declared)] for declared in classes]
+    unknown = [name for name in given if not any(name in own for own in names)]
+    if unknown:
+        every = [name for own in names for name in own]
+        raise TypeError(f"There is no parameter {unknown[0]!r}.{nearest(unknown[0], every)}")
+    return tuple(
+        {name: given[name] for name in own if given.get(name) is not None} for own in names
+    )

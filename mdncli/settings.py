@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from mdncli.errors import ParameterError, in_python, parameter, with_parameters
-from mdncli.text import nearest, quoted
+from mdncli.text import quoted
 
 Activation = Literal["tanh", "relu", "silu", "leaky-relu"]
 Covariance = Literal["isotropic", "diagonal", "full"]
@@ -21,6 +21,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Preset = Literal["fast", "default", "best"]
 OnBadRows = Literal["fail", "skip"]
 Memory = Literal["auto", "on", "off"]
+TargetKind = Literal["auto", "continuous", "rounded"]
 Mixtures = int | Literal["auto"]
 Noise = float | Literal["auto"]
 _Simple = Literal["overview", "parameters", "components", "samples", "density", "modes"]
@@ -171,6 +172,13 @@ class FitOptions:
         "step/√(2π) for a target recorded in steps, else 1e-4 of its scale. With bounds, this "
         "minimum applies at the median.",
         "SIGMA",
+    )
+    target_kind: TargetKind = _declared(
+        "auto",
+        "rounded: a value of the target stands for a cell of a grid, as a count does, and has a "
+        "probability. auto: rounded, if it was recorded in steps and has at most 100 values.",
+        _COLUMNS,
+        choices=TargetKind,
     )
     lower: NumberByTarget | None = _by_target(
         "A lower bound: the target is always above it; a=0,b=2 for several targets. The mixture is "
@@ -565,26 +573,6 @@ def _is_whole(value: Any) -> bool:
         return operator.index(value) == value and not isinstance(value, bool)
     except TypeError:
         return False
-
-
-def split_parameters(given: Mapping[str, Any], *classes: type[Any]) -> tuple[dict[str, Any], ...]:
-    """Return the given parameters by the dataclass that has a field of their name.
-
-    Args:
-        given: values by name; None stands for a parameter that is not given.
-        classes: the dataclasses.
-
-    Raises:
-        TypeError: no class has a field of this name.
-    """
-    names = [[each.name for each in fields(declared)] for declared in classes]
-    unknown = [name for name in given if not any(name in own for own in names)]
-    if unknown:
-        every = [name for own in names for name in own]
-        raise TypeError(f"There is no parameter {unknown[0]!r}.{nearest(unknown[0], every)}")
-    return tuple(
-        {name: given[name] for name in own if given.get(name) is not None} for own in names
-    )
 
 
 def _document(declared: type[Any]) -> None:

@@ -426,17 +426,17 @@ def _about_target(column: NumberColumn, values: Array) -> str:
     """Return what suits a target better, or an empty text."""
     name, distinct = quoted(column.name), np.unique(values)
     has_classes = 1 < len(distinct) <= len(values) // _ROWS_OF_CLASS
+    rounded = f"As a rounded target ({parameter('target_kind')}), each has a probability"
     if has_classes and len(distinct) == 2:
         return (
-            f"The target {name} has only two values, {distinct[0]:g} and {distinct[1]:g}. Its "
-            "density will be two spikes; a classifier would suit it better."
+            f"The target {name} has only two values, {distinct[0]:g} and {distinct[1]:g}. "
+            f"{rounded}; a classifier would suit it better."
         )
     whole = bool((distinct == np.round(distinct)).all())
     if has_classes and whole and len(distinct) <= _MOST_CLASSES:
         return (
             f"The target {name} has only {len(distinct)} values, whole numbers from "
-            f"{distinct[0]:g} to {distinct[-1]:g}. Its density will have a peak at each of them; a "
-            "model of classes or counts may suit it better."
+            f"{distinct[0]:g} to {distinct[-1]:g}. {rounded}; a density has a peak at each."
         )
     if column.bounded or not _is_skewed(values):
         return ""

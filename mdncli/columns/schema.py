@@ -16,8 +16,8 @@ from mdncli.columns.features import (
     feature_to_plain,
     scale_with_heavy_tails,
 )
-from mdncli.columns.transforms import IDENTITY, Transform, transform_between
-from mdncli.errors import DataError, parameter
+from mdncli.columns.transforms import IDENTITY, Rounding, Transform, transform_between
+from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
@@ -25,6 +25,10 @@ from mdncli.types import Array, Mask
 # target: below that, single precision does not resolve it.
 _DEFAULT_MIN_SIGMA = 1e-4
 _LEAST_MIN_SIGMA = 1e-6
+# The smallest sigma of a rounded target, in steps. No density of it is higher than 1/step anyway.
+_LEAST_OF_STEP = 0.1
+# A target with more values than this is continuous.
+_MOST_ROUNDED_VALUES, _TWO_VALUES = 100, 2
 # A value may lose so much of its distance from the median to rounding, as a distance from a bound.
 _MOST_LOST = 1e-3
 # A column has a step only if at least this share of its rows repeat the value of another row, and
@@ -46,6 +50,7 @@ class Target(Column):
         min_sigma: the smallest sigma of a component, in the units of u.
         lower, upper: its bounds, in the units of the file; None for no bound.
         order: of the transform if it has two bounds, otherwise 1; see `Interval`.
+        rounded: whether a value stands for the cell of a grid with this step; see `Rounding`.
     """
 
     step: float | None
@@ -53,10 +58,13 @@ class Target(Column):
     lower: float | None
     upper: float | None
     order: int
+    rounded: bool = False
 
     @property
     def transform(self) -> Transform:
         """The transform from u to the target."""
+        if self.rounded and self.step is not None:
+            return Rounding(self.step, self.lowest, self.lower, self.upper)
         return transform_between(self.lower, self.upper, self.order)
 
     @classmethod
@@ -80,8 +88,10 @@ class Target(Column):
             min_sigma: the smallest sigma to use instead, in the units of the file.
         """
         column = Column.measure(name, values)
-        step, per_unit = step_of(values), 1.0
-        if not transform.is_identity:
+        rounded = isinstance(transform, Rounding)
+        step = transform.step if isinstance(transform, Rounding) else step_of(values)
+        per_unit = 1.0
+        if not (transform.is_identity or rounded):
             u = transform.inverse(values)
             of_u = Column.measure(name, u)
             column = replace(column, mean=of_u.mean, scale=of_u.scale)
@@ -90,7 +100,7 @@ class Target(Column):
             per_unit = math.exp(-float(at_median))
         smallest = _DEFAULT_MIN_SIGMA * column.scale
         if step is not None:
-            smallest = step * per_unit / math.sqrt(2.0 * math.pi)
+            smallest = step * (_LEAST_OF_STEP if rounded else per_unit / math.sqrt(2.0 * math.pi))
         return cls(
             **asdict(column),
             step=step,
@@ -98,6 +108,7 @@ class Target(Column):
             lower=transform.lower,
             upper=transform.upper,
             order=transform.order,
+            rounded=rounded,
         )
 
 
@@ -130,8 +141,8 @@ class Schema:
 
     @property
     def bounded(self) -> bool:
-        """Whether a target has a bound."""
-        return not all(transform.is_identity for transform in self.transforms)
+        """Whether a target has a bound, and is not rounded."""
+        return not all(t.is_identity or isinstance(t, Rounding) for t in self.transforms)
 
     @property
     def target_scales(self) -> Array:
@@ -142,6 +153,15 @@ class Schema:
     def min_sigma(self) -> Array:
         """The smallest sigma of each target, in scales of u, shape (T,)."""
         return np.array([target.min_sigma / target.scale for target in self.targets])
+
+    @property
+    def standardized_rounding(self) -> Rounding | None:
+        """The rounding of the only target, standardized; None if it is not rounded."""
+        [target, *others] = self.targets
+        transform = target.transform
+        if others or not isinstance(transform, Rounding):
+            return None
+        return transform.standardized(target.mean, target.scale)
 
     @property
     def max_sigma(self) -> Array:
@@ -302,6 +322,46 @@ def _require_near_bounds(source: str, name: str, values: Array, transform: Trans
             f"values, {column.lowest:g} to {column.highest:g}, that they hardly differ from there. "
             "Choose a nearer bound, or none."
         )
+
+
+def rounding_of(
+    values: Array, lower: float | None, upper: float | None, *, always: bool = False
+) -> Rounding | None:
+    """Return the rounding of a target, or None if it is rather continuous.
+
+    A target is rounded if it was recorded in steps and has at most 100 different values. If all
+    values are whole numbers of at least 0, no lower one is possible.
+
+    Args:
+        values: (N,), finite.
+        lower, upper: the bounds that the user gave.
+        always: whatever the number of different values.
+
+    Raises:
+        ParameterError: a bound is not on the grid of the values.
+    """
+    distinct = np.unique(values)
+    few = len(distinct) <= _MOST_ROUNDED_VALUES
+    if len(distinct) < _TWO_VALUES or not (few or always):
+        return None
+    step = step_of(values) or (step_of(np.repeat(distinct, 2)) if always else None)
+    if step is None:
+        return None
+    origin = float(distinct[0])
+    whole = step == round(step) and origin == round(origin)
+    if lower is None and whole and origin >= 0.0:
+        lower = origin % step
+    rounding = Rounding(step, origin, lower, upper)
+    for name, bound in (("lower", lower), ("upper", upper)):
+        if bound is None or not Rounding(step, origin).is_off_grid(bound):
+            continue
+        if not always:
+            return None
+        raise ParameterError(
+            f"{parameter(name)} is {bound:g}: it must be one of the values of the target, such as "
+            f"{origin:g} and {origin + step:g}."
+        )
+    return rounding
 
 
 def step_of(values: Array) -> float | None:

@@ -23,6 +23,8 @@ LARGEST_TARGET = 1e60
 ORDER = 4
 HIGHEST_ORDER = 16
 
+# A value counts as on the grid of a rounding up to this share of a step.
+_ON_GRID = 1e-6
 _LARGEST = float(np.finfo(np.float64).max)
 # Less than the log of any share that is not 0.
 _LEAST_LOG_SHARE = -2000.0
@@ -305,6 +307,93 @@ class Interval(_Bounded):
 
 
 IDENTITY = Transform()
+
+
+@dataclass(frozen=True)
+class Rounding(Transform):
+    """y is the value of a grid that is nearest to u: a count, or a number that was rounded.
+
+    A value y stands for the cell from y - step/2 to y + step/2 of u. At a bound the outermost cell
+    reaches to infinity.
+
+    Attributes:
+        step: of the grid, in the units of y.
+        origin: a value of the grid.
+        lower, upper: the lowest and the highest value, on the grid; None where there is none.
+    """
+
+    step: float
+    origin: float
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether y = u: never."""
+        return False
+
+    def forward(self, u: Array) -> Array:
+        """Return the nearest value of the grid at u of any shape."""
+        with np.errstate(invalid="ignore"):
+            y = self.origin + self.step * np.rint((u - self.origin) / self.step)
+        # An infinite u stays infinite where there is no bound.
+        return np.clip(y, self.lower, self.upper) if self._has_bound else y
+
+    def outside(self, y: Array) -> Mask:
+        """Return which values y are beyond a bound."""
+        beyond = np.zeros(np.shape(y), dtype=bool)
+        if self.lower is not None:
+            beyond |= y < self.lower
+        if self.upper is not None:
+            beyond |= y > self.upper
+        return beyond
+
+    def is_off_grid(self, value: float) -> bool:
+        """Return whether a value is none of the grid."""
+        steps = (value - self.origin) / self.step
+        return abs(steps - round(steps)) > _ON_GRID
+
+    def edges(self, y: Array) -> tuple[Array, Array]:
+        """Return the ends of the cells in which values y of any shape lie."""
+        value = self.forward(y)
+        low, high = value - 0.5 * self.step, value + 0.5 * self.step
+        if self.lower is not None:
+            low = np.where(value <= self.lower, -np.inf, low)
+        if self.upper is not None:
+            high = np.where(value >= self.upper, np.inf, high)
+        return low, high
+
+    def edge_above(self, y: Array) -> Array:
+        """Return the upper end of the cell of the largest value of the grid that is at most y.
+
+        Below the lower bound it is minus infinity.
+        """
+        with np.errstate(invalid="ignore"):
+            number = np.floor((y - self.origin) / self.step + _ON_GRID)
+        edge = self.origin + self.step * (number + 0.5)
+        if self.lower is not None:
+            edge = np.where(edge < self.lower, -np.inf, edge)
+        if self.upper is not None:
+            edge = np.where(edge > self.upper, np.inf, edge)
+        return edge
+
+    def describe(self) -> str:
+        """Return the condition that y meets, such as `at least lower=0`, for a message."""
+        ends = ("at least", "lower", self.lower), ("at most", "upper", self.upper)
+        return " and ".join(
+            f"{side} {parameter(name, f'{end:g}')}" for side, name, end in ends if end is not None
+        )
+
+    def standardized(self, mean: float, scale: float) -> "Rounding":
+        """Return the rounding of (y - mean) / scale."""
+        bounds = (
+            None if bound is None else (bound - mean) / scale for bound in (self.lower, self.upper)
+        )
+        return Rounding(self.step / scale, (self.origin - mean) / scale, *bounds)
+
+    @property
+    def _has_bound(self) -> bool:
+        return self.lower is not None or self.upper is not None
 
 
 def transform_between(lower: float | None, upper: float | None, order: int = ORDER) -> Transform:

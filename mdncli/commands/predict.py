@@ -85,11 +85,20 @@ def predict(
             panel=_AT,
         ),
     ] = False,
+    probability: Annotated[
+        bool,
+        option(
+            "For a rounded target, the probability of the row's own value: y_probability.",
+            "--probability",
+            panel=_AT,
+        ),
+    ] = False,
     cdf: Annotated[bool, option("P(y ≤ the row's own target): y_cdf.", "--cdf", panel=_AT)] = False,
     at_target: Annotated[
         list[str] | None,
         option(
-            "Evaluate --density and --cdf at this value instead; u=1,v=2 for several targets.",
+            "Evaluate --density, --probability and --cdf at this value instead; u=1,v=2 for "
+            "several targets.",
             panel=_AT,
             metavar="V",
             columns=True,
@@ -157,6 +166,7 @@ def predict(
         interval=interval,
         hdr=hdr,
         density=density,
+        probability=probability,
         cdf=cdf,
         at_target=at_target,
         exceed=exceed,

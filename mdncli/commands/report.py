@@ -135,12 +135,24 @@ def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) 
         for feature, count in zip(schema.features, missing, strict=True)
     ]
     rows += [
-        [quoted(t.name), "number, target", "", "", f"{t.lowest:g} to {t.highest:g}"]
+        [
+            quoted(t.name),
+            f"{'rounded' if t.rounded else 'number'}, target",
+            "",
+            "",
+            f"{t.lowest:g} to {t.highest:g}",
+        ]
         for t in schema.targets
     ]
     say(TextTable(rows, ["column", "kind", "why", "missing", "range or categories"], left=5))
     for target in schema.targets:
-        if target.step is not None:
+        if target.rounded:
+            ends = "" if target.lower is None else f" from {target.lower:g} on"
+            say(
+                f"{quoted(target.name)} is rounded: the model gives the probabilities of values "
+                f"{target.step:g} apart{ends}. --target-kind continuous gives a density instead."
+            )
+        elif target.step is not None:
             where = "With bounds, this minimum applies at the median, for the mixture itself. "
             say(
                 f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
@@ -493,10 +505,11 @@ def _model_columns(model: ConditionalDensity) -> TextTable:
     for target in schema.targets:
         step = "continuous" if target.step is None else f"{target.step:g}"
         smallest = f"{target.min_sigma:.3g}"
-        if not target.transform.is_identity:
+        if not (target.transform.is_identity or target.rounded):
             smallest += f" of {target.transform.name_of_u(target.name)}"
         numbers = (target.lowest, target.median, target.highest)
-        row = [quoted(target.name), "target", "number", *(f"{number:g}" for number in numbers)]
+        kind = "number, rounded" if target.rounded else "number"
+        row = [quoted(target.name), "target", kind, *(f"{number:g}" for number in numbers)]
         ends = ["" if end is None else f"{end:g}" for end in (target.lower, target.upper)]
         rows.append([*row, step, smallest, *(ends if schema.bounded else ())])
     return TextTable(rows, [*titles, *(("above", "below") if schema.bounded else ())], left=3)

@@ -48,9 +48,12 @@ class Questions:
         density: whether to return the density at each row's own target values, or at `at_target`.
             With several targets it is the joint one.
         marginal: whether to return the density of each target on its own instead.
+        probability: whether to return the probability of a rounded target's value, at the same
+            values.
         cdf: whether to return the cdf of each target, at the same values.
         exceed: by target, a value v; returns P(y > v).
-        at_target: by target, a value to use for density and cdf instead of the row's own.
+        at_target: by target, a value to use for density, probability and cdf instead of the row's
+            own.
         log: whether to return the logarithm of densities and probabilities; NaN for that of 0.
         parameters: whether to return pi, mu, sigma and, if there are any, the correlations of every
             component.
@@ -70,6 +73,7 @@ class Questions:
     hdr: float | Sequence[float] = ()
     density: bool = False
     marginal: bool = False
+    probability: bool = False
     cdf: bool = False
     exceed: Mapping[str, float] = field(default_factory=dict)
     at_target: Mapping[str, float] = field(default_factory=dict)
@@ -84,17 +88,22 @@ class Questions:
                         f"{parameter(name)} is {value:g}: it must be between 0 and 1."
                     )
         density, cdf, exceed = (parameter(name) for name in ("density", "cdf", "exceed"))
-        if _is_given(self.at_target) and not (self.density or self.cdf):
+        if _is_given(self.at_target) and not self._at_values:
             raise ParameterError(
                 f"{parameter('at_target')} sets where {density} and {cdf} are computed. Add one of "
                 "them."
             )
         if self.marginal and not self.density:
             raise ParameterError(f"{parameter('marginal')} applies to {density}. Add {density}.")
-        if self.log and not (self.density or self.cdf or _is_given(self.exceed)):
+        if self.log and not (self._at_values or _is_given(self.exceed)):
             raise ParameterError(
                 f"{parameter('log')} applies to {density}, {cdf} and {exceed}. Add one of them."
             )
+
+    @property
+    def _at_values(self) -> bool:
+        """Whether something is asked at values of the targets."""
+        return self.density or self.cdf or self.probability
 
     def needed_targets(self, targets: list[str]) -> list[str]:
         """Return the targets that must have a value in every row for these questions.
@@ -102,7 +111,7 @@ class Questions:
         Raises:
             ParameterError: `at_target` lacks a target that the joint density needs.
         """
-        if not (self.density or self.cdf):
+        if not self._at_values:
             return []
         if self.at_target and self.density and not self.marginal:
             missing = [name for name in targets if name not in self.at_target]
@@ -165,6 +174,10 @@ class Questions:
                 answers.add(f"{log}density", density, chosen)
             else:
                 answers.put(f"{log}density", density)
+        if self.probability:
+            log_probability = predicted.log_probability(points)
+            found = log_probability if self.log else np.exp(log_probability)
+            answers.add(f"{log}probability", self._finite(found), chosen)
         if self.cdf:
             answers.add(f"{log}cdf", self._finite(predicted.cdf(points, log=self.log)), chosen)
         if self.exceed:

@@ -6,14 +6,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mdncli.columns.transforms import IDENTITY, Transform, inverse_and_log_jacobian
+from mdncli.columns.transforms import IDENTITY, Rounding, Transform, inverse_and_log_jacobian
 from mdncli.density import moments
 from mdncli.density.conditioning import GivenTargets, condition, position_of
 from mdncli.density.hdr import highest_density_regions
-from mdncli.density.marginal import Marginal, TargetDensity, quantiles
+from mdncli.density.marginal import CellProbabilities, Marginal, TargetDensity, quantiles
 from mdncli.density.mixture import GaussianMixture, MixtureSource, derived, generator_of_draws
 from mdncli.density.modes import joint_modes, modes
 from mdncli.density.parallel import for_each_piece, in_pieces
+from mdncli.errors import ParameterError, parameter
+from mdncli.text import listed
 from mdncli.types import Array
 
 # The terms of so many rows stay in the processor's cache: of sums over components, and of searches,
@@ -27,7 +29,9 @@ _JOINT_AT_ONCE = 256
 class Distribution:
     """The distributions of T targets at N rows, in the units of the file.
 
-    Each target is y = transform.forward(u), and u has a Gaussian mixture at each row. Density, cdf,
+    Each target is y = transform.forward(u), and u has a Gaussian mixture at each row. A rounded
+    target has probabilities at the values of a grid; its density is the probability of a value
+    over the step of the grid. Density, cdf,
     quantiles and samples go through the transforms exactly. For a target with bounds, the mean, the
     standard deviation and the CRPS have closed forms, or are computed by quadrature to a relative
     error of 1e-9. At a bound and beyond it the density is 0.
@@ -152,10 +156,31 @@ class Distribution:
             transform, values = self.transforms[target], y[part, target]
             if transform.is_identity:
                 return one.log_prob(values)
+            if isinstance(transform, Rounding):
+                return log_prob_of_cells(one, transform, values)
             u, minus_log_jacobian = inverse_and_log_jacobian([transform], values[:, None])
             return one.log_prob(u[:, 0]) + minus_log_jacobian[:, 0]
 
         return self._of_each_target(of_target)
+
+    def log_probability(self, values: ArrayLike) -> Array:
+        """Return log P(y = value) of a rounded target, in nats, shape (N,).
+
+        Args:
+            values: one for each row, (N,), or one for all rows. A value stands for the nearest one
+                of the grid; beyond a bound the result is -inf.
+
+        Raises:
+            ParameterError: the target is continuous, so the probability of any value is 0.
+        """
+        if not isinstance(self.transforms[0], Rounding):
+            raise ParameterError(
+                f"{parameter('probability')} is for a rounded target, and {listed(self.names)} is "
+                f"continuous. Use {parameter('density')}, or fit with "
+                f"{parameter('target_kind', repr('rounded'))}."
+            )
+        found: Array = self.log_prob(values) + np.log(self.transforms[0].step)
+        return found
 
     def cdf(self, values: ArrayLike, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(y <= value) of each target, shape (N,) or (N, T).
@@ -170,7 +195,11 @@ class Distribution:
         y = self._values(values)
 
         def of_target(one: Marginal, part: slice, target: int) -> Array:
-            u = self.transforms[target].inverse(y[part, target])
+            transform, values = self.transforms[target], y[part, target]
+            if isinstance(transform, Rounding):
+                u = transform.edge_above(values)
+            else:
+                u = transform.inverse(values)
             found = one.log_cdf(u, upper=upper) if log else one.cdf(u, upper=upper)
             if self.transforms[target].is_identity:
                 return found
@@ -201,8 +230,10 @@ class Distribution:
             mixture = self._part(part)
             found = np.stack([mixture.mean(), mixture.variance()], axis=1)
             for target, transform in enumerate(self.transforms):
-                if not transform.is_identity:
-                    one = Marginal.of(mixture, target)
+                one = Marginal.of(mixture, target)
+                if isinstance(transform, Rounding):
+                    found[:, :, target] = CellProbabilities.of(one, transform).moments()
+                elif not transform.is_identity:
                     found[:, :, target] = moments.bounded_moments(one, transform)
             return found
 
@@ -239,10 +270,13 @@ class Distribution:
         """
         if self._targets == 1:
             [transform] = self.transforms
-            return self._of_each_target(
-                lambda one, *_: transform.forward(modes(TargetDensity(one, transform))),
-                searched=True,
-            )
+
+            def of_target(one: Marginal, *_: object) -> Array:
+                if isinstance(transform, Rounding):
+                    return CellProbabilities.of(one, transform).mode()
+                return transform.forward(modes(TargetDensity(one, transform)))
+
+            return self._of_each_target(of_target, searched=True)
 
         def joint(part: slice) -> Array:
             return joint_modes(self._part(part), self.transforms)
@@ -304,9 +338,7 @@ class Distribution:
         def find(part: slice) -> None:
             mixture = self._part(part)
             found[part.start] = [
-                transform.forward(
-                    highest_density_regions(Marginal.of(mixture, target), coverage, transform)
-                )
+                _regions(Marginal.of(mixture, target), coverage, transform)
                 for target, transform in enumerate(self.transforms)
             ]
 
@@ -350,8 +382,11 @@ class Distribution:
             if any(transform.is_identity for transform in self.transforms):
                 score[:] = moments.crps(mixture, y[part])
             for target, transform in enumerate(self.transforms):
-                if not transform.is_identity:
-                    one, values = Marginal.of(mixture, target), y[part, target]
+                one, values = Marginal.of(mixture, target), y[part, target]
+                if isinstance(transform, Rounding):
+                    cells = CellProbabilities.of(one, transform)
+                    score[:, target] = cells.crps(values, transform.step)
+                elif not transform.is_identity:
                     score[:, target] = moments.bounded_crps(one, transform, values)
             return score
 
@@ -419,6 +454,28 @@ class Distribution:
         return found.squeeze(axis) if self._targets == 1 else found
 
 
+def _regions(one: Marginal, coverage: float, transform: Transform) -> Array:
+    if isinstance(transform, Rounding):
+        return CellProbabilities.of(one, transform).regions(coverage, transform.step)
+    return transform.forward(highest_density_regions(one, coverage, transform))
+
+
+def log_prob_of_cells(
+    one: Marginal, rounding: Rounding, y: Array, shift: Array | float = 0.0
+) -> Array:
+    """Return log (P(cell) / step) of the cells of values y, (N,), in nats, shape (N,).
+
+    Args:
+        one: N mixtures.
+        rounding: of the target.
+        y: (N,), each stands for the cell in which it lies; -inf beyond a bound.
+        shift: is added to the ends of the cells, (N,).
+    """
+    low, high = rounding.edges(y)
+    found = one.log_prob_between(low + shift, high + shift) - np.log(rounding.step)
+    return np.where(rounding.outside(y), -np.inf, found)
+
+
 def log_prob(mixture: GaussianMixture, transforms: Sequence[Transform], y: Array) -> Array:
     """Return log p(y) = log p(u) - sum log |dy/du|, in nats, shape (N,).
 
@@ -429,6 +486,8 @@ def log_prob(mixture: GaussianMixture, transforms: Sequence[Transform], y: Array
     """
     if all(transform.is_identity for transform in transforms):
         return mixture.log_prob(y)
+    if isinstance(transforms[0], Rounding):
+        return log_prob_of_cells(Marginal.of(mixture, 0), transforms[0], y[:, 0])
     u, minus_log_jacobians = inverse_and_log_jacobian(transforms, y)
     density: Array = mixture.log_prob(u) + minus_log_jacobians.sum(axis=1)
     return density

@@ -28,6 +28,7 @@ class RowScores:
         pit: the probability integral transform, (N, T), randomized within the step of a target
             that was recorded in steps.
         cdf: the cdf at the values, (N, T), without randomization.
+        below: the probability of smaller values, (N, T); for a continuous target it is `cdf`.
         width: the widths of the central intervals of `LEVELS`, (N, T, L).
         nll_marginal, nll_baseline: the NLL of the marginal reference and of the least-squares
             baseline, (N,); NaN if the model has none.
@@ -38,6 +39,7 @@ class RowScores:
     error: Array
     pit: Array
     cdf: Array
+    below: Array
     width: Array
     nll_marginal: Array
     nll_baseline: Array
@@ -150,7 +152,7 @@ def evaluate(
         resolution=math.nan if resolution is None else resolution,
         crps=mean(by_row.crps),
         rmse=np.sqrt(mean(by_row.error**2)),
-        coverage={level: mean(_inside(by_row.cdf, level)) for level in LEVELS},
+        coverage={level: mean(_inside(by_row, level)) for level in LEVELS},
         width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
         pit_ks=np.array([distance for distance, _ in tests]),
         pit_ks_p=np.array([p_value for _, p_value in tests]),
@@ -168,12 +170,17 @@ def _row_scores(
     tails = [0.5 * (1.0 + sign * level) for level in LEVELS for sign in (-1.0, 1.0)]
     ends = predicted.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
     no_scores = np.full(len(y), math.nan)
+    cdf = below = predicted.cdf(y).reshape(y.shape)
+    if any(target.rounded for target in model.schema.targets):
+        steps = np.array([target.step for target in model.schema.targets])
+        below = predicted.cdf(y - steps).reshape(y.shape)
     return RowScores(
         nll=-predicted.log_prob(y),
         crps=predicted.crps(y).reshape(y.shape),
         error=predicted.mean().reshape(y.shape) - y,
         pit=pit(predicted, y, [target.step for target in model.schema.targets], rng),
-        cdf=predicted.cdf(y).reshape(y.shape),
+        cdf=cdf,
+        below=below,
         width=ends[..., 1] - ends[..., 0],
         nll_marginal=(
             no_scores if model.reference is None else -model.log_prob(model.reference_mixture(x), y)
@@ -208,10 +215,12 @@ def pit(
     return drawn
 
 
-def _inside(cdf: Array, level: float) -> Array:
-    """Return 1 where a value is inside its central interval of this level, else 0."""
+def _inside(scores: RowScores, level: float) -> Array:
+    """Return 1 where a value is inside its central interval of this level, (N, T), else 0."""
     tail = 0.5 * (1.0 - level)
-    return ((cdf >= tail) & (cdf <= 1.0 - tail)).astype(np.float64)
+    rounded = scores.below < scores.cdf
+    upto = np.where(rounded, scores.below < 1.0 - tail, scores.cdf <= 1.0 - tail)
+    return ((scores.cdf >= tail) & upto).astype(np.float64)
 
 
 def distance_from_uniform(values: Array, weights: Array | None) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mdncli.density.mixture import LOG_2PI, GaussianMixture, log_sum_exp
-from mdncli.density.model import Background
-from mdncli.density.network import Architecture, Perceptron, pairs_of_targets
+from mdncli.density.model import Background, Rung
+from mdncli.density.network import Architecture, Perceptron, pairs_of_targets, split_head
 from mdncli.learning.splits import StandardizedRows
 from mdncli.types import Array, Positions
 
@@ -28,6 +28,7 @@ _MOST_DEGREES = 0.9
 _FIRST_SHARE, _FIRST_WIDTH, _LEAST_WIDTH, _LEAST_GAIN_OF_TAIL = 0.1, 5.0, 1.5, 0.01
 # The random cosines of a smooth function: their number, and the lengths that are tried.
 _WAVES, _WAVE_LENGTHS = 150, (0.7, 1.5, 3.0)
+_ROWS_AT_ONCE = 8192
 # The median of |z| for a Gaussian z.
 _MAD_OF_GAUSSIAN = 0.6745
 # The logarithm of the scale that leaves a sigma at its minimum.
@@ -82,6 +83,18 @@ def marginal(
         return _head_alone(rows, np.zeros((len(bias), rows.inputs.shape[1])), bias)
 
     return architecture, fit
+
+
+def outputs_of(network: Perceptron, rows: StandardizedRows, chosen: Positions) -> Array:
+    """Return the outputs of a network at the chosen rows, (N, O)."""
+    pieces = np.split(chosen, range(_ROWS_AT_ONCE, len(chosen), _ROWS_AT_ONCE))
+    return np.concatenate([network(rows.inputs[p], precision=np.float32) for p in pieces])
+
+
+def mixture_of_marginal(rung: Rung, min_sigma: Array) -> GaussianMixture:
+    """Return the marginal as one mixture, standardized."""
+    [(_, bias)] = rung.networks[0].layers
+    return split_head(bias[None], rung.architecture, min_sigma)
 
 
 def smooth_error(x: Array, y: Array, weights: Array, rng: np.random.Generator) -> float:

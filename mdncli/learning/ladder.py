@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mdncli.columns.transforms import Rounding
+from mdncli.density.distribution import log_prob_of_cells
+from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
 from mdncli.density.network import Architecture, split_head
 from mdncli.learning.memory import UseOfMemory
@@ -147,6 +150,7 @@ class HeldOut:
         raw: outputs of networks, each (N, O), whose densities are averaged.
         y: (N, T), standardized.
         min_sigma: (T,), standardized.
+        rounding: of a single rounded target, standardized; None for others.
         y_of_pool: (M, N, T), the targets as M members of a pool would see them; see
             `targets_of_pool`. None if the rung has one member, or if no member saw these rows.
     """
@@ -155,6 +159,7 @@ class HeldOut:
     raw: list[Array]
     y: Array
     min_sigma: Array
+    rounding: Rounding | None = None
     y_of_pool: Array | None = None
 
     @property
@@ -165,14 +170,18 @@ class HeldOut:
     def log_prob(self, sigma_scale: float = 1.0, temperature: float = 1.0) -> Array:
         """Return the log density of each row, (N,), after a calibration."""
         members = self._mixtures(sigma_scale, temperature)
-        return pooled(members, [-math.log(len(members))] * len(members)).log_prob(self.y)
+        pool = pooled(members, [-math.log(len(members))] * len(members))
+        return log_prob_standardized(pool, self.y, self.rounding)
 
     def log_prob_of_pool(self, sigma_scale: float, temperature: float) -> Array:
         """Return the log density of each row under a pool of all members, (N,), estimated."""
         if self.y_of_pool is None:
             return self.log_prob(sigma_scale, temperature)
         [mixture] = self._mixtures(sigma_scale, temperature)
-        logs = np.stack([mixture.log_prob(y) for y in self.y_of_pool], axis=1)
+        logs = np.stack(
+            [log_prob_standardized(mixture, self.y, self.rounding, y) for y in self.y_of_pool],
+            axis=1,
+        )
         return log_sum_exp(logs) - math.log(len(self.y_of_pool))
 
     def _mixtures(self, sigma_scale: float, temperature: float) -> list[GaussianMixture]:
@@ -182,6 +191,23 @@ class HeldOut:
             )
             for raw in self.raw
         ]
+
+
+def log_prob_standardized(
+    mixture: GaussianMixture, y: Array, rounding: Rounding | None, seen: Array | None = None
+) -> Array:
+    """Return the log density of each row, (N,), of standardized targets.
+
+    Args:
+        mixture: N mixtures, or one for all rows.
+        y: (N, T).
+        rounding: of a rounded target, standardized; None for others.
+        seen: (N, T), where the targets are for a member of a pool; by default y.
+    """
+    if rounding is None:
+        return mixture.log_prob(y if seen is None else seen)
+    shift = 0.0 if seen is None else (seen - y)[:, 0]
+    return log_prob_of_cells(Marginal.of(mixture, 0), rounding, y[:, 0], shift)
 
 
 def targets_of_pool(mixture: GaussianMixture, means: Array, y: Array) -> Array:

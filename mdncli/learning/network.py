@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mdncli.columns.transforms import Rounding
 from mdncli.density.network import Architecture, Perceptron, pairs_of_targets
 from mdncli.errors import ParameterError, parameter
 from mdncli.types import Array
@@ -34,6 +35,9 @@ _HEAVY_TAILS = 3.0
 _LOG_2PI = math.log(2.0 * math.pi)
 # The square of a larger scale overflows in float32. A component that reaches for a row far from the
 # others may get one at other rows, where its weight is almost 0.
+# Beyond so many standard deviations, a probability is near the end of single precision.
+_FAR = -10.0
+_SQRT_HALF = math.sqrt(0.5)
 _LARGEST_LOG_SCALE = 43.0
 
 
@@ -240,11 +244,13 @@ class BackgroundDensity:
     Attributes:
         log_weight: the logarithm of its weight.
         mu, sigma: (T, 1), standardized.
+        cell: of a rounded target.
     """
 
     log_weight: float
     mu: Tensor
     sigma: Tensor
+    cell: "Cell | None" = None
 
     @property
     def log_rest(self) -> float:
@@ -253,9 +259,118 @@ class BackgroundDensity:
 
     def mixed_with(self, log_density: Tensor, y: Tensor) -> Tensor:
         """Return the log density of the mixture with another one, (M, N), at y, (M, T, N)."""
-        z = (y - self.mu) / self.sigma
-        own = -0.5 * (z * z).sum(1) - torch.log(self.sigma).sum() - 0.5 * len(self.mu) * _LOG_2PI
+        if self.cell is None:
+            z = (y - self.mu) / self.sigma
+            constant = torch.log(self.sigma).sum() + 0.5 * len(self.mu) * _LOG_2PI
+            own = -0.5 * (z * z).sum(1) - constant
+        else:
+            ends = ((end - self.mu) / self.sigma for end in self.cell.ends(y))
+            own = (log_normal_between(*ends) - self.cell.log_width).squeeze(1)
         return torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The cells of a rounded target: the values of u for which a value y stands.
+
+    Attributes:
+        half: half of their width, standardized.
+        lowest, highest: the values whose cells reach to infinity; infinite where there is none.
+    """
+
+    half: float
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    @classmethod
+    def of(cls, rounding: Rounding) -> "Cell":
+        """Return the cells of a standardized rounding."""
+        lowest = -math.inf if rounding.lower is None else rounding.lower
+        highest = math.inf if rounding.upper is None else rounding.upper
+        return cls(0.5 * rounding.step, lowest, highest)
+
+    @property
+    def log_width(self) -> float:
+        """The logarithm of the width of a cell."""
+        return math.log(2.0 * self.half)
+
+    def ends(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lower and upper ends of the cells of values y of any shape."""
+        low = torch.where(y < self.lowest + self.half, -math.inf, y - self.half)
+        high = torch.where(y > self.highest - self.half, math.inf, y + self.half)
+        return low, high
+
+
+def log_normal_between(a: Tensor, b: Tensor) -> Tensor:
+    """Return log (Phi(b) - Phi(a)) for a < b of any shape, in nats.
+
+    In the upper tail the mirrored interval is used, so that no digits cancel.
+    """
+    mirrored = a + b > 0.0
+    a, b = torch.where(mirrored, -b, a), torch.where(mirrored, -a, b)
+    # The complementary error function keeps its digits in the lower tail; that of Phi does not.
+    upto_a, upto_b = (0.5 * torch.special.erfc(-_SQRT_HALF * end) for end in (a, b))
+    found = torch.log(upto_b - upto_a)
+    far = b < _FAR
+    if bool(far.any()):
+        # There the probabilities may be too small for a number. Their logarithms take more time.
+        log_upto_b = torch.special.log_ndtr(b[far])
+        share = -torch.expm1(torch.special.log_ndtr(a[far]) - log_upto_b)
+        found[far] = log_upto_b + torch.log(share)
+    return found
+
+
+@torch.no_grad()
+def cell_nll_and_gradient(
+    raw: Tensor,
+    y: Tensor,
+    architecture: Architecture,
+    min_sigma: Tensor,
+    background: BackgroundDensity | None = None,
+    *,
+    cell: Cell,
+) -> tuple[Tensor, Tensor]:
+    """Return -log (P(cell) / width) of every row and its gradient, for one rounded target.
+
+    With a and b, the standardized ends of the cell, D_k = Phi(b_k) - Phi(a_k), and the
+    responsibilities r_k = pi_k D_k / P:
+
+        d/d logit_k = pi_k - r_k,   d/d mu_k = r_k (phi(b_k) - phi(a_k)) / (sigma_k D_k),
+        d/d s_k = r_k (b_k phi(b_k) - a_k phi(a_k)) exp(2 s_k) / (sigma_k^2 D_k)
+
+    As the cell shrinks, D_k / width becomes the density, and these become the gradients of
+    `nll_and_gradient`, whose arguments and results are the same.
+    """
+    components = architecture.mixtures
+    gradient = torch.empty_like(raw)
+    logits, mu, log_scale = torch.split(raw, components, 1)
+    to_logits, to_mu, to_scale = torch.split(gradient, components, 1)
+    above_minimum = torch.exp(2.0 * log_scale.clamp(max=_LARGEST_LOG_SCALE))
+    variance = above_minimum + min_sigma * min_sigma
+    precision = torch.rsqrt(variance)
+    a, b = ((end - mu) * precision for end in cell.ends(y))
+    log_shares = log_normal_between(a, b)
+    log_joint = logits + log_shares
+    pi, responsibility = torch.softmax(logits, 1), torch.softmax(log_joint, 1)
+
+    torch.sub(pi, responsibility, out=to_logits)
+    heights = [
+        torch.exp(-0.5 * end * end - 0.5 * _LOG_2PI - log_shares) * responsibility for end in (a, b)
+    ]
+    to_mu.copy_((heights[1] - heights[0]) * precision)
+    # At an infinite end the height is 0.
+    moments = [
+        height * torch.where(torch.isinf(end), 0.0, end)
+        for height, end in zip(heights, (a, b), strict=True)
+    ]
+    to_scale.copy_((moments[1] - moments[0]) * (above_minimum / variance))
+    log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
+    log_density -= cell.log_width
+    if background is not None:
+        mixed = background.mixed_with(log_density, y)
+        gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
+        log_density = mixed
+    return -log_density, gradient
 
 
 class _Slopes:

@@ -1,12 +1,13 @@
 """The rows of one fit on the scale of the networks, and which of them each member holds out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema
+from mdncli.columns.transforms import Rounding
 from mdncli.errors import DataError, parameter
 from mdncli.types import Array, Positions
 
@@ -237,6 +238,14 @@ class StandardizedRows:
             log_jacobian=log_jacobian if isinstance(log_jacobian, np.ndarray) else None,
         )
 
+    def within_cells(
+        self, rounding: Rounding | None, rng: np.random.Generator
+    ) -> "StandardizedRows":
+        """Return the rows with a rounded target spread over its cells, for a smooth density."""
+        if rounding is None:
+            return self
+        return replace(self, y=self.y + rounding.step * (rng.random(self.y.shape) - 0.5))
+
     def total_weight(self, rows: Positions) -> float:
         """Return the sum of the weights of some rows."""
         return float(self.weights[rows].sum())
@@ -250,3 +259,9 @@ class StandardizedRows:
             return self.log_scale
         jacobian = np.average(self.log_jacobian[rows], weights=self.weights[rows])
         return self.log_scale + float(jacobian)
+
+
+def seed_of(*numbers: int) -> int:
+    """Return a seed that depends on every number."""
+    [state] = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return int(state) >> 1

@@ -16,11 +16,19 @@ from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Ru
 from mdncli.density.network import Architecture, Perceptron, split_head
 from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, parameter
-from mdncli.learning.closed_forms import Fit, background_of, linear, marginal
+from mdncli.learning.closed_forms import (
+    Fit,
+    background_of,
+    linear,
+    marginal,
+    mixture_of_marginal,
+    outputs_of,
+)
 from mdncli.learning.ladder import (
     HeldOut,
     Recipe,
     Stacking,
+    log_prob_standardized,
     network_rungs,
     parts_to_hold_out,
     targets_of_pool,
@@ -37,26 +45,27 @@ from mdncli.learning.loop import (
 from mdncli.learning.memory import learn_memory
 from mdncli.learning.network import (
     BackgroundDensity,
+    Cell,
     Perceptrons,
+    cell_nll_and_gradient,
     device_of,
     nll_and_gradient,
     squares_and_gradient,
 )
-from mdncli.learning.splits import Split, StandardizedRows, split_dataset
+from mdncli.learning.splits import Split, StandardizedRows, seed_of, split_dataset
 from mdncli.settings import Settings
 from mdncli.types import Array, Positions
 
 _ROWS_TO_REPORT = 5000
-_ROWS_AT_ONCE = 8192
 # The most rows by which the rungs are weighed.
 _MOST_JUDGED = 20_000
 # The most members that learn together. The arrays of more would leave the processor's cache.
 _MOST_IN_BLOCK = 6
 # How far the NLL must be below that of the marginal for a finish, in nats.
 _GAIN_TO_FINISH = 2.0
-# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it; and of the
-# preset `best`.
-_SHARE_OF_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 1.0
+# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it: with one
+# target, with several, and of the preset `best`.
+_SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1.0
 # What these are multiplied by where networks read a memory, which takes time itself.
 _FINISH_WITH_MEMORY = 0.5
 # Why learning stopped, the worst reason first.
@@ -120,6 +129,8 @@ class Trainer:
         parts = parts_to_hold_out(settings, rows)
         self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng, parts)
         self._rows = StandardizedRows.of(self._dataset, schema)
+        self._rounding = schema.standardized_rounding
+        self._cell = None if self._rounding is None else Cell.of(self._rounding)
         learned = learn_memory(self._rows, self._split, dataset.groups, settings)
         use, self._memory, self._said = learned
         self._device = device_of(settings.device)
@@ -132,7 +143,9 @@ class Trainer:
             self._background = background_of(self._rows.y[train], self._rows.weights[train])
         self._judged = self._rows_to_judge(rng)
         mixtures = cast(int, settings.mixtures)
-        form = marginal(self._rows, mixtures, self._min_sigma, rng)
+        form = marginal(
+            self._rows.within_cells(self._rounding, rng), mixtures, self._min_sigma, rng
+        )
         self._marginal = self._closed_form("marginal", *form)
         self._reference_nll = self._nll_of_reference()
 
@@ -198,7 +211,7 @@ class Trainer:
 
     def _scored_baseline(self, network: Perceptron, split: Split) -> Baseline:
         [judged] = split.valid if split.holds_out else split.train
-        errors = _outputs(network, self._rows, judged) - self._rows.y[judged]
+        errors = outputs_of(network, self._rows, judged) - self._rows.y[judged]
         weights = self._rows.weights[judged]
         # The error may be zero, for instance in a single row.
         rmse = np.sqrt(np.average(errors**2, axis=0, weights=weights))
@@ -217,6 +230,10 @@ class Trainer:
     @property
     def _min_sigma(self) -> Array:
         return self._schema.min_sigma
+
+    def _log_prob(self, mixture: GaussianMixture, rows: Positions) -> Array:
+        """Return the log density of the standardized targets of some rows."""
+        return log_prob_standardized(mixture, self._rows.y[rows], self._rounding)
 
     def _kind(self, recipe: Recipe) -> Kind:
         settings, reads = (
@@ -258,7 +275,7 @@ class Trainer:
         if not first and self._monitor.reason_to_stop():
             return None
         batches, settings = kind.batches.of_members(members), kind.settings
-        generator = torch.Generator().manual_seed(_seed(settings.seed, position, members.start))
+        generator = torch.Generator().manual_seed(seed_of(settings.seed, position, members.start))
         architecture = kind.architecture
         networks = Perceptrons(
             batches.members,
@@ -268,8 +285,9 @@ class Trainer:
             generator,
         )
         networks.spread_components(batches.y[self._train_rows].cpu(), generator)
+        loss = partial(cell_nll_and_gradient, cell=self._cell) if self._cell else nll_and_gradient
         objective = partial(
-            nll_and_gradient,
+            loss,
             architecture=architecture,
             min_sigma=batches.y.new_tensor(architecture.limits_of_sigmas(self._min_sigma)),
             background=self._background_density(),
@@ -293,7 +311,7 @@ class Trainer:
             torch.tensor(part[:, None], dtype=torch.float32, device=self._device)
             for part in (self._background.mu, self._background.sigma)
         )
-        return BackgroundDensity(math.log(self._background.weight), mu, sigma)
+        return BackgroundDensity(math.log(self._background.weight), mu, sigma, self._cell)
 
     def _finish_steps(self, loop: TrainingLoop, settings: Settings) -> int:
         """Return the number of steps of the finish, 0 where it would not help."""
@@ -308,7 +326,8 @@ class Trainer:
         rows = len(self._train_rows)
         share = 1.0
         if settings.ladder:
-            share = min(1.0, _SHARE_OF_FINISH * max(1.0, math.sqrt(rows / 1000.0)))
+            share = _SHARE_OF_FINISH if len(self._min_sigma) == 1 else _SHARE_OF_JOINT_FINISH
+            share = min(1.0, share * max(1.0, math.sqrt(rows / 1000.0)))
             share = share if settings.steps is not None else _SHARE_OF_FINISH_OF_BEST
             share *= _FINISH_WITH_MEMORY if any(kind.reads for kind in self._kinds) else 1.0
         return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
@@ -387,14 +406,14 @@ class Trainer:
         """Return the outputs at each row of a member that held it out, or of all such members."""
         y = self._rows.y[self._judged]
         if self._split.is_shared:
-            outputs = [_outputs(network, rows, self._judged) for network in networks]
-            return HeldOut(architecture, outputs, y, self._min_sigma)
+            outputs = [outputs_of(network, rows, self._judged) for network in networks]
+            return HeldOut(architecture, outputs, y, self._min_sigma, self._rounding)
         holders = self._split.holders(len(self._rows.y), members)[self._judged]
         raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])))
         for network, member in zip(networks, members, strict=True):
             own = holders == member
-            raw[own] = _outputs(network, rows, self._judged[own])
-        return HeldOut(architecture, [raw], y, self._min_sigma)
+            raw[own] = outputs_of(network, rows, self._judged[own])
+        return HeldOut(architecture, [raw], y, self._min_sigma, self._rounding)
 
     def _with_pool(
         self, held_out: HeldOut, networks: Sequence[Perceptron], rows: StandardizedRows
@@ -406,7 +425,7 @@ class Trainer:
             return split_head(raw, architecture, self._min_sigma)
 
         [raw] = held_out.raw
-        outputs = [_outputs(each, rows, self._judged) for each in networks]
+        outputs = [outputs_of(each, rows, self._judged) for each in networks]
         means = np.stack([mixture(each).mean() for each in outputs])
         return replace(held_out, y_of_pool=targets_of_pool(mixture(raw), means, held_out.y))
 
@@ -431,7 +450,7 @@ class Trainer:
         stacking = Stacking(
             held_out,
             weights,
-            None if background is None else background.mixture().log_prob(held_out[0].y),
+            None if background is None else self._log_prob(background.mixture(), self._judged),
             0.0 if background is None else background.weight,
             calibrate=self._settings.calibrate,
             least_gain=0.0 if self._settings.steps is None else _LEAST_GAIN_OF_RUNG,
@@ -458,9 +477,9 @@ class Trainer:
         rows = self._some_train_rows
         each = []
         for network in rung.networks:
-            raw = _outputs(network, all_rows, rows)
+            raw = outputs_of(network, all_rows, rows)
             mixture = split_head(raw, rung.architecture, self._min_sigma)
-            each.append(mixture.log_prob(self._rows.y[rows]))
+            each.append(self._log_prob(mixture, rows))
         logs = np.stack(each, axis=1)
         gain = log_sum_exp(logs) - math.log(len(each)) - logs.mean(axis=1)
         few = float(np.average(gain, weights=self._rows.weights[rows])) < _LEAST_GAIN_OF_POOL
@@ -471,7 +490,7 @@ class Trainer:
         if self._background is None:
             return -log_prob
         weight = self._background.weight
-        own = self._background.mixture().log_prob(self._rows.y[rows])
+        own = self._log_prob(self._background.mixture(), rows)
         return -np.logaddexp(math.log1p(-weight) + log_prob, math.log(weight) + own)
 
     # The model and its record.
@@ -479,9 +498,9 @@ class Trainer:
     def _nll_of_reference(self) -> dict[str, float]:
         rung, held_out = self._marginal.rung, self._marginal.held_out
         train, judged = self._train_rows, self._judged
-        mixture = _mixture_of(rung, self._min_sigma)
+        mixture = mixture_of_marginal(rung, self._min_sigma)
         nlls = {
-            "nll_train": self._nlls(mixture.log_prob(self._rows.y[train]), train),
+            "nll_train": self._nlls(self._log_prob(mixture, train), train),
             "nll_valid": self._nlls(held_out.log_prob(), judged) if len(judged) else np.empty(0),
         }
         return {
@@ -499,7 +518,7 @@ class Trainer:
             rungs=rungs,
             settings=self._settings.to_plain(),
             record=self._record(own or blocks[:1], nll_valid),
-            reference=_mixture_of(self._marginal.rung, self._min_sigma),
+            reference=mixture_of_marginal(self._marginal.rung, self._min_sigma),
             background=background,
             memory=self._memory.only({part for rung in rungs for part in rung.reads}),
         )
@@ -566,24 +585,6 @@ class _ClosedForm:
 
     rung: Rung
     held_out: HeldOut
-
-
-def _outputs(network: Perceptron, rows: StandardizedRows, chosen: Positions) -> Array:
-    """Return the outputs of a network at the chosen rows, (N, O)."""
-    pieces = np.split(chosen, range(_ROWS_AT_ONCE, len(chosen), _ROWS_AT_ONCE))
-    return np.concatenate([network(rows.inputs[p], precision=np.float32) for p in pieces])
-
-
-def _mixture_of(rung: Rung, min_sigma: Array) -> GaussianMixture:
-    """Return the marginal as one mixture, standardized."""
-    [(_, bias)] = rung.networks[0].layers
-    return split_head(bias[None], rung.architecture, min_sigma)
-
-
-def _seed(*numbers: int) -> int:
-    """Return a seed that depends on every number."""
-    [state] = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return int(state) >> 1
 
 
 def _architecture(settings: Settings) -> Architecture:

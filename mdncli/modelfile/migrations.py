@@ -204,9 +204,15 @@ def _option_values(words: list[str]) -> dict[str, Any]:
     return values
 
 
+def _from_version_8(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 9. In version 8 every target is continuous."""
+    targets = [{**target, "rounded": False} for target in plain["schema"]["targets"]]
+    return {**plain, "schema": {**plain["schema"], "targets": targets}}
+
+
 # From each version to the next.
 _MIGRATIONS = (
     *(_from_version_1, _from_version_2, _from_version_3, _from_version_4, _from_version_5),
-    *(_from_version_6, _from_version_7),
+    *(_from_version_6, _from_version_7, _from_version_8),
 )
 FORMAT_VERSION = len(_MIGRATIONS) + 1

@@ -360,8 +360,10 @@ def _check_target(target: Target) -> None:
     _check_column(target, [*positive, *bounds])
     _require(min(positive) > 0.0, "the step or the smallest sigma of a target")
     values = np.array([target.lowest, target.median, target.highest])
-    orders = range(1, HIGHEST_ORDER + 1 if len(bounds) == 2 else 2)
+    orders = range(1, HIGHEST_ORDER + 1 if len(bounds) == 2 and not target.rounded else 2)
     _require(type(target.order) is int and target.order in orders, "the order of a target")
+    stepped = target.step is not None or target.rounded is False
+    _require(isinstance(target.rounded, bool) and stepped, "the kind of a target")
     rising = bounds == sorted(set(bounds))
     _require(rising and not target.transform.outside(values).any(), "a bound of a target")
 

@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import pytest
 
 from mdncli.errors import ParameterError
-from mdncli.settings import PRESETS, FitOptions, Settings, declaration_of, split_parameters
+from mdncli.requests import split_parameters
+from mdncli.settings import PRESETS, FitOptions, Settings, declaration_of
 from mdncli.tables.dialect import Dialect
 
 

@@ -312,7 +312,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly(fitted: Path) -> None:
     ("content", "words"),
     [
         (b"", "empty"),
-        (b"x,y\n1,2,3\n", "row 1, line 2: 3 fields"),
+        (b"x,y\n1,2,3\n4,5\n", "row 1, line 2: 3 fields"),
         (b"PK\x03\x04 and no more", "not a model file"),
         (b"x\0y\n", "null bytes"),
         (b"\xff\0,\xff\n", "null bytes"),

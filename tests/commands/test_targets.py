@@ -221,3 +221,56 @@ def test_with_one_target_full_is_diagonal(here: Run, tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(one.mean(), other.mean())
     np.testing.assert_array_equal(one.log_prob(0.5), other.log_prob(0.5))
+
+
+def test_counts_have_probabilities(here: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(0.0, 1.0, 300)
+    counts = rng.poisson(0.5 + 4.0 * x)
+    rows = [f"{a},{b}" for a, b in zip(x.round(3), counts, strict=True)]
+    (tmp_path / "d.csv").write_text("\n".join(["x,y", *rows]) + "\n")
+    done = here("fit", "d.csv", "--steps", "60", "-k", "3")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.decode()
+    assert "'y' is rounded: the model gives the probabilities of values 1 apart from 0 on." in said
+    asked = ("--probability", "--density", "--cdf", "--exceed", "2", "--mean", "--mode", "--hdr")
+    found = table_of(here("predict", "model.pt", "d.csv", *asked, "0.5", "--interval", "0.9"))
+    probability = numbers(found, "y_probability")
+    np.testing.assert_allclose(probability, numbers(found, "y_density"), rtol=1e-12)
+    below = table_of(here("predict", "model.pt", "d.csv", "--cdf", "--at-target", "-1", "--only"))
+    assert set(below["y_cdf"]) == {"0"}
+    each = [
+        numbers(
+            table_of(
+                here("predict", "model.pt", "d.csv", "--probability", "--at-target", k, "--only")
+            ),
+            "y_probability",
+        )
+        for k in ("0", "1", "2")
+    ]
+    np.testing.assert_allclose(np.sum(each, axis=0), 1.0 - numbers(found, "y_exceed"), atol=1e-12)
+    whole = numbers(found, "y_mode", "y_lo90", "y_hi90", "y_hdr50_lo1", "y_hdr50_hi1")
+    np.testing.assert_array_equal(whole, np.rint(whole))
+    drawn = numbers(table_of(here("sample", "model.pt", "--n", "200")), "y")
+    assert drawn.min() >= 0.0
+    np.testing.assert_array_equal(drawn, np.rint(drawn))
+    shown = here("inspect", "model.pt").stdout.decode()
+    assert "number, rounded" in shown
+    for kind in ("density", "intervals", "calibration", "modes", "row"):
+        more = ("--rows", "d.csv") if kind == "row" else ()
+        data = () if kind == "row" else ("d.csv",)
+        done = here("plot", "model.pt", *data, "--kind", kind, *more, "-o", "p.png")
+        assert done.returncode == 0, (kind, done.stderr)
+
+
+def test_questions_that_need_a_rounded_target(here: Run, fitted: Path, tmp_path: Path) -> None:
+    done = here("predict", fitted / "model.pt", fitted / "data.csv", "--probability")
+    message = error_of(done, 2)
+    assert "--probability is for a rounded target" in message
+    assert "--target-kind rounded" in message
+    (tmp_path / "d.csv").write_text("x,y\n" + "".join(f"{i},{i * i / 7}\n" for i in range(30)))
+    message = error_of(here("fit", "d.csv", "--target-kind", "rounded", "-q"), 2)
+    assert "--target-kind continuous" in message
+    (tmp_path / "n.csv").write_text("x,y\n" + "".join(f"{i},{i % 5 - 1}\n" for i in range(30)))
+    message = error_of(here("fit", "n.csv", "--lower", "0", "-q"), 65)
+    assert "row 1, line 2, column 'y': -1 is not at least --lower 0" in message

@@ -64,8 +64,8 @@ def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
-    newer = rewritten(lambda plain: plain.update(format_version=9))
-    with pytest.raises(ModelFileError, match="has format 9, but .* up to 8. Upgrade mdn"):
+    newer = rewritten(lambda plain: plain.update(format_version=10))
+    with pytest.raises(ModelFileError, match="has format 10, but .* up to 9. Upgrade mdn"):
         read(newer)
 
 
@@ -158,7 +158,14 @@ def set_at(plain: Any, path: str, value: object) -> None:
         ("origin.request", {1: "y"}),
         ("origin.request", {"target": [["y"]]}),
         ("origin.request", "mdn fit DATA"),
-        ("origin.dialect", {"delimiter": ";;"}),
+        ("origin.dialect", {"delimiter": ";;;;"}),
+        ("origin.dialect", {"skip_lines": -1}),
+        ("origin.dialect", {"skip_lines": 1.5}),
+        ("origin.dialect", {"thousands": 1}),
+        ("origin.dialect", {"strip": [1]}),
+        ("origin.dialect", {"name_columns": 1}),
+        ("schema.targets.0.rounded", 1),
+        ("schema.targets.0.rounded", True),
         ("origin.dialect", {"color": "red"}),
         ("origin.dialect", {"header": "no"}),
         ("origin.dialect", {"na": [1]}),
