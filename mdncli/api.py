@@ -413,7 +413,7 @@ def _request(
         names: of the table's columns.
     """
     request: dict[str, Any] = {}
-    defaults = {"preset": "default", "on_bad_rows": "fail"}
+    defaults = {"preset": "default", "on_bad_rows": "fail", "target_kind": "auto"}
     by_target = {
         "min_sigma": dict(layout.min_sigma),
         **{
@@ -433,6 +433,8 @@ def _request(
             request[name] = list(layout.targets)
         elif name in ("feature", "ignore", "categorical", "numeric"):
             request[name] = column_names(name, getattr(options, name), names)
+        elif name == "period":
+            request[name] = NamedValues(name, "column", names).numbers(options.period)
         elif name == "datetime":
             request[name] = date_formats(options.datetime, names)
         elif name in ("weight", "group"):

@@ -146,6 +146,9 @@ class FitOptions:
         "is ISO 8601.",
         metavar="COL[=FORMAT]",
     )
+    period: NumberByTarget | None = _by_target(
+        "Features that wrap around, and after how much: hour=24,direction=360.", "COL=N,…"
+    )
     weight: Any = _declared(
         None,
         "A column that says how much each row counts, in learning and in scores: zero or more.",

@@ -300,6 +300,39 @@ class DateFeature(NumberFeature):
 
 
 @dataclass(frozen=True)
+class AngleFeature(NumberFeature):
+    """A column of numbers that wrap around, such as hours of the day or directions.
+
+    Attributes:
+        period: after which the values begin again, in the units of the file.
+    """
+
+    period: float = 1.0
+
+    kind: ClassVar[str] = "angle"
+    periodic_width: ClassVar[int] = 2
+
+    @property
+    def plain_width(self) -> int:
+        """The number of inputs without sines and cosines of them."""
+        return int(self.allows_missing)
+
+    def periodic_inputs(self, values: Array) -> Array:
+        """Return sine and cosine of the angles, (N, 2), of size sqrt 2; 0 where one is missing."""
+        angle = 2.0 * np.pi * (values % self.period) / self.period
+        return np.nan_to_num(math.sqrt(2.0) * np.column_stack([np.sin(angle), np.cos(angle)]))
+
+    def plain_inputs(self, values: Array) -> Array:
+        """Return 1 where a value is missing, (N, P)."""
+        missing = np.isnan(values).astype(np.float64)
+        return missing[:, None] if self.allows_missing else np.empty((len(values), 0))
+
+    def far_outside(self, values: Array) -> Mask:
+        """Return which values, (N,), are far outside the training range: no angle is."""
+        return np.zeros(len(values), dtype=bool)
+
+
+@dataclass(frozen=True)
 class CategoryFeature:
     """A column of texts that name categories.
 
@@ -384,6 +417,7 @@ Feature = NumberFeature | DateFeature | CategoryFeature
 _KINDS: dict[str, type[Any]] = {
     "number": NumberFeature,
     "date": DateFeature,
+    "angle": AngleFeature,
     "category": CategoryFeature,
 }
 

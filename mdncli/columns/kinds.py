@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mdncli.columns.features import (
+    AngleFeature,
     CategoryFeature,
     DateFeature,
     Feature,
@@ -23,7 +24,7 @@ from mdncli.columns.features import (
     frequent_levels,
     parsed_dates,
 )
-from mdncli.columns.roles import Roles, column_names, date_formats
+from mdncli.columns.roles import NamedValues, Roles, column_names, date_formats
 from mdncli.columns.transforms import Transform
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions
@@ -79,6 +80,17 @@ class NumberReader:
     def measure(self, values: Array) -> NumberFeature:
         """Return the feature of these values, (N,), not all of them missing."""
         return NumberFeature.measure_feature(self.name, values)
+
+
+@dataclass(frozen=True)
+class AngleReader(NumberReader):
+    """Reads a column as numbers that wrap around after a period."""
+
+    period: float
+
+    def measure(self, values: Array) -> AngleFeature:
+        """Return the feature of these values, (N,), not all of them missing."""
+        return AngleFeature.measure_feature(self.name, values, period=self.period)
 
 
 @dataclass(frozen=True)
@@ -171,6 +183,8 @@ def reader_of(feature: Feature) -> FeatureReader:
         return CategoryReader(feature.name, feature.levels)
     if isinstance(feature, DateFeature):
         return DateReader(feature.name, feature.format)
+    if isinstance(feature, AngleFeature):
+        return AngleReader(feature.name, feature.period)
     return NumberReader(feature.name)
 
 
@@ -237,6 +251,8 @@ def why_kind(feature: Feature, parameters: Mapping[str, Any], names: Sequence[st
     named = next((option for option in chosen if feature.name in chosen[option]), None)
     if named is not None:
         why = f"named in {parameter(named)}"
+    elif isinstance(feature, AngleFeature):
+        why = f"it wraps around after {feature.period:g}, as {parameter('period')} says"
     elif isinstance(feature, DateFeature):
         why = "its cells are dates"
     else:
@@ -283,6 +299,7 @@ class _Kinds:
         table: all of it.
         categorical, numeric: names of columns.
         dates: date formats by name.
+        periods: by name, of columns of numbers that wrap around.
         skip: whether rows with a cell of another kind may be left out.
     """
 
@@ -290,6 +307,7 @@ class _Kinds:
     categorical: Sequence[str]
     numeric: Sequence[str]
     dates: Mapping[str, str]
+    periods: Mapping[str, float]
     skip: bool
 
     @classmethod
@@ -297,15 +315,21 @@ class _Kinds:
         categorical = column_names("categorical", options.categorical, table.names)
         numeric = column_names("numeric", options.numeric, table.names)
         dates = date_formats(options.datetime, table.names)
+        periods = NamedValues("period", "column", table.names).numbers(options.period)
+        for name, period in periods.items():
+            if not period > 0.0:
+                raise ParameterError(
+                    f"{parameter('period')} of {quoted(name)} is {period:g}: it must be positive."
+                )
         table.require([*categorical, *numeric, *dates])
-        for name, times in Counter([*categorical, *numeric, *dates]).items():
+        for name, times in Counter([*categorical, *numeric, *dates, *periods]).items():
             if times > 1:
-                names = ("categorical", "numeric", "datetime")
+                names = ("categorical", "numeric", "datetime", "period")
                 raise ParameterError(
                     f"{quoted(name)} has two kinds: name it in only one of "
                     f"{', '.join(parameter(each) for each in names)}."
                 )
-        return cls(table, categorical, numeric, dates, options.on_bad_rows == "skip")
+        return cls(table, categorical, numeric, dates, periods, options.on_bad_rows == "skip")
 
     def reader(self, name: str) -> FeatureReader | str:
         """Return the reader of a feature, or the reason to leave it out."""
@@ -314,6 +338,8 @@ class _Kinds:
             return CategoryReader.of_table(self.table, name)
         if name in self.dates:
             return DateReader(name, self.dates[name])
+        if name in self.periods:
+            return AngleReader(name, self.periods[name])
         if name in self.numeric:
             return NumberReader(name)
         declared = self.table.declared.get(name)
@@ -447,6 +473,10 @@ class _Kinds:
             raise ParameterError(
                 f"{quoted(target)} is the target, which must be a number: it cannot be in "
                 f"{parameter('categorical')} or {parameter('datetime')}."
+            )
+        if target in self.periods:
+            raise ParameterError(
+                f"{quoted(target)} is the target, and {parameter('period')} is for features."
             )
         cells = table.cells(target)
         if cells.kind == "text":

@@ -57,7 +57,7 @@ class Evaluation:
         resolution: the lowest NLL that the steps of the targets allow; NaN if one is continuous.
         crps: the mean CRPS, in the units of each target (Grimit et al. 2006).
         rmse: the root mean squared error of the mean, in the units of each target.
-        coverage: by level, the share of values inside the central interval.
+        coverage: by level, the share of values inside the central interval; see `share_inside`.
         width: by level, the mean width of the central interval.
         pit_ks: the Kolmogorov-Smirnov distance of the probability integral transform from uniform.
         pit_ks_p: the probability of a distance that large if the densities are correct.
@@ -152,7 +152,7 @@ def evaluate(
         resolution=math.nan if resolution is None else resolution,
         crps=mean(by_row.crps),
         rmse=np.sqrt(mean(by_row.error**2)),
-        coverage={level: mean(_inside(by_row, level)) for level in LEVELS},
+        coverage={level: mean(share_inside(by_row.cdf, by_row.below, level)) for level in LEVELS},
         width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
         pit_ks=np.array([distance for distance, _ in tests]),
         pit_ks_p=np.array([p_value for _, p_value in tests]),
@@ -215,12 +215,24 @@ def pit(
     return drawn
 
 
-def _inside(scores: RowScores, level: float) -> Array:
-    """Return 1 where a value is inside its central interval of this level, (N, T), else 0."""
+def share_inside(cdf: Array, below: Array, level: float) -> Array:
+    """Return the share of each value that is inside its central interval: 0 or 1 if continuous.
+
+    A rounded value takes up the probabilities from `below` to `cdf`. The share of them between
+    (1 - level)/2 and (1 + level)/2 counts, so that the mean is the level under the true density.
+
+    Args:
+        cdf: at the values, of any shape.
+        below: the probability of smaller values; equal to `cdf` for continuous targets.
+        level: of the interval.
+    """
     tail = 0.5 * (1.0 - level)
-    rounded = scores.below < scores.cdf
-    upto = np.where(rounded, scores.below < 1.0 - tail, scores.cdf <= 1.0 - tail)
-    return ((scores.cdf >= tail) & upto).astype(np.float64)
+    width = cdf - below
+    overlap = np.minimum(cdf, 1.0 - tail) - np.maximum(below, tail)
+    at_once = (cdf >= tail) & (cdf <= 1.0 - tail)
+    rounded = width > 0.0
+    share = np.maximum(overlap, 0.0) / np.where(rounded, width, 1.0)
+    return np.where(rounded, share, at_once.astype(np.float64))
 
 
 def distance_from_uniform(values: Array, weights: Array | None) -> tuple[float, float]:

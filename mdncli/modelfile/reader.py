@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mdncli.columns.features import CategoryFeature, Column, DateFeature, Feature
+from mdncli.columns.features import AngleFeature, CategoryFeature, Column, DateFeature, Feature
 from mdncli.columns.schema import Schema, Target
 from mdncli.columns.transforms import HIGHEST_ORDER
 from mdncli.density.memory import (
@@ -341,7 +341,9 @@ def _check_feature(feature: Feature) -> None:
         return
     if isinstance(feature, DateFeature):
         _require(isinstance(feature.format, str), "the format of a date")
-    _check_column(feature, [*feature.knots, *feature.scores])
+    period = [feature.period] if isinstance(feature, AngleFeature) else []
+    _check_column(feature, [*feature.knots, *feature.scores, *period])
+    _require(all(each > 0.0 for each in period), "the period of a feature")
     rising = all(one < other for one, other in itertools.pairwise(feature.knots))
     _require(rising and len(feature.knots) == len(feature.scores), "the scores of a feature")
 

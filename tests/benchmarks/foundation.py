@@ -47,6 +47,7 @@ from typing import TextIO
 
 import numpy as np
 import pandas as pd
+from coverage import coverage
 from markdown_table import markdown_table, with_minus_signs
 from pandas.api.types import is_numeric_dtype
 
@@ -244,7 +245,7 @@ def run(unit: Unit) -> Score:
         linear,
         linear_grid,
         float(distribution.crps(y).mean()),
-        float((np.abs(distribution.cdf(y) - 0.5) <= 0.45).mean()),
+        coverage(distribution, y),
         seconds[-1],
     )
 

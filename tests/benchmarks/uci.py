@@ -27,6 +27,7 @@ from typing import TextIO
 
 import numpy as np
 import pandas as pd
+from coverage import coverage
 from markdown_table import markdown_table, with_minus_signs
 
 import mdncli
@@ -214,11 +215,10 @@ def measure(method: Method, train: Rows, test: Rows) -> Score:
     """Return the scores of a method on one split."""
     distribution, seconds = method(train, test[0])
     y = test[1]
-    inside = np.abs(distribution.cdf(y) - 0.5) <= 0.45
     return Score(
         -float(distribution.log_prob(y).mean()),
         float(distribution.crps(y).mean()),
-        float(inside.mean()),
+        coverage(distribution, y),
         seconds,
     )
 
