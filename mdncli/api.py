@@ -35,7 +35,7 @@ from mdncli.errors import DataError, MdnError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips, split_parameters
 from mdncli.settings import FitOptions, Settings, declaration_of
-from mdncli.tables.dialect import Dialect, is_json_lines, is_parquet
+from mdncli.tables.dialect import Dialect, format_of
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
 from mdncli.tables.table import read_table as read_table_file
@@ -209,7 +209,7 @@ def inspect(
         reading = _Reading.of_file(content, asked, skip=skip)
     except DataError as error:
         refusal = error
-    typed = is_parquet(content.name) or is_json_lines(content.name)
+    typed = format_of(content.name, asked.format) in ("parquet", "jsonl")
     looks = None if typed else sniff(content)
     # A dialect that the user has set is doubted only if it fails.
     fails = refusal is not None or reading.unfit

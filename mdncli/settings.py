@@ -178,8 +178,8 @@ class FitOptions:
     )
     target_kind: TargetKind = _declared(
         "auto",
-        "rounded: a value of the target stands for a cell of a grid, as a count does, and has a "
-        "probability. auto: rounded, if it was recorded in steps and has at most 100 values.",
+        "What a value of the target is. rounded: it stands for a cell of a grid, as a count does, "
+        "and has a probability. auto: rounded, if it has steps and at most 100 different values.",
         _COLUMNS,
         choices=TargetKind,
     )

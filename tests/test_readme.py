@@ -39,6 +39,7 @@ CHAINS = {
         "Tables",
     ],
     "shop": ["Intervals for my table", "What columns hold"],
+    "counts": ["Counts and other rounded targets"],
     "arm": ["An inverse problem", "Several targets", "Simulation-based inference"],
 }
 # Files that a chain finds, by those of `fitted`, since an earlier chain makes them too.
@@ -116,6 +117,16 @@ OUTPUTS = {
         "weighted.pt": (["size", "colour", "day"], ["price"], 5 + 1),
         "other.pt": (["size", "colour", "count"], ["price"], 5 + 1),
     },
+    "counts": {
+        "calls.csv": (1500, ["hour", "calls"]),
+        "calls.pt": (["hour"], ["calls"], None),
+        "probabilities.csv": (
+            1500,
+            [*("hour", "calls", "calls_lo90", "calls_hi90"), "calls_probability", "calls_exceed"],
+        ),
+        "none.csv": (1500, ["calls_probability"]),
+        "calls.png": "png",
+    },
     "arm": {
         "arm.csv": (1000, ARM),
         "arm.pt": (["x1", "x2"], ["theta1", "theta2"], None),
@@ -145,6 +156,7 @@ PRINTED = {
     "learning": [],
     "answers": ["mdn fit abroad.csv --delimiter ';' --decimal ,", "improvement over the marginal"],
     "shop": ["size,colour,day,price_mean,price_lo90,price_hi90", "90% intervals cover"],
+    "counts": [],
     "arm": ["NLL of the exact posterior: -3."],
 }
 
@@ -349,8 +361,8 @@ def test_every_benchmark_that_is_named_takes_the_options_that_are_named(text: st
     if text is README:
         marked = re.findall(r"<!-- figures: python (\S+) .*?-->\n\|.*?<!-- end of", text, re.DOTALL)
         scripts = {path.name for path in (ROOT / "tests/benchmarks").glob("*.py")}
-        # The figures of the last two are not in the README.
-        without = {"markdown_table.py", "sbi.py", "real_tables.py"}
+        # Two help the others, and the figures of two are not in the README.
+        without = {"markdown_table.py", "coverage.py", "sbi.py", "real_tables.py"}
         assert {Path(name).name for name in marked} == scripts - without
 
 

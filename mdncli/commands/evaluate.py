@@ -92,7 +92,7 @@ def evaluate(
     evaluation, rows = density.evaluate_rows(source(data), **parameters)
     if per_row:
         with writing(output) as stream:
-            rows.write(stream, output)
+            rows.write(stream, output, otherwise=parameters.get("format"))
         say_written(output, quiet=quiet)
     if as_json:
         write_json(evaluation.to_plain())

@@ -179,5 +179,5 @@ def predict(
     )
     answers = load(source(model)).predictions(source(rows), request)
     with writing(output) as stream:
-        answers.write(stream, output)
+        answers.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)

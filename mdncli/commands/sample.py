@@ -80,5 +80,5 @@ def sample(
     )
     draws = load(source(model)).draws(None if rows is None else source(rows), request)
     with writing(output) as stream:
-        draws.write(stream, output)
+        draws.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)

@@ -318,9 +318,14 @@ class Result:
         """Return the whole table as a data frame."""
         return dataframe.frame_of(self.pieces)
 
-    def write(self, stream: BinaryIO, name: str | None = None) -> None:
-        """Write the table in the form that the suffix of a file's name stands for; CSV for None."""
-        write_table(stream, prefetched(iter(self.pieces)), name)
+    def write(
+        self, stream: BinaryIO, name: str | None = None, *, otherwise: str | None = None
+    ) -> None:
+        """Write the table in the format that the suffix of a file's name stands for.
+
+        Without a name it is `otherwise`, or else CSV.
+        """
+        write_table(stream, prefetched(iter(self.pieces)), name, otherwise=otherwise)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ _GAIN_TO_FINISH = 2.0
 _SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1.0
 # What these are multiplied by where networks read a memory, which takes time itself.
 _FINISH_WITH_MEMORY = 0.5
+# The share of the background's weight in learning: rows that lie apart should be learned, too.
+_BACKGROUND_IN_LEARNING = 1e-6
 # Why learning stopped, the worst reason first.
 _STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
@@ -311,14 +313,13 @@ class Trainer:
             torch.tensor(part[:, None], dtype=torch.float32, device=self._device)
             for part in (self._background.mu, self._background.sigma)
         )
-        return BackgroundDensity(math.log(self._background.weight), mu, sigma, self._cell)
+        log_weight = math.log(_BACKGROUND_IN_LEARNING * self._background.weight)
+        return BackgroundDensity(log_weight, mu, sigma, self._cell)
 
     def _finish_steps(self, loop: TrainingLoop, settings: Settings) -> int:
         """Return the number of steps of the finish, 0 where it would not help."""
-        if settings.finish is not None:
-            return settings.finish
-        if self._settings.epochs is not None:
-            return 0
+        if settings.finish is not None or self._settings.epochs is not None:
+            return settings.finish or 0
         periodic_of_ladder = settings.ladder and settings.frequencies
         reference = self._reference_nll["nll_valid"] - self._nll_offsets()[1]
         if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:

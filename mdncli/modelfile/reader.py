@@ -414,7 +414,8 @@ def _origin(plain: dict[str, Any]) -> Origin:
     _require(all(isinstance(text, str) for text in texts), "the origin of the model")
     _require(all(_is_option_value(value) for value in origin.request.values()), "the request")
     dialect = Dialect.from_plain(origin.dialect)
-    texts = [dialect.encoding, dialect.thousands or "", *dialect.na, *dialect.strip]
+    texts = [dialect.encoding, dialect.thousands or "", dialect.format or "csv"]
+    texts += [*dialect.na, *dialect.strip]
     _require(all(isinstance(text, str) for text in texts), "the dialect")
     switches = [dialect.header, dialect.name_columns]
     _require(all(isinstance(switch, bool) for switch in switches), "the dialect")

@@ -1,6 +1,7 @@
 """How a table is written as text: its delimiter, quotes, decimal point, encoding and so on."""
 
 import codecs
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -9,6 +10,11 @@ from mdncli.errors import ParameterError, parameter
 from mdncli.text import quoted
 
 COMPRESSED = (".gz", ".zst", ".xz")
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+_FORMATS_OF_SUFFIXES = {
+    **{".tsv": "tsv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"},
+    ".csv": "csv",
+}
 _LINE_ENDS_AND_NULL = "\r\n\0"
 _LONGEST_COMMENT = 20
 # In these encodings one text can be written in several ways, so they do not suit files.
@@ -45,6 +51,7 @@ class Dialect:
         header: whether the first row holds the column names. Without it they are c1, c2, …
         name_columns: whether a column without a name gets one, c and its position.
         skip_lines: the number of lines above the header.
+        format: of a file whose name does not say it, `csv`, `tsv`, `jsonl` or `parquet`.
         na: texts that stand for a missing value, in addition to the usual ones. A number stands for
             every cell of that value.
 
@@ -82,6 +89,11 @@ class Dialect:
     name_columns: bool = _option(
         False, "Give a column without a name the name c1, c2 and so on, by its position."
     )
+    format: str | None = _option(
+        None,
+        "Format of standard input and output: csv (the default), tsv, jsonl or parquet.",
+        "NAME",
+    )
     na: tuple[str, ...] = _option(
         (), "Another text that stands for a missing value. May be repeated.", "TEXT"
     )
@@ -110,6 +122,11 @@ class Dialect:
         if self.decimal not in (".", ","):
             raise ParameterError(
                 f"{parameter('decimal')} is {quoted(self.decimal)}. It must be a point or a comma."
+            )
+        if self.format is not None and self.format not in FORMATS:
+            raise ParameterError(
+                f"{parameter('format')} is {quoted(self.format)}: it must be one of "
+                f"{', '.join(FORMATS)}."
             )
         self._require_marks_of_numbers()
         marks = {"decimal": self.decimal, **marks}
@@ -147,7 +164,8 @@ class Dialect:
         Raises:
             ParameterError: the default delimiter of the file has another meaning too.
         """
-        separator = self.delimiter or ("\t" if is_tsv(file_name) else ",")
+        tabs = format_of(file_name, self.format) == "tsv"
+        separator = self.delimiter or ("\t" if tabs else ",")
         for name in ("quote", "escape", "comment"):
             if getattr(self, name) == separator:
                 raise ParameterError(
@@ -181,19 +199,15 @@ class Dialect:
         return cls(**values)
 
 
-def is_tsv(path: str) -> bool:
-    """Return whether the name of a file says that tabs separate its fields."""
-    return uncompressed_name(path).endswith(".tsv")
+def format_of(path: str, otherwise: str | None = None) -> str:
+    """Return the format that the name of a file says: `tsv`, `parquet`, `jsonl`, or else `csv`.
 
-
-def is_json_lines(path: str) -> bool:
-    """Return whether the name of a file says that it holds a JSON object on each line."""
-    return uncompressed_name(path).endswith((".jsonl", ".ndjson"))
-
-
-def is_parquet(path: str) -> bool:
-    """Return whether the name of a file says that it is a Parquet file."""
-    return uncompressed_name(path).endswith(".parquet")
+    Args:
+        path: the name.
+        otherwise: the format of a file whose name says nothing.
+    """
+    suffix = os.path.splitext(uncompressed_name(path))[1]
+    return _FORMATS_OF_SUFFIXES.get(suffix, otherwise or "csv")
 
 
 def uncompressed_name(path: str) -> str:

@@ -19,7 +19,7 @@ from mdncli.tables.decoding import (
     require_utf8,
     utf16_without_mark,
 )
-from mdncli.tables.dialect import Dialect, is_tsv
+from mdncli.tables.dialect import Dialect, format_of
 from mdncli.text import quoted
 
 _BYTES_READ = 1 << 16
@@ -123,7 +123,9 @@ def sniff(file: FileContent) -> TableFormat:
     first_row = cells[0] if cells else []
     dialect = replace(
         dialect,
-        delimiter=None if separator == ("\t" if is_tsv(file.name) else ",") else separator,
+        delimiter=None
+        if separator == ("\t" if format_of(file.name) == "tsv" else ",")
+        else separator,
         decimal=decimal,
         thousands=thousands,
         strip=strip,

@@ -39,7 +39,7 @@ from mdncli.tables.csv_reader import (
     require_names,
 )
 from mdncli.tables.decoding import CsvText, decompressed, require_acceptable_size, utf8_text
-from mdncli.tables.dialect import Dialect, is_json_lines, is_parquet
+from mdncli.tables.dialect import Dialect, format_of
 from mdncli.tables.sniffer import separator_of
 from mdncli.text import and_more, counted, listed, nearest, quoted
 from mdncli.types import Array, Positions
@@ -268,14 +268,15 @@ def read_table(
     """
     dialect, file = dialect or Dialect(), read_file(file)
     content = decompressed(file)
-    if is_parquet(file.name):
+    form = format_of(file.name, dialect.format)
+    if form == "parquet":
         columns, originals, row_names = _read_parquet(content)
         notes = [f"{listed(row_names)} is the index of the data frame in the file"] * bool(
             row_names
         )
         typed = Table(file.name, columns, originals, dialect, row_names, _as_notes(notes))
         return replace(typed, file=file)
-    if is_json_lines(file.name):
+    if form == "jsonl":
         columns, originals = _read_json_lines(utf8_text(content, dialect))
         return Table(file.name, columns, originals, dialect, file=file)
     content = utf8_text(content, dialect)

@@ -22,9 +22,7 @@ from mdncli.tables.cells import as_text, has_text, parquet_module
 from mdncli.tables.decoding import compressing
 from mdncli.tables.dialect import (
     COMPRESSED,
-    is_json_lines,
-    is_parquet,
-    is_tsv,
+    format_of,
     uncompressed_name,
 )
 from mdncli.text import quoted
@@ -38,7 +36,13 @@ Values = Any
 Columns = Mapping[str, Values]
 
 
-def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = None) -> None:
+def write_table(
+    stream: BinaryIO,
+    chunks: Iterable[Columns],
+    path: str | None = None,
+    *,
+    otherwise: str | None = None,
+) -> None:
     """Write tables one below another, under the header of the first.
 
     Args:
@@ -46,7 +50,8 @@ def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = 
         chunks: at least one. Each maps the same column names to values of one length.
         path: the name of the file. Its suffix says whether the file has tabs (`.tsv`), is a Parquet
             file (`.parquet`), holds a JSON object on each line (`.jsonl`, `.ndjson`), and is
-            compressed (`.gz`, `.zst`, `.xz`). None or `-` for CSV.
+            compressed (`.gz`, `.zst`, `.xz`). None or `-` for a stream.
+        otherwise: the format of a stream, or of a name without a suffix; by default CSV.
 
     Raises:
         DataError: a column cannot be written as text.
@@ -54,14 +59,15 @@ def write_table(stream: BinaryIO, chunks: Iterable[Columns], path: str | None = 
     """
     path = path or ""
     require_known_suffix(path)
+    form = format_of(path, otherwise)
     with compressing(stream, path) as sink:
-        if is_parquet(path):
+        if form == "parquet":
             tables = (_arrow_table(columns) for columns in chunks)
             _write_parquet(sink, tables)
-        elif is_json_lines(path):
+        elif form == "jsonl":
             _write_json_lines(sink, chunks)
         else:
-            write_csv(sink, chunks, separator="\t" if is_tsv(path) else ",")
+            write_csv(sink, chunks, separator="\t" if form == "tsv" else ",")
 
 
 def _write_parquet(stream: BinaryIO, tables: Iterator[pa.Table]) -> None:

@@ -269,7 +269,7 @@ def test_a_table_without_a_file_has_no_options_to_read_it() -> None:
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        (np.round(SHARE), "The target 'y' has only two values, 0 and 1. Its density will be two"),
+        (np.round(SHARE), "The target 'y' has only two values, 0 and 1. As a rounded target"),
         (np.round(9.0 * SHARE), "The target 'y' has only 10 values, whole numbers from 0 to 9."),
         (np.exp(NORMAL), "'y' is positive and strongly skewed: its median is .*lower='y=0' keeps"),
     ],

@@ -347,6 +347,22 @@ def test_json_lines_go_in_and_out(name: str, here: Run, tmp_path: Path) -> None:
     assert here("evaluate", "m.pt", f"out-{name}", "-q", "--json").returncode == 0
 
 
+def test_json_lines_go_through_pipes(here: Run, tmp_path: Path) -> None:
+    content = "".join(f'{{"x": {a}, "y": {b}}}\n' for a, b in zip(X, Y, strict=True)).encode()
+    words = ("--format", "jsonl")
+    done = here("fit", "-", *words, *FIT, "-o", "m.pt", stdin=content)
+    assert done.returncode == 0, done.stderr
+    done = here("predict", "m.pt", "-", *words, "--mean", stdin=content)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["x"], row["y"]) for row in rows] == list(zip(X.tolist(), Y.tolist(), strict=True))
+    write(tmp_path, content, "d.jsonl")
+    same = table_of(here("predict", "m.pt", "d.jsonl", "--mean", "--only"))
+    assert [row["y_mean"] for row in rows] == [float(cell) for cell in same["y_mean"]]
+    drawn = here("sample", "m.pt", "--n", "3", "--format", "tsv").stdout
+    assert drawn.splitlines()[0] == b"x\ty"
+    assert json.loads(here("inspect", "-", *words, "--json", stdin=content).stdout)["rows"] == ROWS
+
+
 def test_json_lines_of_numbers_and_texts(tmp_path: Path) -> None:
     write(tmp_path, '{"x": 1, "y": "a"}\n{"x": "b", "z": true}\n\n', "d.jsonl")
     frame = read_table(tmp_path / "d.jsonl")

@@ -145,7 +145,8 @@ def test_a_target_in_steps_has_a_minimum_sigma_and_no_density_above_one_over_the
     x = RNG.uniform(-1.0, 1.0, 400)
     y = np.round(3.0 * x + 0.5 * RNG.normal(size=400))
     data = write(tmp_path / "steps.csv", "x,y", x, y)
-    result, message = fitted(here, data, "--steps", "100")
+    kind = "--target-kind", "continuous"
+    result, message = fitted(here, data, "--steps", "100", *kind)
     assert "'y' was recorded in steps of 1" in message
     assert result["resolution"] == 0.0
     density = load(tmp_path / "model.pt").network
@@ -153,7 +154,7 @@ def test_a_target_in_steps_has_a_minimum_sigma_and_no_density_above_one_over_the
     for value in np.linspace(-4.0, 4.0, 81):
         assert (density.nll(points, np.full((50, 1), value)) >= -1e-9).all()
     result, message = fitted(
-        *(here, data, "--no-ladder", "--min-sigma", "0.001"),
+        *(here, data, "--no-ladder", "--min-sigma", "0.001", *kind),
         *("--epochs", "300", "--patience", "300"),
     )
     assert result["nll_train"] < 0.0

@@ -19,6 +19,7 @@ EVERY_VALUE = Dialect(
     skip_lines=2,
     header=False,
     name_columns=True,
+    format="tsv",
     na=("-9", "none"),
 )
 
@@ -66,6 +67,7 @@ def test_every_field_declares_its_help() -> None:
         ({"thousands": "0"}, "thousands is '0'. It must be neither the decimal point"),
         ({"strip": ("1",)}, "strip is '1'. It must be a text without digits"),
         ({"strip": (" ",)}, "strip is ' '. It must be a text without digits"),
+        ({"format": "xlsx"}, "format is 'xlsx': it must be one of csv, tsv, jsonl, parquet."),
         ({"skip_lines": -1}, "skip_lines is -1: it must be 0 or more."),
         ({"delimiter": ";", "quote": ";"}, "delimiter and quote are both ';'."),
         ({"comment": "#", "escape": "#"}, "comment and escape are both '#'."),
