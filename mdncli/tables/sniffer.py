@@ -101,6 +101,7 @@ class TableFormat:
             "comment": self.dialect.comment,
             "header": self.dialect.header,
             "skip_lines": self.dialect.skip_lines,
+            "name_columns": self.dialect.name_columns,
         }
 
 
@@ -131,10 +132,19 @@ def sniff(file: FileContent) -> TableFormat:
         strip=strip,
         encoding=encoding,
         header=not any(_is_number(cell, decimal) for cell in first_row),
+        name_columns=_lacks_names(cells),
     )
     return TableFormat(
         dialect, byte_order_mark, _line_ends(beginning.content.decode()), separator, doubt
     )
+
+
+def _lacks_names(rows: list[list[str]]) -> bool:
+    """Return whether a column other than the first has cells, but no name in the header."""
+    if len({len(row) for row in rows}) != 1:
+        return False
+    columns = list(zip(*rows, strict=True))[1:]
+    return any(not column[0] and any(column[1:]) for column in columns)
 
 
 def separator_of(file: FileContent, dialect: Dialect) -> str | None:

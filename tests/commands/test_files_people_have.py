@@ -118,6 +118,8 @@ def test_other_columns_without_a_name_get_one(here: Run, tmp_path: Path) -> None
     assert "--name-columns" in message
     assert fitted_columns(here, "d.csv", "--name-columns")[:2] == (["a", "c2"], ["y"])
     assert list(read_table(tmp_path / "d.csv", name_columns=True)) == ["a", "c2", "y"]
+    shown = here("inspect", "d.csv").stdout.decode()
+    assert "To read it like that: mdn fit d.csv --name-columns" in shown
 
 
 def test_a_name_must_not_be_that_of_another_column(here: Run, tmp_path: Path) -> None:

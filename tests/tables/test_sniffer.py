@@ -31,6 +31,8 @@ def with_dialect(separator: str = ",", **values: object) -> TableFormat:
         ("d.csv", b"1,2\n3,4\n", with_dialect(header=False)),
         ("d.csv", b"# a note\nx,y\n1,2\n", with_dialect(comment="#")),
         ("d.csv", b"#x,y\n1,2\n", PLAIN),
+        ("d.csv", b"a,,y\n1,2,3\n", with_dialect(name_columns=True)),
+        ("d.csv", b",a,,y\n1,2,,3\n", PLAIN),
         ("d.csv", "größe,y\n1,2\n".encode("cp1252"), with_dialect(encoding="cp1252")),
         ("d.csv", b"\x81,y\n1,2\n", with_dialect(encoding="latin-1")),
         ("d.csv", "x,y\n1,2\n".encode("utf-16-le"), with_dialect(encoding="utf-16-le")),
@@ -68,4 +70,5 @@ def test_format_is_described_in_a_phrase() -> None:
         "comment": "#",
         "header": False,
         "skip_lines": 0,
+        "name_columns": False,
     }
