@@ -77,7 +77,7 @@ def model() -> ConditionalDensity:
         ({"target": "a", "feature": "a"}, "'a' cannot be both the target (target, by default"),
         ({"weight": "a", "feature": "a"}, "'a' is used by weight"),
         ({"categorical": "y"}, "it cannot be in categorical or datetime."),
-        ({"categorical": "a", "numeric": "a"}, "one of categorical, numeric, datetime."),
+        ({"categorical": "a", "numeric": "a"}, "one of categorical, numeric, datetime, period."),
         ({"datetime": ["a", "a=%Y"]}, "datetime names 'a' twice."),
         ({"lower": "x"}, "lower is 'x': it must be a finite number."),
         ({"lower": 100, "upper": 0}, "lower of 'y' is 100 and upper is 0"),

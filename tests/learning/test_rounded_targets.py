@@ -135,7 +135,7 @@ def test_a_fit_of_counts_gives_their_probabilities() -> None:
     assert np.abs(errors).mean() < 0.015
     nll = -predicted.log_prob(test["y"].to_numpy())
     assert nll.mean() < -poisson.logpmf(test["y"], mean).mean() + 0.03
-    np.testing.assert_allclose(predicted.mean(), mean, rtol=0.5, atol=0.5)
+    assert np.abs(predicted.mean() - mean).mean() < 0.3
     # Counts that were learned as continuous put much of their probability below 0.
     before = mdncli.fit(train, ladder=False, steps=600, target_kind="continuous")
     assert np.abs(before.condition(test[["x"]]).cdf(0.0) - poisson.cdf(0, mean)).mean() > 0.05
