@@ -460,11 +460,10 @@ def parsed_dates(texts: pa.ChunkedArray, form: str) -> Array:
         form: as `strptime` takes it; empty for ISO 8601, with or without a time.
     """
     texts = pc.utf8_trim_whitespace(texts)
-    if not form:
-        # Pandas writes nanoseconds, and Arrow's type here holds microseconds.
-        texts = pc.replace_substring_regex(texts, r"(\.[0-9]{6})[0-9]{1,3}", r"\1")
     if form:
         return _days(pc.strptime(texts, format=form, unit="us", error_is_null=True))
+    # Pandas writes nanoseconds, and Arrow's type here holds microseconds.
+    texts = pc.replace_substring_regex(texts, r"(\.[0-9]{6})[0-9]{1,3}", r"\1")
     try:
         return _days(_iso(texts))
     except pa.ArrowInvalid:

@@ -102,22 +102,19 @@ def _show_table(report: "TableReport", path: str) -> None:
 def _needed(report: "TableReport", best: "TableDescription", path: str) -> list[str]:
     """Return how to fit the table, or why that is not possible."""
     options = _options(best)
-    reading = [shlex.quote(word) for word in dialect_words(report.suggested or report.dialect)]
-    words = " ".join([*reading, *(options or [])])
     fits = options is not None and not report.unfit
+    reading = [shlex.quote(word) for word in dialect_words(report.suggested or report.dialect)]
+    words = [*reading, *(options or [])] if fits else reading
     lines = []
     if report.suggested is not None:
-        command = "fit" if fits else "inspect"
-        shown = " ".join([shlex.quote(path), *(words.split(" ") if fits else reading)])
-        lines.append(f"To read it like that: mdn {command} {shown}")
+        command = " ".join(["fit" if fits else "inspect", shlex.quote(path), *words])
+        lines.append(f"To read it like that: mdn {command}")
     elif fits and words:
-        lines.append(f"mdn fit needs these options: {words}")
+        lines.append(f"mdn fit needs these options: {' '.join(words)}")
     if report.unfit:
         lines.append(f"mdn fit would refuse it: {as_flags(report.unfit)}")
     elif options is None:
-        lines.append(
-            "mdn fit needs a target, a column of numbers that vary, and another that varies."
-        )
+        lines.append(_NO_TARGET)
     return lines
 
 

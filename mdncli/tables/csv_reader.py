@@ -283,9 +283,8 @@ def _with_names(read: CsvColumns, header: _Header, text: CsvText) -> CsvColumns:
     named = {name for name in header.names if name.strip()}
     empty = 0
     for position, (key, column) in enumerate(read.columns.items(), start=1):
-        name = key
         if not key.startswith("\0"):
-            columns[name] = column
+            columns[key] = column
             continue
         blank = pc.all(pc.match_substring_regex(column, r"^\s*$"), min_count=0).as_py()
         if len(header.names) > 1 and blank and (position > 1 or len(column)):

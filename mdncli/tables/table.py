@@ -32,6 +32,7 @@ from mdncli.tables.cells import (
     text_scalar,
 )
 from mdncli.tables.csv_reader import (
+    CsvColumns,
     FieldCountError,
     Locate,
     Place,
@@ -271,33 +272,24 @@ def read_table(
     form = format_of(file.name, dialect.format)
     if form == "parquet":
         columns, originals, row_names = _read_parquet(content)
-        notes = [f"{listed(row_names)} is the index of the data frame in the file"] * bool(
-            row_names
-        )
-        typed = Table(file.name, columns, originals, dialect, row_names, _as_notes(notes))
+        notes = [f"{listed(row_names)} is the index of the data frame in the file."]
+        typed = Table(file.name, columns, originals, dialect, row_names, notes if row_names else [])
         return replace(typed, file=file)
     if form == "jsonl":
         columns, originals = _read_json_lines(utf8_text(content, dialect))
         return Table(file.name, columns, originals, dialect, file=file)
-    content = utf8_text(content, dialect)
-    try:
-        csv = read_csv(CsvText.of_file(content, dialect), skip_bad_rows=skip_bad_rows)
-    except FieldCountError as error:
-        separator = separator_of(content, dialect)
-        hint = f" Another delimiter reads it: {parameter('delimiter', repr(separator))}."
-        raise DataError(f"{error.message}{hint if separator else ''}") from error
-    notes = ["the first column has no name, so its cells are the names of the rows"]
-    notes = notes * ("" in csv.columns)
+    csv = _read_csv(utf8_text(content, dialect), dialect, skip_bad_rows=skip_bad_rows)
+    named = "" in csv.columns
+    notes = ["The first column has no name, so its cells are the names of the rows."] * named
     if csv.unnamed:
-        notes.append(
-            f"{counted(csv.unnamed, 'column')} without a name and without a value is left out"
-        )
+        unnamed = counted(csv.unnamed, "column")
+        notes.append(f"{unnamed} without a name and without a value is left out.")
     return Table(
         file.name,
         csv.columns,
         dialect=dialect,
-        row_names=[""] if "" in csv.columns else [],
-        notes=_as_notes(notes),
+        row_names=[""] * named,
+        notes=notes,
         locate=csv.locate,
         skipped=csv.skipped,
         first_skipped=csv.first_skipped,
@@ -305,8 +297,14 @@ def read_table(
     )
 
 
-def _as_notes(reasons: Sequence[str]) -> list[str]:
-    return [f"{reason[0].upper()}{reason[1:]}." for reason in reasons]
+def _read_csv(content: FileContent, dialect: Dialect, *, skip_bad_rows: bool) -> CsvColumns:
+    """Return the columns of CSV text in UTF-8; an error names the delimiter that would read it."""
+    try:
+        return read_csv(CsvText.of_file(content, dialect), skip_bad_rows=skip_bad_rows)
+    except FieldCountError as error:
+        separator = separator_of(content, dialect)
+        hint = f" Another delimiter reads it: {parameter('delimiter', repr(separator))}."
+        raise DataError(f"{error.message}{hint if separator else ''}") from error
 
 
 def _read_parquet(

@@ -150,10 +150,10 @@ def test_a_fit_of_rows_that_recur_gains_by_neighbours() -> None:
     train, fresh = recurring(2000), recurring(2000)
     nlls = {}
     for memory in ("auto", "off"):
-        model, _ = fitted(train, Settings(memory=memory, steps=300))
+        model, _ = fitted(train, Settings(memory=memory, steps=400))
         nlls[memory] = model.mean_nll(fresh.x, fresh.y)
         assert ("neighbours" in model.memory.parts()) == (memory == "auto")
-    assert nlls["auto"] < nlls["off"] - 0.02
+    assert nlls["auto"] < nlls["off"] - 0.05
 
 
 def test_memory_on_gives_a_single_network_the_memory() -> None:
