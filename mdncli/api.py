@@ -13,7 +13,12 @@ import numpy as np
 
 from mdncli import datasets
 from mdncli.columns import dataframe
-from mdncli.columns.checks import check_training_rows, table_suspicions
+from mdncli.columns.checks import (
+    TableDescription,
+    check_training_rows,
+    describe_table,
+    table_suspicions,
+)
 from mdncli.columns.dataset import (
     FEWEST_ROWS,
     Dataset,
@@ -24,22 +29,29 @@ from mdncli.columns.dataset import (
     training_dataset,
     warn_of_skipped_rows,
 )
-from mdncli.columns.description import TableDescription, describe_table
 from mdncli.columns.kinds import Layout, feature_readers
-from mdncli.columns.roles import NamedValues, choose_roles, column_names, date_formats
-from mdncli.columns.schema import Schema, rounding_of
-from mdncli.columns.transforms import Transform, transforms_by_name
+from mdncli.columns.roles import (
+    NamedValues,
+    atom_values,
+    choose_roles,
+    column_names,
+    date_formats,
+    periods_of,
+    target_layout,
+)
+from mdncli.columns.schema import Schema
 from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
-from mdncli.density.record import Origin
+from mdncli.declarations import declaration_of
+from mdncli.density.model import Origin
 from mdncli.errors import DataError, MdnError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips, split_parameters
-from mdncli.settings import FitOptions, Settings, declaration_of
+from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect, format_of
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
 from mdncli.tables.table import read_table as read_table_file
-from mdncli.text import listed, quoted
+from mdncli.text import listed
 
 __all__ = [
     "ConditionalDensity",
@@ -105,6 +117,7 @@ def fit(
     rules = RowRules(
         weights=options.weight,
         groups=options.group,
+        event=options.event,
         skip=options.on_bad_rows == "skip",
         feature_remedy=_feature_remedy(layout),
     )
@@ -329,50 +342,8 @@ def _layout(table: Table, options: FitOptions) -> Layout:
     if not table.rows:
         require_rows(table.source, 0)
     readers = feature_readers(table, roles, options)
-    min_sigma, lower, upper = (
-        NamedValues(name, "target", roles.targets).numbers(getattr(options, name))
-        for name in ("min_sigma", "lower", "upper")
-    )
-    for name, value in min_sigma.items():
-        if not value > 0.0:
-            raise ParameterError(
-                f"{parameter('min_sigma')} of {quoted(name)} is {value:g}: it must be positive."
-            )
-    rounding = _rounding(table, roles.targets, options, lower, upper)
-    transforms = rounding or transforms_by_name(lower, upper)
-    return Layout(readers, roles.targets, roles.weight, roles.group, transforms, min_sigma)
-
-
-def _rounding(
-    table: Table,
-    targets: Sequence[str],
-    options: FitOptions,
-    lower: Mapping[str, float],
-    upper: Mapping[str, float],
-) -> dict[str, Transform]:
-    """Return the rounding of the target by its name, if it is rounded.
-
-    Raises:
-        ParameterError: a rounded target is asked for, and there are several, or it has no step.
-    """
-    asked = options.target_kind == "rounded"
-    if asked and len(targets) > 1:
-        raise ParameterError(
-            f"{parameter('target_kind', repr('rounded'))} needs a single target, and there are "
-            f"{len(targets)}."
-        )
-    if options.target_kind == "continuous" or len(targets) > 1:
-        return {}
-    [name] = targets
-    values = table.cells(name).values
-    values = values[~np.isnan(values)]
-    found = rounding_of(values, lower.get(name), upper.get(name), always=asked)
-    if asked and found is None:
-        raise ParameterError(
-            f"{parameter('target_kind', repr('rounded'))}: {quoted(name)} was not recorded in "
-            f"steps. Use {parameter('target_kind', repr('continuous'))}."
-        )
-    return {} if found is None else {name: found}
+    about = target_layout(table, roles, options)
+    return Layout(readers, roles.targets, roles.weight, roles.group, event=roles.event, **about)
 
 
 def _feature_remedy(layout: Layout) -> str:
@@ -390,6 +361,7 @@ def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
         targets=schema.target_names,
         inside=schema.transforms_of(schema.target_names),
         weights=schema.weight,
+        event=schema.event,
         remedy="Correct them, or remove the rows.",
     )
     dataset = model_dataset(table, schema, rules)
@@ -415,11 +387,8 @@ def _request(
     request: dict[str, Any] = {}
     defaults = {"preset": "default", "on_bad_rows": "fail", "target_kind": "auto"}
     by_target = {
-        "min_sigma": dict(layout.min_sigma),
-        **{
-            side: {n: getattr(t, side) for n, t in layout.transforms.items() if _has(t, side)}
-            for side in ("lower", "upper")
-        },
+        name: NamedValues(name, "target", layout.targets).numbers(getattr(options, name))
+        for name in ("min_sigma", "lower", "upper", "censor_below", "censor_above")
     }
     for name in (each.name for each in (*fields(FitOptions), *fields(Settings))):
         value = given.get(name)
@@ -434,10 +403,12 @@ def _request(
         elif name in ("feature", "ignore", "categorical", "numeric"):
             request[name] = column_names(name, getattr(options, name), names)
         elif name == "period":
-            request[name] = NamedValues(name, "column", names).numbers(options.period)
+            request[name] = periods_of(options, names)
+        elif name == "atom":
+            request[name] = list(atom_values(options.atom))
         elif name == "datetime":
             request[name] = date_formats(options.datetime, names)
-        elif name in ("weight", "group"):
+        elif name in ("weight", "group", "event"):
             request[name] = value if isinstance(value, str) else "…"
         else:
             request[name] = value
@@ -456,10 +427,6 @@ def _plain(
         for name, value in parameters.items()
         if value is not None and (value is not False or name in may_be_false)
     }
-
-
-def _has(transform: Any, side: str) -> bool:
-    return getattr(transform, side) is not None
 
 
 def _changed(settings: Settings) -> dict[str, Any]:

@@ -63,6 +63,8 @@ __all__ = [
 TableLike = Any
 _DEFAULT_DRAWS = 1000
 _COMPONENT = "component"
+_NO_WEIGHTS = "which weighted the rows in training. All rows count equally."
+_NO_EVENTS = "which said in training where the target is known. All values count as known."
 
 
 def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
@@ -328,11 +330,12 @@ class ConditionalDensity:
             table = self._table(data, dialect, skip=skip)
             if targets is not None:
                 table = _with_targets(table, targets, schema.target_names)
-            if weights is None and schema.weight is not None:
-                weights = _weight_column(table, schema.weight)
+            if weights is None:
+                weights = _column_of_training(table, schema.weight, _NO_WEIGHTS)
             rules = RowRules(
                 targets=schema.target_names,
                 weights=weights,
+                event=_column_of_training(table, schema.event, _NO_EVENTS),
                 skip=skip,
                 consequence="are left out of the scores",
             )
@@ -342,7 +345,7 @@ class ConditionalDensity:
         if table.content_sha256 and table.content_sha256 == self.network.origin.table_sha256:
             warn(f"{table.source} is the training table: scores on other rows will be worse.")
         warn_of_extrapolation(int(schema.extrapolates(dataset.x).sum()), len(dataset))
-        evaluation = evaluate(self.network, dataset.x, dataset.y, dataset.weights)
+        evaluation = evaluate(self.network, dataset.x, dataset.y, dataset.weights, dataset.known)
         return evaluation, Result(scored_rows(evaluation, table, dataset))
 
     def plot(
@@ -378,15 +381,16 @@ class ConditionalDensity:
         request.check(self.network, given, data)
         if data is None:
             features, targets = len(self.schema.features), len(self.schema.targets)
-            x, y = np.empty((0, features)), np.empty((0, targets))
+            rows = Dataset(np.empty((0, features)), np.empty((0, targets)))
         else:
-            x, y, values = self._rows_to_show(data, request, given, left)
+            rows, values = self._rows_to_show(data, request, given, left)
             given = {**given, **values}
         figure: Figure = _plots().draw(
             request.kind,
             self.network,
-            x,
-            y,
+            rows.x,
+            rows.y,
+            known=rows.known,
             along=request.along,
             target=request.target,
             seed=request.seed,
@@ -402,8 +406,8 @@ class ConditionalDensity:
 
     def _rows_to_show(
         self, data: TableLike, request: "PlotRequest", given: Mapping[str, Any], left: list[str]
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return x (N, F), y (N, T), and the rows' own values of the given targets."""
+    ) -> tuple[Dataset, dict[str, Array]]:
+        """Return the rows, and their own values of the given targets."""
         schema, own = self.schema, [name for name, value in given.items() if value is None]
         with _recalling(self.network, data, request.dialect):
             table = self._table(data, request.dialect, skip=request.skip)
@@ -418,7 +422,8 @@ class ConditionalDensity:
                     skip=request.skip,
                 )
             else:
-                rules = RowRules(targets=schema.target_names, skip=request.skip)
+                event = schema.event if schema.event in table.names else None
+                rules = RowRules(targets=schema.target_names, event=event, skip=request.skip)
             dataset = model_dataset(table, schema, rules)
         if request.needs_data and not len(dataset):
             raise DataError(
@@ -431,7 +436,7 @@ class ConditionalDensity:
             whole &= np.isfinite(own_values)
         if not whole.all():
             warn(f"{int((~whole).sum())} of {len(whole)} rows lack a given target: left out.")
-        return dataset.x[whole], dataset.y[whole], {n: v[whole] for n, v in values.items()}
+        return dataset.take(np.flatnonzero(whole)), {n: v[whole] for n, v in values.items()}
 
     def describe(self) -> dict[str, Any]:
         """Return what the model is, as plain values: columns, architecture, settings, training.
@@ -527,14 +532,11 @@ def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
     return dataframe.joined(table, added, names)
 
 
-def _weight_column(table: Table, name: str) -> str | None:
-    """Return the name of the column that weighted the rows in training, if a table has it."""
-    if name in table.names:
+def _column_of_training(table: Table, name: str | None, lost: str) -> str | None:
+    """Return the name of a column of training if a table has it; `lost` warns of what it did."""
+    if name is None or name in table.names:
         return name
-    warn(
-        f"The table has no column {quoted(name)}, which weighted the rows in training. All rows "
-        "count equally."
-    )
+    warn(f"The table has no column {quoted(name)}, {lost}")
     return None
 
 

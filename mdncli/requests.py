@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self, get_args
 
-from mdncli.columns.roles import probabilities
+from mdncli.columns.roles import numbers_of, probabilities
+from mdncli.declarations import require_whole
 from mdncli.density.answers import Questions
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
-from mdncli.settings import MOST_ROWS, PlotKind, require_whole
+from mdncli.settings import MOST_ROWS, PlotKind
 from mdncli.tables.dialect import Dialect
 from mdncli.text import nearest, quoted
 
@@ -66,6 +67,7 @@ class PredictRequest(Request):
         own, rest, reading = split_parameters(parameters, Questions, cls, Dialect)
         for name in ("quantiles", "interval", "hdr"):
             own[name] = probabilities(name, own.get(name))
+        own["survival"] = numbers_of("survival", own.get("survival"))
         questions = Questions(**own)
         if questions == Questions():
             questions = Questions(mean=True, interval=(0.9,))

@@ -6,13 +6,25 @@ come from these declarations.
 """
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from mdncli.errors import ParameterError, in_python, parameter, with_parameters
+from mdncli.declarations import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Range,
+    between,
+    check,
+    declared,
+    document,
+    is_whole,
+    number_or_auto,
+)
+from mdncli.errors import ParameterError, parameter
 from mdncli.text import quoted
 
 Activation = Literal["tanh", "relu", "silu", "leaky-relu"]
@@ -26,7 +38,15 @@ Mixtures = int | Literal["auto"]
 Noise = float | Literal["auto"]
 _Simple = Literal["overview", "parameters", "components", "samples", "density", "modes"]
 PlotKind = Literal[
-    _Simple, "intervals", "comparison", "training", "calibration", "residuals", "row", "pairs"
+    _Simple,
+    "intervals",
+    "survival",
+    "comparison",
+    "training",
+    "calibration",
+    "residuals",
+    "row",
+    "pairs",
 ]
 # One name, or several in a list. A text that is not a column's name is split at its commas.
 Names = str | Sequence[str]
@@ -47,89 +67,18 @@ _SOME_ROWS, _MANY_ROWS, _SMALL_BATCH = 2000, 5000, 256
 FEW_ROWS = 150
 # What a network is by default, and how many there are of each kind in a ladder.
 _MIXTURES, _HIDDEN, _FREQUENCIES, _MEMBERS_OF_LADDER, _MEMBERS_OF_BEST = 5, (64, 64), 8, 5, 6
-_HUGE = 1e30
-
-
-@dataclass(frozen=True)
-class Range:
-    """The values that a number may have.
-
-    Attributes:
-        words: what follows "it must be" in a message, and stands in the help.
-        holds: whether a value is in the range.
-    """
-
-    words: str
-    holds: Callable[[Any], bool]
-
-
-def _from(low: float, high: float) -> Range:
-    return Range(f"from {low:g} to {high:g}", lambda value: low <= value <= high)
-
-
-_AT_LEAST_ONE = Range("at least 1", lambda value: value >= 1)
-_SHARE = Range("at least 0 and less than 1", lambda value: 0.0 <= value < 1.0)
-_POSITIVE = Range("positive", lambda value: 0.0 < value < _HUGE)
-_NOT_NEGATIVE = Range("zero or positive", lambda value: 0.0 <= value < _HUGE)
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """How a parameter is described and given.
-
-    Attributes:
-        help: what it does, for help texts.
-        panel: the heading under which the help shows it.
-        range: the values it may have.
-        choices: the words it may be, if it is one of a few.
-        repeats: whether it may be given several times.
-        metavar: what stands for its value in the help.
-        short: a short name on the command line, such as `-t`.
-        parse: reads its value from a text, where that is more than a number or a word.
-        type: of its value on the command line.
-        whole: whether its value must be a whole number.
-        names_columns: whether its value names columns of the table.
-        or_auto: whether it may be the word `auto` instead.
-        on_off: whether the command line has a second option that turns it off.
-    """
-
-    help: str
-    panel: str
-    range: Range | None = None
-    choices: Any = None
-    repeats: bool = False
-    metavar: str | None = None
-    short: str = ""
-    parse: Callable[[str], Any] | None = None
-    type: Any = str
-    whole: bool = False
-    names_columns: bool = False
-    or_auto: bool = False
-    on_off: bool = False
-
-
 _COLUMNS, _NETWORK, _LEARNING, _RESULT = "Columns", "Network", "Learning", "Result"
 READING = "Reading"
 
 
-def _declared(default: Any, text: str, panel: str, **more: Any) -> Any:
-    return field(default=default, metadata={"declaration": Declaration(text, panel, **more)})
-
-
-def declaration_of(each: "Field[Any]") -> Declaration:
-    """Return the declaration of a field of `FitOptions` or `Settings`."""
-    declaration: Declaration = each.metadata["declaration"]
-    return declaration
-
-
 def _columns(text: str, short: str = "", metavar: str = "COL,…") -> Any:
-    return _declared(
+    return declared(
         (), text, _COLUMNS, repeats=True, metavar=metavar, short=short, names_columns=True
     )
 
 
 def _by_target(text: str, metavar: str) -> Any:
-    return _declared(None, text, _COLUMNS, repeats=True, metavar=metavar, names_columns=True)
+    return declared(None, text, _COLUMNS, repeats=True, metavar=metavar, names_columns=True)
 
 
 @dataclass(frozen=True)
@@ -147,16 +96,18 @@ class FitOptions:
         metavar="COL[=FORMAT]",
     )
     period: NumberByTarget | None = _by_target(
-        "Features that wrap around, and after how much: hour=24,direction=360.", "COL=N,…"
+        "Columns that wrap around, and after how much: hour=24,direction=360. A target among them "
+        "is an angle: its mean and mode are on the circle, and its intervals may cross the origin.",
+        "COL=N,…",
     )
-    weight: Any = _declared(
+    weight: Any = declared(
         None,
         "A column that says how much each row counts, in learning and in scores: zero or more.",
         _COLUMNS,
         metavar="COL",
         names_columns=True,
     )
-    group: Any = _declared(
+    group: Any = declared(
         None,
         "A column whose groups are kept whole: rows of one group are either all learned from or "
         "all held out.",
@@ -164,7 +115,7 @@ class FitOptions:
         metavar="COL",
         names_columns=True,
     )
-    valid_file: Any = _declared(
+    valid_file: Any = declared(
         None,
         "A table of rows to hold out for early stopping, instead of a share of DATA.",
         _COLUMNS,
@@ -176,12 +127,39 @@ class FitOptions:
         "minimum applies at the median.",
         "SIGMA",
     )
-    target_kind: TargetKind = _declared(
+    target_kind: TargetKind = declared(
         "auto",
         "What a value of the target is. rounded: it stands for a cell of a grid, as a count does, "
-        "and has a probability. auto: rounded, if it has steps and at most 100 different values.",
+        "and has a probability. auto: rounded, if it has steps and at most 100 different values; "
+        "otherwise a value that more than 5% of the rows hold is an atom. continuous: neither.",
         _COLUMNS,
         choices=TargetKind,
+    )
+    atom: Any = declared(
+        None,
+        "A value of the target with a probability of its own, such as 0 where nothing happened, or "
+        "a cap: 0 or 0,100. The other values have a density.",
+        _COLUMNS,
+        repeats=True,
+        metavar="V,…",
+    )
+    event: Any = declared(
+        None,
+        "A column that is 1 where the target is known, and 0 where it is only known to exceed its "
+        "value, as the survival time of a case that was lost from sight.",
+        _COLUMNS,
+        metavar="COL",
+        names_columns=True,
+    )
+    censor_below: NumberByTarget | None = _by_target(
+        "A detection limit: a value of the target up to it only says that the target is at most "
+        "the limit.",
+        "V",
+    )
+    censor_above: NumberByTarget | None = _by_target(
+        "A limit above which the target was not recorded: a value from it on only says that the "
+        "target is at least the limit.",
+        "V",
     )
     lower: NumberByTarget | None = _by_target(
         "A lower bound: the target is always above it; a=0,b=2 for several targets. The mixture is "
@@ -193,7 +171,7 @@ class FitOptions:
     upper: NumberByTarget | None = _by_target(
         "An upper bound: the target is always below it; a=1,b=9 for several targets.", "B"
     )
-    cv: int | None = _declared(
+    cv: int | None = declared(
         None,
         "Cross-validation: first score the same settings on this many folds, each held out in "
         "turn; then fit on all rows.",
@@ -203,7 +181,7 @@ class FitOptions:
         type=int,
         whole=True,
     )
-    preset: Preset = _declared(
+    preset: Preset = declared(
         "default",
         "A set of defaults; other options override it. fast learns one network, in at most half as "
         "many steps as default, which learns the ladder. best learns six members of each kind, "
@@ -211,7 +189,7 @@ class FitOptions:
         _NETWORK,
         choices=Preset,
     )
-    on_bad_rows: OnBadRows = _declared(
+    on_bad_rows: OnBadRows = declared(
         "fail",
         "What to do with malformed rows, and with rows that have an unusable cell: fail or skip. "
         "Skipped rows are counted.",
@@ -220,7 +198,7 @@ class FitOptions:
     )
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
         if self.group is not None and self.valid_file is not None:
             raise ParameterError(
                 f"{parameter('group')} and {parameter('valid_file')} exclude each other: with your "
@@ -233,18 +211,6 @@ class FitOptions:
             )
 
 
-def _number_or_auto(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        if text == "auto":
-            return text
-        try:
-            return kind(text)
-        except ValueError:
-            raise ParameterError(f"{quoted(text)} is not {words} or auto.") from None
-
-    return parse
-
-
 def _widths(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
@@ -254,7 +220,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 # A whole number.
 _COUNT: dict[str, Any] = {"metavar": "N", "type": int, "whole": True}
-_network, _learning = partial(_declared, panel=_NETWORK), partial(_declared, panel=_LEARNING)
+_network, _learning = partial(declared, panel=_NETWORK), partial(declared, panel=_LEARNING)
 
 
 @dataclass(frozen=True)
@@ -279,7 +245,7 @@ class Settings:
         None,
         "Number of networks M of each kind. Their densities are averaged. Each of several holds "
         "out 1/max(M, 5) of the rows. By default 5 with the ladder (6 for best), else 1.",
-        range=_from(1, 1000),
+        range=between(1, 1000),
         metavar="M",
         type=int,
         whole=True,
@@ -288,10 +254,10 @@ class Settings:
         None,
         "Number of components K of each network, by default 5. auto tries several on held-out rows "
         "and takes the fewest that do well, in at most about 4.5 times the steps of one fit.",
-        range=_from(1, 100_000),
+        range=between(1, 100_000),
         metavar="K",
         short="-k",
-        parse=_number_or_auto(int, "a whole number"),
+        parse=number_or_auto(int, "a whole number"),
         or_auto=True,
         whole=True,
     )
@@ -305,7 +271,7 @@ class Settings:
         None,
         "Number of sines and cosines of each feature that the network also reads, for curves that "
         "turn often. In a single network 8.",
-        range=_from(0, 10_000),
+        range=between(0, 10_000),
         metavar="Q",
         type=int,
         whole=True,
@@ -328,7 +294,7 @@ class Settings:
     valid: float = _learning(
         0.1,
         "Share of the rows that a single network holds out for early stopping.",
-        range=_SHARE,
+        range=SHARE,
         metavar="SHARE",
         type=float,
     )
@@ -336,46 +302,46 @@ class Settings:
         500,
         "Number of steps on up to 5000 rows (1000 with the ladder); on more rows, √(rows/5000) or "
         "√(rows/1000) times as many.",
-        range=_AT_LEAST_ONE,
+        range=AT_LEAST_ONE,
         **_COUNT,
     )
     epochs: int | None = _learning(
         None,
         "Number of passes over the rows, instead of a number of steps.",
-        range=_AT_LEAST_ONE,
+        range=AT_LEAST_ONE,
         **_COUNT,
     )
     patience: int | None = _learning(
         None,
         "Stop after this many epochs without a lower validation NLL. By default a third of all "
         "epochs.",
-        range=_AT_LEAST_ONE,
+        range=AT_LEAST_ONE,
         **_COUNT,
     )
     batch_size: int | None = _learning(
         256,
         "Number of rows in a step.",
-        range=_AT_LEAST_ONE,
+        range=AT_LEAST_ONE,
         **_COUNT,
     )
     lr: float = _learning(
         0.01,
         "Learning rate at its highest.",
-        range=_POSITIVE,
+        range=POSITIVE,
         metavar="RATE",
         type=float,
     )
     weight_decay: float = _learning(
         0.05,
         "Decoupled weight decay. Between 0 and 0.2 it hardly matters.",
-        range=_NOT_NEGATIVE,
+        range=NOT_NEGATIVE,
         metavar="DECAY",
         type=float,
     )
     dropout: float = _learning(
         0.1,
         "Probability that a hidden unit is left out of a step, in the first 60% of the steps.",
-        range=_SHARE,
+        range=SHARE,
         metavar="P",
         type=float,
     )
@@ -383,24 +349,24 @@ class Settings:
         None,
         "Number of further steps with the optimizer Soap, which makes means more exact. By default "
         "as many as before, but only where the features tell y almost exactly.",
-        range=_from(0, 100_000),
+        range=between(0, 100_000),
         **_COUNT,
     )
     noise_x: Noise = _learning(
         0.0,
         "Standard deviation of fresh noise on the standardized features in every step; auto is "
         "0.1 rows^(-1/(4 + columns)). It makes the density broader. It improved no table we tried.",
-        range=_NOT_NEGATIVE,
+        range=NOT_NEGATIVE,
         metavar="STD",
-        parse=_number_or_auto(float, "a number"),
+        parse=number_or_auto(float, "a number"),
         or_auto=True,
     )
     noise_y: Noise = _learning(
         0.0,
         "The same for the standardized targets.",
-        range=_NOT_NEGATIVE,
+        range=NOT_NEGATIVE,
         metavar="STD",
-        parse=_number_or_auto(float, "a number"),
+        parse=number_or_auto(float, "a number"),
         or_auto=True,
     )
     calibrate: bool = _learning(
@@ -419,7 +385,7 @@ class Settings:
     time_limit: float | None = _learning(
         None,
         "Stop after this many seconds of learning and keep the best model so far.",
-        range=_POSITIVE,
+        range=POSITIVE,
         metavar="SECONDS",
         type=float,
     )
@@ -433,7 +399,7 @@ class Settings:
         1,
         "Number of processor threads. They share the networks among them; the model is the same "
         "for any number.",
-        range=_from(1, 256),
+        range=between(1, 256),
         **_COUNT,
     )
     device: Device = _learning(
@@ -444,11 +410,11 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self)
         if self.hidden is None:
             return
         widths = tuple(self.hidden) if isinstance(self.hidden, Iterable) else ()
-        if not widths or not all(_is_whole(each) and 1 <= each <= 100_000 for each in widths):
+        if not widths or not all(is_whole(each) and 1 <= each <= 100_000 for each in widths):
             raise ParameterError(
                 f"{parameter('hidden')} is {self.hidden!r}: it must be a list of widths of at "
                 "least 1, such as 64,64."
@@ -530,62 +496,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _check(settings: "Settings | FitOptions") -> None:
-    """Make numbers Python's own, and refuse a value that is not among the choices or in the range.
-
-    Raises:
-        ParameterError: there is such a value.
-    """
-    for each in fields(settings):
-        declaration, value = declaration_of(each), getattr(settings, each.name)
-        if value is None or (declaration.or_auto and isinstance(value, str) and value == "auto"):
-            continue
-        auto = "auto, or " if declaration.or_auto else ""
-        if declaration.choices is not None and value not in get_args(declaration.choices):
-            words = ", ".join(get_args(declaration.choices))
-            raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be one of {words}.")
-        if declaration.whole:
-            require_whole(each.name, value, f"{auto}a whole number")
-        if declaration.type is bool and value not in (True, False):
-            raise ParameterError(f"{parameter(each.name)} is {value!r}: it must be True or False.")
-        if declaration.range is not None and not _in_range(declaration.range, value):
-            raise ParameterError(
-                f"{parameter(each.name)} is {value!r}: it must be {auto}{declaration.range.words}."
-            )
-        if declaration.range is not None:
-            # A model file holds Python's own numbers, whatever kind of number was given.
-            plain = int(value) if declaration.whole else float(value)
-            object.__setattr__(settings, each.name, plain)
-
-
-def _in_range(allowed: Range, value: Any) -> bool:
-    try:
-        return allowed.holds(value)
-    except TypeError:
-        return False
-
-
-def require_whole(name: str, value: Any, words: str = "a whole number") -> None:
-    """Raise a ParameterError unless a value is a whole number; `words` say what it may be."""
-    if not _is_whole(value):
-        raise ParameterError(f"{parameter(name)} is {value!r}: it must be {words}.")
-
-
-def _is_whole(value: Any) -> bool:
-    try:
-        return operator.index(value) == value and not isinstance(value, bool)
-    except TypeError:
-        return False
-
-
-def _document(declared: type[Any]) -> None:
-    """Write the fields of a class into its docstring."""
-    lines = [
-        f"        {each.name}: {with_parameters(declaration_of(each).help, in_python)}"
-        for each in fields(declared)
-    ]
-    declared.__doc__ = f"{(declared.__doc__ or '').rstrip()}\n" + "\n".join(lines) + "\n"
-
-
-_document(FitOptions)
-_document(Settings)
+document(FitOptions)
+document(Settings)

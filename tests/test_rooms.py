@@ -13,7 +13,7 @@ import mdncli
 PACKAGE = Path(mdncli.__file__).parent
 # A room may import itself and the rooms of the lines before its own.
 FLOORS = [
-    {"errors", "types", "text", "files"},
+    {"errors", "types", "text", "files", "declarations"},
     {"settings", "datasets", "tables"},
     {"columns"},
     {"density"},

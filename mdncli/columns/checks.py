@@ -1,27 +1,36 @@
-"""Checks of the rows to learn from, with a warning for each thing that makes a model misleading.
+"""What a table holds, what `fit` would need to learn from it, and what looks wrong in it.
 
-The checks look for values that seem to mark missing cells or are far from the others, for targets
+There is a warning for each thing that makes a model misleading. The checks look for values that
+seem to mark missing cells or are far from the others, for targets
 that a bound or another kind of model would suit better, for leakage (a feature that is nearly the
 target), for a value that many rows share, for a minimum sigma that one target imposes on the
 others, and for too few rows.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mdncli.columns.dataset import Dataset, require_spread, require_units
-from mdncli.columns.features import NumberFeature, robust_scale
+from mdncli.columns.features import NumberFeature, parsed_dates, robust_scale, step_of
 from mdncli.columns.schema import Schema, Target
 from mdncli.columns.transforms import IDENTITY
 from mdncli.errors import DataError, parameter, warn
 from mdncli.settings import Settings
-from mdncli.tables.cells import text_array, to_mask
+from mdncli.tables.cells import Cells, missing_markers, text_array, to_mask
 from mdncli.tables.table import Fault, Table
 from mdncli.text import listed, quoted
 from mdncli.types import Array, Mask, Positions
+
+_MOST_EXAMPLES = 5
+# Examples are looked for among so many cells that are not numbers.
+_CELLS_FOR_EXAMPLES = 10_000
+_FEWEST_FOR_A_STEP = 2
 
 # A feature is nearly the target if its correlation with it, or that of their ranks, exceeds this.
 _NEARLY = 0.9999
@@ -34,16 +43,6 @@ _WIDE_SIGMA = 0.1
 # A value is reported if more than this share of the rows hold it, and at least so many rows.
 _REPEATED_SHARE, _FEWEST_REPEATED = 0.05, 3
 
-# Numbers that often stand for a missing value, beside those of three nines or more.
-_MARKERS = (-99.0, -200.0, -999.25, -32768.0, 32767.0, 65535.0, -2147483648.0, 2147483647.0)
-_FEWEST_NINES, _SMALLEST_OF_NINES = 3, 90.0
-# These often do so as well, but are also ordinary values.
-_WEAK_MARKERS = (-1.0, -9.0, 99.0)
-# How many rows have a marker, how many other values there are, and how far it is from the next of
-# them, as a share of the range of most of them.
-_ROWS_OF_MARKER, _OTHERS_OF_MARKER, _APART = 2, 2, 0.5
-_ROWS_OF_WEAK, _OTHERS_OF_WEAK, _WEAK_APART = 3, 10, 1.0
-_MOST_MARKERS = 3
 _ROWS_FOR_TEXTS = 10_000
 # In robust scales from the median: the farthest value of a group that is far from the others, and
 # the nearest one.
@@ -58,6 +57,128 @@ _MOST_CLASSES, _ROWS_OF_CLASS = 10, 5
 # The upper tail of a skewed target is so many times as long as the lower one. The tails of its
 # logarithm are about as long as each other.
 _SKEWED, _ABOUT_AS_LONG, _ROWS_OF_TAILS = 3.0, 2.0, 50
+
+
+@dataclass(frozen=True)
+class ColumnDescription:
+    """One column of a table.
+
+    Attributes:
+        name: of the column.
+        kind: `number`, `text` (no cell is a number), `date` (ISO 8601), `mixed`, `empty`, or
+            `other` (lists, bytes).
+        missing: the number of cells that are empty or stand for a missing value.
+        distinct: the number of different texts.
+        lowest, median, highest: of the numbers; NaN if there are none.
+        step: the step in which the numbers were recorded; None if they are continuous or too few.
+        examples: some of the texts that are not numbers; for `other` the type.
+    """
+
+    name: str
+    kind: str
+    missing: int
+    distinct: int
+    lowest: float
+    median: float
+    highest: float
+    step: float | None
+    examples: list[str]
+
+
+@dataclass(frozen=True)
+class TableDescription:
+    """A table: its rows, its columns, and the parameters that `fit` would need for it.
+
+    Attributes:
+        rows: their number.
+        columns: in the order of the table.
+        parameters: `target` and `ignore`, where they are needed; None where no parameter would do,
+            because there is no target (numbers that vary) or no feature beside it.
+    """
+
+    rows: int
+    columns: list[ColumnDescription]
+    parameters: dict[str, list[str]] | None
+
+    @property
+    def numbers(self) -> list[str]:
+        """The names of the columns of numbers that vary: each could be a target."""
+        return [
+            column.name
+            for column in self.columns
+            if column.kind == "number" and column.lowest < column.highest
+        ]
+
+    @property
+    def target(self) -> str | None:
+        """The column that `fit` would take as the target; None if there is none."""
+        if self.parameters is None:
+            return None
+        return self.parameters.get("target", [self.columns[-1].name])[0]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the rows and the columns as plain values."""
+        return {"rows": self.rows, "columns": [asdict(column) for column in self.columns]}
+
+
+def describe_table(table: Table) -> TableDescription:
+    """Return what each column of a table holds, and what `fit` would need to learn from it."""
+    columns = [_describe(table, name) for name in table.names]
+    found = TableDescription(table.rows, columns, None)
+    target = found.numbers[-1] if found.numbers else None
+    others = [each for each in columns if each.name != target]
+    if target is None or not any(_may_be_feature(each, table) for each in others):
+        return found
+    parameters: dict[str, list[str]] = {}
+    if columns[-1].name != target:
+        parameters["target"] = [target]
+    unusable = [column.name for column in columns if column.kind in ("mixed", "other")]
+    if unusable:
+        parameters["ignore"] = unusable
+    return replace(found, parameters=parameters)
+
+
+def _may_be_feature(column: ColumnDescription, table: Table) -> bool:
+    """Return whether a column varies, and is not a different text in every row."""
+    if column.kind not in ("number", "text", "date"):
+        return False
+    there = column.distinct - bool(column.missing)
+    identifier = column.kind == "text" and there == table.rows - column.missing > 1
+    return (there > 1 or column.missing > 0) and not identifier
+
+
+def _describe(table: Table, name: str) -> ColumnDescription:
+    if name not in table.columns:
+        kind = str(table.originals[name].type)
+        return ColumnDescription(name, "other", 0, 0, math.nan, math.nan, math.nan, None, [kind])
+    column, cells = table.columns[name], table.cells(name)
+    numbers = cells.values[~np.isnan(cells.values)]
+    others = np.flatnonzero(cells.text | cells.infinite)
+    examples = dict.fromkeys(column[row].as_py() for row in others[:_CELLS_FOR_EXAMPLES].tolist())
+    lowest, median, highest = (
+        (float(numbers.min()), float(np.median(numbers)), float(numbers.max()))
+        if len(numbers)
+        else (math.nan,) * 3
+    )
+    has_step = len(numbers) >= _FEWEST_FOR_A_STEP and lowest < highest
+    return ColumnDescription(
+        name=name,
+        kind=_kind(column, cells),
+        missing=int(cells.missing.sum()),
+        distinct=int(pc.count_distinct(column).as_py()),
+        lowest=lowest,
+        median=median,
+        highest=highest,
+        step=step_of(numbers) if has_step else None,
+        examples=list(examples)[:_MOST_EXAMPLES],
+    )
+
+
+def _kind(column: pa.ChunkedArray, cells: Cells) -> str:
+    """Return the kind that `fit` would find for a column."""
+    if cells.kind == "text" and not np.isnan(parsed_dates(column, "")[~cells.missing]).any():
+        return "date"
+    return cells.kind
 
 
 def check_training_rows(
@@ -247,47 +368,6 @@ def suspicions(columns: Sequence[NumberColumn]) -> list[str]:
         about = _about_target(column, others) if column.is_target else ""
         found += [about] if about else []
     return found
-
-
-def missing_markers(values: Array) -> Array:
-    """Return the values that seem to stand for a missing value, such as -999.
-
-    Such a value is the lowest or the highest, is repeated, and is apart from all others.
-
-    Args:
-        values: (N,), finite.
-    """
-    found: list[float] = []
-    while len(values) and len(found) < _MOST_MARKERS:
-        ends = dict.fromkeys([float(values.min()), float(values.max())])
-        new = [end for end in ends if _is_marker(end, values)]
-        if not new:
-            break
-        found += new
-        values = values[~np.isin(values, new)]
-    return np.array(found)
-
-
-def _is_marker(value: float, values: Array) -> bool:
-    strong = value in _MARKERS or _has_nines_alone(value)
-    if not strong and value not in _WEAK_MARKERS:
-        return False
-    others = values[values != value]
-    distinct = len(np.unique(others))
-    if strong and (len(values) - len(others) < _ROWS_OF_MARKER or distinct < _OTHERS_OF_MARKER):
-        return False
-    if not strong and (len(values) - len(others) < _ROWS_OF_WEAK or distinct < _OTHERS_OF_WEAK):
-        return False
-    if strong and value < 0.0 <= others.min():
-        return True
-    low, high = np.quantile(others, [0.01, 0.99])
-    gap = np.abs(others - value).min()
-    return bool(gap >= (_APART if strong else _WEAK_APART) * (high - low))
-
-
-def _has_nines_alone(value: float) -> bool:
-    digits = f"{abs(value):.15g}".replace(".", "")
-    return set(digits) == {"9"} and len(digits) >= _FEWEST_NINES and abs(value) > _SMALLEST_OF_NINES
 
 
 def _about_markers(column: NumberColumn, is_marker: Mask, marked: Sequence[str]) -> str:

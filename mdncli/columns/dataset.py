@@ -42,6 +42,8 @@ class Dataset:
         y: (N, T), the targets, NaN where unknown; finite in rows to learn from.
         weights: (N,), positive, of mean 1; None where all rows count alike.
         groups: (N,), the group of each row, numbered from 0; None where rows are independent.
+        known: (N,), False where the target is only known to exceed its value; None where all
+            values are known.
         positions: (N,), the positions of the rows in the table, in rising order; None where they
             are all of its rows.
         left_out: the number of rows of the table that are not among these, by the reason.
@@ -52,6 +54,7 @@ class Dataset:
     y: Array
     weights: Array | None = None
     groups: Positions | None = None
+    known: Mask | None = None
     positions: Positions | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     validation: "Dataset | None" = None
@@ -71,6 +74,7 @@ class Dataset:
             self.y[rows],
             None if self.weights is None else mean_one(self.weights[rows]),
             None if self.groups is None else renumbered(self.groups[rows]),
+            None if self.known is None else self.known[rows],
         )
 
 
@@ -99,6 +103,10 @@ class RowRules:
         inside: the transforms of the targets with values that must be inside bounds, by name.
         weights: the name of a column, or (N,) numbers; None where all rows count alike.
         groups: the name of a column, or (N,) values; None where rows are independent.
+        event: the name of a column, or (N,) values, 1 where the target is known and 0 where it is
+            only known to exceed its value; None where it is known everywhere.
+        censor: the limits of a target, below and above, by name; None for none. Values beyond them
+            are moved to them.
         skip: whether bad rows are left out.
         most_skipped: the largest share of bad rows that may be left out.
         remedy: what to do about bad cells, for the error.
@@ -113,6 +121,8 @@ class RowRules:
     inside: Mapping[str, Transform] = field(default_factory=dict)
     weights: Any = None
     groups: Any = None
+    event: Any = None
+    censor: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     skip: bool = False
     most_skipped: float = 1.0
     remedy: str = f"{_CORRECT}: {parameter('on_bad_rows', repr('skip'))}."
@@ -133,8 +143,10 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     table.require(rules.targets)
     features = _read_columns(table, readers)
     targets = _read_columns(table, [NumberReader(name) for name in rules.targets])
+    _clip(targets.values, rules)
     weights, weight_faults = _row_weights(table, rules.weights)
-    faults = [*features.faults, *targets.faults, *weight_faults]
+    known, event_faults = _known_rows(table, rules.event)
+    faults = [*features.faults, *targets.faults, *weight_faults, *event_faults]
     faults += _missing(table, features, [reader.name for reader in readers], rules.complete)
     faults += _too_large(targets.values, rules.targets)
     faults += _outside_bounds(targets.values, rules)
@@ -161,6 +173,7 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
         targets.values if used.all() else targets.values[used],
         None if rules.weights is None else mean_one(weights[used]),
         _row_groups(table, rules.groups, used),
+        None if known is None else known[used],
         None if used.all() else np.flatnonzero(used),
         left_out,
     )
@@ -180,7 +193,11 @@ def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
     """
     require_units(table, layout.targets)
     whole = replace(
-        rules, targets=layout.targets, inside=layout.transforms, most_skipped=_MOST_SKIPPED
+        rules,
+        targets=layout.targets,
+        inside=layout.transforms,
+        censor=layout.censor,
+        most_skipped=_MOST_SKIPPED,
     )
     dataset = read_dataset(table, layout.features, whole)
     for position, name in enumerate(layout.targets):
@@ -284,7 +301,8 @@ def model_dataset(table: Table, schema: Schema, rules: RowRules) -> Dataset:
         DataError: as for `read_dataset`.
     """
     complete = [feature.name for feature in schema.features if not feature.allows_missing]
-    rules = replace(rules, complete=complete, warn_of_unseen=True)
+    limits = {t.name: (t.censor_below, t.censor_above) for t in schema.targets}
+    rules = replace(rules, complete=complete, warn_of_unseen=True, censor=limits)
     dataset = read_dataset(table, [reader_of(feature) for feature in schema.features], rules)
     y = np.full((len(dataset), len(schema.targets)), np.nan)
     for position, name in enumerate(rules.targets):
@@ -308,6 +326,10 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
     targets = measure_targets(
         source, layout.targets, dataset.y, dict(layout.transforms), dict(layout.min_sigma)
     )
+    limits = {t.name: layout.censor.get(t.name, (None, None)) for t in targets}
+    targets = tuple(
+        replace(t, censor_below=limits[t.name][0], censor_above=limits[t.name][1]) for t in targets
+    )
     kept = [i for i in range(len(layout.features)) if _varies(dataset.x[:, i])]
     if not kept:
         raise DataError(f"{source}: every feature is constant, and at least one must vary.")
@@ -316,7 +338,7 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
         column = f"feature {quoted(layout.features[i].name)}"
         raise _too_large_column(source, column, float(largest[i]), _LARGEST_FEATURE)
     features = tuple(layout.features[i].measure(dataset.x[:, i]) for i in kept)
-    schema = Schema(features, targets, layout.weight)
+    schema = Schema(features, targets, layout.weight, layout.event)
     if len(kept) == len(layout.features):
         return schema, dataset
     return schema, replace(dataset, x=dataset.x[:, kept])
@@ -388,6 +410,14 @@ def _missing(
     return faults
 
 
+def _clip(y: Array, rules: RowRules) -> None:
+    """Move the values of targets, (R, T), that are beyond a limit of censoring to the limit."""
+    for position, name in enumerate(rules.targets):
+        below, above = rules.censor.get(name, (None, None))
+        if below is not None or above is not None:
+            y[:, position] = np.clip(y[:, position], below, above)
+
+
 def _outside_bounds(y: Array, rules: RowRules) -> list[Fault]:
     faults: list[Fault] = []
     for position, name in enumerate(rules.targets):
@@ -451,6 +481,31 @@ def _given_weights(table: Table, given: Any) -> Array:
             "and not all of them zero."
         )
     return weights
+
+
+def _known_rows(table: Table, given: Any) -> tuple[Mask | None, list[Fault]]:
+    """Return where the value of the target is known, (R,), and the cells that do not say."""
+    if given is None:
+        return None, []
+    if not isinstance(given, str):
+        known = np.asarray(given)
+        if known.shape != (table.rows,) or not np.isin(known, (0, 1)).all():
+            needed = counted(table.rows, "number")
+            raise DataError(f"{parameter('event')} must be {needed}, each of them 0 or 1.")
+        return known == 1, []
+    column = _read_columns(table, [NumberReader(given)])
+    events = column.values[:, 0]
+    wrong = ~np.isin(events, (0.0, 1.0)) & ~_rows_of(column.faults, table.rows)
+    faults = list(column.faults)
+    if wrong.any():
+        faults.append(
+            Fault(
+                given,
+                np.flatnonzero(wrong),
+                lambda cell: f"an event must be 0 or 1, and it is {quoted(cell.strip())}",
+            )
+        )
+    return events != 0.0, faults
 
 
 def _row_groups(table: Table, given: Any, used: Mask) -> Positions | None:

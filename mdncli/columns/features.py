@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from statistics import NormalDist
 from typing import Any, ClassVar, Self
 
@@ -46,6 +47,10 @@ _DAYS_FOR_YEARS, _DAYS_FOR_WEEKS = 365.0, 14.0
 _YEAR, _WEEK = 365.2425, 7.0
 # 1 January 1970 was a Thursday.
 _THURSDAY = 3.0
+# A column has a step only if at least this share of its rows repeat the value of another row, and
+# if the step is larger than this many scales of the column.
+_REPEATED = 0.01
+_SMALLEST_STEP = 1e-6
 # A value outside the training range by more than this share of it is far outside.
 _FAR_OUTSIDE = 0.1
 # The name of the level that stands for all other texts; a file may have a level "other" of its own.
@@ -127,6 +132,35 @@ def robust_scale(values: Array) -> float:
     ]
     least = _NEGLIGIBLE * max(scales, default=0.0)
     return next((scale for scale in scales if scale > least), 0.0)
+
+
+def step_of(values: Array) -> float | None:
+    """Return the step in which values were recorded, in their units; None if they are continuous.
+
+    The step is the greatest common divisor of the differences between the values. Each value counts
+    as the shortest decimal that reads back exactly; the arithmetic is exact.
+
+    Args:
+        values: (N,), finite, not all the same.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if counts[counts > 1].sum() < _REPEATED * len(values):
+        return None
+    largest = float(np.abs(values).max()) or 1.0
+    scale = scale_with_heavy_tails(values) or float(np.std(values / largest) * largest)
+    smallest = _SMALLEST_STEP * scale
+    decimals = [Decimal(repr(value)) for value in distinct.tolist()]
+    exponent = min(int(decimal.as_tuple().exponent) for decimal in decimals)
+    first, *others = (int(decimal.scaleb(-exponent)) for decimal in decimals)
+    step, divisor = 0.0, 0
+    for other in others:
+        before, divisor = divisor, math.gcd(divisor, other - first)
+        if divisor != before:
+            step = float(Decimal(divisor).scaleb(exponent))
+            # The divisor only shrinks, so a continuous column is recognized after a few values.
+            if step <= smallest:
+                return None
+    return step
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mdncli.columns.features import (
     frequent_levels,
     parsed_dates,
 )
-from mdncli.columns.roles import NamedValues, Roles, column_names, date_formats
+from mdncli.columns.roles import Roles, column_names, date_formats, periods_of
 from mdncli.columns.transforms import Transform
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions
@@ -196,8 +196,10 @@ class Layout:
         features: the reader of each feature.
         targets: the names of the targets.
         weight, group: the names of the columns of weights and groups, if any.
-        transforms: of the targets that have bounds, by name.
+        transforms: of the targets that are no plain numbers without bounds, by name.
         min_sigma: by name, of the targets with a smallest sigma of the user's choice.
+        event: the column that says whether the value of the target is known, if any.
+        censor: the limits of a target, below and above, by name.
     """
 
     features: list[FeatureReader]
@@ -206,6 +208,8 @@ class Layout:
     group: str | None = None
     transforms: Mapping[str, Transform] = field(default_factory=dict)
     min_sigma: Mapping[str, float] = field(default_factory=dict)
+    event: str | None = None
+    censor: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 def feature_readers(table: Table, roles: Roles, options: FitOptions) -> list[FeatureReader]:
@@ -315,12 +319,7 @@ class _Kinds:
         categorical = column_names("categorical", options.categorical, table.names)
         numeric = column_names("numeric", options.numeric, table.names)
         dates = date_formats(options.datetime, table.names)
-        periods = NamedValues("period", "column", table.names).numbers(options.period)
-        for name, period in periods.items():
-            if not period > 0.0:
-                raise ParameterError(
-                    f"{parameter('period')} of {quoted(name)} is {period:g}: it must be positive."
-                )
+        periods = periods_of(options, table.names)
         table.require([*categorical, *numeric, *dates])
         for name, times in Counter([*categorical, *numeric, *dates, *periods]).items():
             if times > 1:
@@ -473,10 +472,6 @@ class _Kinds:
             raise ParameterError(
                 f"{quoted(target)} is the target, which must be a number: it cannot be in "
                 f"{parameter('categorical')} or {parameter('datetime')}."
-            )
-        if target in self.periods:
-            raise ParameterError(
-                f"{quoted(target)} is the target, and {parameter('period')} is for features."
             )
         cells = table.cells(target)
         if cells.kind == "text":

@@ -1,4 +1,4 @@
-"""The roles of a table's columns, and how parameters name columns and give values for them.
+"""The roles of a table's columns, what the values of the targets are, and how parameters name both.
 
 A parameter names columns by one text or several. A text that is a column's name means that column;
 any other text is split at its commas. So names may hold commas themselves.
@@ -13,21 +13,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mdncli.columns.transforms import LARGEST_TARGET
+from mdncli.columns.discrete import Wrapped, atoms_of, found_atoms, origin_of, rounding_of
+from mdncli.columns.transforms import LARGEST_TARGET, Transform, transforms_by_name
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions, Names
+from mdncli.tables.cells import missing_markers
 from mdncli.tables.table import Table
 from mdncli.text import listed, nearest, quoted
+from mdncli.types import Array
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which columns are features, which are targets, and which hold weights and groups, if any."""
+    """Which columns are features and targets, and which hold weights, groups and events, if any."""
 
     features: list[str]
     targets: list[str]
     weight: str | None = None
     group: str | None = None
+    event: str | None = None
 
 
 def choose_roles(table: Table, options: FitOptions) -> Roles:
@@ -43,7 +47,7 @@ def choose_roles(table: Table, options: FitOptions) -> Roles:
         column_names(name, getattr(options, name), table.names)
         for name in ("target", "feature", "ignore")
     )
-    for name in ("weight", "group"):
+    for name in ("weight", "group", "event"):
         column = getattr(options, name)
         if isinstance(column, str):
             table.require([column])
@@ -62,10 +66,11 @@ def choose_roles(table: Table, options: FitOptions) -> Roles:
         raise DataError(f"{table.source}: {_why_no_feature(table, targets)}")
     for note in [*table.notes, *_doubts(table)]:
         warn(note)
-    weight, group = (
-        each if isinstance(each, str) else None for each in (options.weight, options.group)
+    weight, group, event = (
+        each if isinstance(each, str) else None
+        for each in (options.weight, options.group, options.event)
     )
-    return Roles(features, targets, weight, group)
+    return Roles(features, targets, weight, group, event)
 
 
 def _doubts(table: Table) -> list[str]:
@@ -338,20 +343,34 @@ def probabilities(name: str, value: Any) -> tuple[float, ...]:
     Raises:
         ParameterError: one is not a number between 0 and 1.
     """
+    chosen = numbers_of(name, value)
+    for probability in chosen:
+        if not 0.0 < probability < 1.0:
+            raise ParameterError(
+                f"{parameter(name)} is {probability:g}: it must be between 0 and 1."
+            )
+    return chosen
+
+
+def numbers_of(name: str, value: Any, kind: str = "") -> tuple[float, ...]:
+    """Return the numbers of a parameter, each once, in their order.
+
+    Args:
+        name: of the parameter.
+        value: a number, a list of numbers, or texts such as `0.05,0.95`; None for none.
+        kind: `target` if they must not be larger than a target may be.
+
+    Raises:
+        ParameterError: one is not a finite number.
+    """
     if value is None:
         return ()
-    if isinstance(value, Real):
-        value = [value]
-    read: Callable[[Any], float] = NamedValues(name, "", ()).number
+    read: Callable[[Any], float] = NamedValues(name, kind, ()).number
     chosen: list[float] = []
-    for item in [value] if isinstance(value, str) else value:
+    for item in [value] if isinstance(value, str | Real) else value:
         for part in item.split(",") if isinstance(item, str) else [item]:
-            probability = read(part)
-            if not 0.0 < probability < 1.0:
-                raise ParameterError(
-                    f"{parameter(name)} is {probability:g}: it must be between 0 and 1."
-                )
-            chosen += [probability] if probability not in chosen else []
+            number = read(part)
+            chosen += [number] if number not in chosen else []
     return tuple(chosen)
 
 
@@ -359,3 +378,195 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [str(each) for each in value]
     return [str(value)]
+
+
+def target_layout(table: Table, roles: Roles, options: FitOptions) -> dict[str, Any]:
+    """Return the fields of a layout that are about the targets.
+
+    Raises:
+        ParameterError: parameters contradict each other, or need a single target.
+        DataError: the values of the target do not suit them.
+    """
+    names = roles.targets
+    numbers = {
+        name: NamedValues(name, "target", names).numbers(getattr(options, name))
+        for name in ("min_sigma", "lower", "upper", "censor_below", "censor_above")
+    }
+    for name, value in numbers["min_sigma"].items():
+        if not value > 0.0:
+            raise ParameterError(
+                f"{parameter('min_sigma')} of {quoted(name)} is {value:g}: it must be positive."
+            )
+    transforms = transforms_by_name(numbers["lower"], numbers["upper"])
+    if len(names) > 1:
+        _require_plain_targets(names, options)
+    else:
+        alone = _SingleTarget(table, names[0], roles, options, numbers)
+        transforms = alone.transform() or transforms
+        if roles.event is not None and not transforms and alone.is_positive:
+            # Times are positive, and their logarithm has no end to run into.
+            transforms = transforms_by_name({names[0]: 0.0}, {})
+    limits = {
+        name: (numbers["censor_below"].get(name), numbers["censor_above"].get(name))
+        for name in {**numbers["censor_below"], **numbers["censor_above"]}
+    }
+    return {"transforms": transforms, "min_sigma": numbers["min_sigma"], "censor": limits}
+
+
+def _require_plain_targets(names: Sequence[str], options: FitOptions) -> None:
+    periods = NamedValues("period", "column", names)
+    asked = {
+        "target_kind": options.target_kind == "rounded",
+        **{
+            name: _is_given(getattr(options, name))
+            for name in ("atom", "event", "censor_below", "censor_above")
+        },
+        "period": any(name in names for name in periods_of(options, [*periods.names])),
+    }
+    for name, given in asked.items():
+        if given:
+            value = repr("rounded") if name == "target_kind" else ""
+            raise ParameterError(
+                f"{parameter(name, value) if value else parameter(name)} needs a single target, "
+                f"and there are {len(names)}."
+            )
+
+
+@dataclass(frozen=True)
+class _SingleTarget:
+    """The only target of a fit, and what is asked about it.
+
+    Attributes:
+        numbers: bounds and limits by parameter, each by the name of the target.
+    """
+
+    table: Table
+    name: str
+    roles: Roles
+    options: FitOptions
+    numbers: Mapping[str, Mapping[str, float]]
+
+    def transform(self) -> dict[str, Transform]:
+        """Return the transform of the target by its name, if it is more than bounds."""
+        options, values = self.options, self._known_values()
+        kind = options.target_kind
+        atoms = atom_values(options.atom)
+        period = self._period()
+        lower, upper = self._number("lower"), self._number("upper")
+        self._check_limits(lower, upper)
+        self._check_kinds(kind, atoms, period)
+        if period is not None:
+            origin = origin_of(values, period) if len(values) else 0.0
+            return {self.name: Wrapped(period, origin)}
+        if kind != "continuous" and not atoms and len(values):
+            rounding = rounding_of(values, lower, upper, always=kind == "rounded")
+            if rounding is not None:
+                return {self.name: rounding}
+            if kind == "rounded":
+                raise ParameterError(
+                    f"{parameter('target_kind', repr('rounded'))}: {quoted(self.name)} was not "
+                    f"recorded in steps. Use {parameter('target_kind', repr('continuous'))}."
+                )
+        if kind == "auto" and not atoms:
+            atoms = self._found_atoms(values, lower, upper)
+        if not atoms:
+            return {}
+        return {self.name: atoms_of(self.name, values, atoms, lower, upper)}
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether all values in the column are positive."""
+        values = self.table.cells(self.name).values
+        return bool((values[~np.isnan(values)] > 0.0).all())
+
+    def _number(self, name: str) -> float | None:
+        return self.numbers[name].get(self.name)
+
+    def _known_values(self) -> Array:
+        """Return the values that are there, and known, in the column."""
+        values = self.table.cells(self.name).values
+        known = ~np.isnan(values)
+        event = self.roles.event
+        if event is not None:
+            known &= self.table.cells(event).values != 0.0
+        below, above = self._number("censor_below"), self._number("censor_above")
+        known &= True if below is None else ~(values <= below)
+        known &= True if above is None else ~(values >= above)
+        return values[known]
+
+    def _found_atoms(
+        self, values: Array, lower: float | None, upper: float | None
+    ) -> tuple[float, ...]:
+        """Return the atoms that the values show. A marker of missing values is none."""
+        found = found_atoms(values)
+        if np.isin(found, missing_markers(values)).any():
+            return ()
+        outside = [a for a in found if (lower is not None and a < lower) or _exceeds(a, upper)]
+        return () if outside else found
+
+    def _period(self) -> float | None:
+        return periods_of(self.options, self.table.names).get(self.name)
+
+    def _check_kinds(self, kind: str, atoms: tuple[float, ...], period: float | None) -> None:
+        """Check that at most one kind is asked for, with what suits it."""
+        asked = {
+            "period": period is not None,
+            "atom": bool(atoms),
+            "target_kind": kind == "rounded",
+        }
+        also = {
+            "event": self.roles.event is not None or _is_given(self.options.event),
+            **{name: self._number(name) is not None for name in self.numbers},
+        }
+        both = [name for name, given in asked.items() if given]
+        if period is not None:
+            both += [name for name, given in also.items() if given and name != "min_sigma"]
+        if len(both) > 1:
+            raise ParameterError(
+                f"{parameter(both[0])} and {parameter(both[1])} exclude each other for the target "
+                f"{quoted(self.name)}. Leave one out."
+            )
+
+    def _check_limits(self, lower: float | None, upper: float | None) -> None:
+        """Check that limits of censoring and bounds do not contradict each other."""
+        below, above = self._number("censor_below"), self._number("censor_above")
+        for first, second, one, other in (
+            ("lower", "censor_below", lower, below),
+            ("censor_above", "upper", above, upper),
+            ("censor_below", "censor_above", below, above),
+            ("lower", "censor_above", lower, above),
+            ("censor_below", "upper", below, upper),
+        ):
+            if one is not None and other is not None and not one < other:
+                raise ParameterError(
+                    f"{parameter(first)} is {one:g} and {parameter(second)} is {other:g}: "
+                    f"{parameter(first)} must be less than {parameter(second)}."
+                )
+
+
+def _exceeds(value: float, limit: float | None) -> bool:
+    return limit is not None and value > limit
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and not (hasattr(value, "__len__") and len(value) == 0)
+
+
+def atom_values(given: Any) -> tuple[float, ...]:
+    """Return the atoms that a parameter names, in rising order; see `numbers_of`."""
+    return tuple(sorted(numbers_of("atom", given, "target")))
+
+
+def periods_of(options: FitOptions, names: Sequence[str]) -> dict[str, float]:
+    """Return the period of each column that `period` names.
+
+    Raises:
+        ParameterError: a period is not positive.
+    """
+    periods = NamedValues("period", "column", names).numbers(options.period)
+    for name, period in periods.items():
+        if not period > 0.0:
+            raise ParameterError(
+                f"{parameter('period')} of {quoted(name)} is {period:g}: it must be positive."
+            )
+    return periods

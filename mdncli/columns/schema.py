@@ -3,21 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+from mdncli.columns.discrete import Atoms, Rounding, Wrapped
 from mdncli.columns.features import (
     CategoryFeature,
     Column,
     Feature,
     feature_from_plain,
     feature_to_plain,
-    scale_with_heavy_tails,
+    step_of,
 )
-from mdncli.columns.transforms import IDENTITY, Rounding, Transform, transform_between
-from mdncli.errors import DataError, ParameterError, parameter
+from mdncli.columns.transforms import IDENTITY, Cells, Transform, transform_between
+from mdncli.errors import DataError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask
 
@@ -27,14 +27,12 @@ _DEFAULT_MIN_SIGMA = 1e-4
 _LEAST_MIN_SIGMA = 1e-6
 # The smallest sigma of a rounded target, in steps. No density of it is higher than 1/step anyway.
 _LEAST_OF_STEP = 0.1
-# A target with more values than this is continuous.
-_MOST_ROUNDED_VALUES, _TWO_VALUES = 100, 2
+# The largest sigma of a target with one bound, as a share of the range of the training rows.
+_SHARE_WITH_ONE_BOUND = 1.0 / 3.0
+# The smallest length of the mean of the unit vectors of angles; it is 0 if they are uniform.
+_LEAST_LENGTH = 0.25
 # A value may lose so much of its distance from the median to rounding, as a distance from a bound.
 _MOST_LOST = 1e-3
-# A column has a step only if at least this share of its rows repeat the value of another row, and
-# if the step is larger than this many scales of the column.
-_REPEATED = 0.01
-_SMALLEST_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,11 @@ class Target(Column):
         lower, upper: its bounds, in the units of the file; None for no bound.
         order: of the transform if it has two bounds, otherwise 1; see `Interval`.
         rounded: whether a value stands for the cell of a grid with this step; see `Rounding`.
+        atoms: the values with a probability of their own, in rising order; see `Atoms`.
+        gap: the width of the interval of u that an atom stands for; 0 without atoms.
+        closed: whether no value is below the first atom, and none above the last one.
+        censor_below, censor_above: limits; a value beyond one says only that the target is there.
+        period: of an angle, whose lowest value is `lower`; see `Wrapped`.
     """
 
     step: float | None
@@ -59,13 +62,59 @@ class Target(Column):
     upper: float | None
     order: int
     rounded: bool = False
+    atoms: tuple[float, ...] = ()
+    gap: float = 0.0
+    closed: tuple[bool, bool] = (False, False)
+    censor_below: float | None = None
+    censor_above: float | None = None
+    period: float | None = None
 
     @property
     def transform(self) -> Transform:
         """The transform from u to the target."""
         if self.rounded and self.step is not None:
             return Rounding(self.step, self.lowest, self.lower, self.upper)
-        return transform_between(self.lower, self.upper, self.order)
+        if self.period is not None:
+            return Wrapped(self.period, self.lower or 0.0)
+        bounded = transform_between(self.lower, self.upper, self.order)
+        return Atoms(bounded, self.atoms, self.gap, self.closed) if self.atoms else bounded
+
+    @property
+    def kind(self) -> str:
+        """What its values are, in a word: `number`, `rounded`, `with atoms` or `angle`."""
+        if self.rounded or self.period is not None:
+            return "rounded" if self.rounded else "angle"
+        return "with atoms" if self.atoms else "number"
+
+    def clipped(self, y: Array) -> Array:
+        """Return values y with those beyond the limits of censoring moved to the limits."""
+        if self.censor_below is None and self.censor_above is None:
+            return y
+        return np.clip(y, self.censor_below, self.censor_above)
+
+    def is_limit(self, y: Array, known: Mask | None = None) -> Mask:
+        """Return of which values y, (N,), only a limit of the target is known; see `cells`."""
+        limit = np.zeros(len(y), dtype=bool) if known is None else ~known
+        if self.censor_below is not None:
+            limit = limit | (y <= self.censor_below)
+        return limit if self.censor_above is None else limit | (y >= self.censor_above)
+
+    def cells(self, y: Array, known: Mask | None = None) -> Cells:
+        """Return what values y, (N,), stand for on the scale of u.
+
+        Args:
+            y: in the units of the file.
+            known: (N,), False where the target is only known to exceed the value; None where all
+                values are known.
+        """
+        cells = self.transform.cells(self.clipped(y))
+        nowhere = np.zeros(len(y), dtype=bool)
+        below = nowhere if self.censor_below is None else y <= self.censor_below
+        above = nowhere if self.censor_above is None else y >= self.censor_above
+        beyond = nowhere if known is None else ~known
+        if below.any() or above.any() or beyond.any():
+            cells = cells.censored(below, above, beyond)
+        return cells
 
     @classmethod
     def measure_target(
@@ -89,19 +138,19 @@ class Target(Column):
         """
         column = Column.measure(name, values)
         rounded = isinstance(transform, Rounding)
-        step = transform.step if isinstance(transform, Rounding) else step_of(values)
+        others = values[~np.isin(values, getattr(transform, "values", ()))]
+        step = transform.step if isinstance(transform, Rounding) else step_of(others)
         per_unit = 1.0
         if not (transform.is_identity or rounded):
-            u = transform.inverse(values)
-            of_u = Column.measure(name, u)
+            of_u = Column.measure(name, transform.inverse(others))
             column = replace(column, mean=of_u.mean, scale=of_u.scale)
-            median = np.array(column.median)
+            median = np.array(np.median(others))
             at_median = transform.log_abs_det_jacobian(transform.inverse(median), median)
             per_unit = math.exp(-float(at_median))
         smallest = _DEFAULT_MIN_SIGMA * column.scale
         if step is not None:
             smallest = step * (_LEAST_OF_STEP if rounded else per_unit / math.sqrt(2.0 * math.pi))
-        return cls(
+        target = cls(
             **asdict(column),
             step=step,
             min_sigma=min_sigma * per_unit if min_sigma else smallest,
@@ -110,15 +159,54 @@ class Target(Column):
             order=transform.order,
             rounded=rounded,
         )
+        if isinstance(transform, Wrapped):
+            return target._of_angle(transform, values)
+        if not isinstance(transform, Atoms):
+            return target
+        inner = transform.inner
+        return replace(
+            target,
+            lower=inner.lower,
+            upper=inner.upper,
+            order=inner.order,
+            atoms=transform.values,
+            gap=transform.width,
+            closed=transform.closed,
+        )
+
+    def _of_angle(self, transform: Wrapped, values: Array) -> "Target":
+        """Return the target of an angle: standardized from its circular mean on."""
+        turns = 2.0 * math.pi / transform.period * values
+        mean = math.atan2(np.sin(turns).sum(), np.cos(turns).sum()) / (2.0 * math.pi)
+        length = min(float(np.hypot(np.sin(turns).mean(), np.cos(turns).mean())), 1.0 - 1e-12)
+        spread = math.sqrt(-2.0 * math.log(max(length, _LEAST_LENGTH))) / (2.0 * math.pi)
+        scale = transform.period * spread
+        smallest = _DEFAULT_MIN_SIGMA * scale if self.step is None else self.min_sigma
+        return replace(
+            self,
+            mean=transform.period * mean,
+            scale=scale,
+            min_sigma=smallest,
+            lower=transform.origin,
+            period=transform.period,
+        )
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The features and targets of a model, in its order, and the column of weights if any."""
+    """The features and targets of a model, in its order, and its columns of weights and events.
+
+    Attributes:
+        features: F of them.
+        targets: T of them.
+        weight: the column that weighted the rows, if any.
+        event: the column that says whether the value of the only target is known, if any.
+    """
 
     features: tuple[Feature, ...]
     targets: tuple[Target, ...]
     weight: str | None = None
+    event: str | None = None
 
     @property
     def feature_names(self) -> list[str]:
@@ -141,8 +229,32 @@ class Schema:
 
     @property
     def bounded(self) -> bool:
-        """Whether a target has a bound, and is not rounded."""
-        return not all(t.is_identity or isinstance(t, Rounding) for t in self.transforms)
+        """Whether a target has a bound, and is neither rounded nor an angle."""
+        special = Rounding | Wrapped
+        return not all(t.is_identity or isinstance(t, special) for t in self.transforms)
+
+    @property
+    def is_censored(self) -> bool:
+        """Whether values of the only target may be known up to a limit."""
+        [target, *others] = self.targets
+        limits = target.censor_below, target.censor_above
+        return not others and limits != (None, None)
+
+    def cells(self, y: Array, known: Mask | None = None) -> Cells | None:
+        """Return what the values of a single target stand for, where they are more than points.
+
+        Args:
+            y: (N, T), in the units of the file.
+            known: as for `Target.cells`.
+
+        Returns:
+            Standardized cells; None where the density of each row is that of a point on a line.
+        """
+        [target, *others] = self.targets
+        special = isinstance(target.transform, Rounding | Atoms | Wrapped)
+        if others or not (special or self.is_censored or known is not None):
+            return None
+        return target.cells(y[:, 0], known).standardized(target.mean, target.scale)
 
     @property
     def target_scales(self) -> Array:
@@ -155,21 +267,28 @@ class Schema:
         return np.array([target.min_sigma / target.scale for target in self.targets])
 
     @property
-    def standardized_rounding(self) -> Rounding | None:
-        """The rounding of the only target, standardized; None if it is not rounded."""
-        [target, *others] = self.targets
-        transform = target.transform
-        if others or not isinstance(transform, Rounding):
-            return None
-        return transform.standardized(target.mean, target.scale)
-
-    @property
     def max_sigma(self) -> Array:
-        """The largest sigma of each target, in scales of u, shape (T,): its range in training."""
+        """The largest sigma of each target, in scales of u, shape (T,): its range in training.
+
+        Of an angle it is half a period. Such a wrapped Gaussian is almost uniform.
+        """
+        if self.targets[0].period is not None:
+            return np.array([0.5 * self.targets[0].period]) / self.target_scales
         ends = np.array([[target.lowest, target.highest] for target in self.targets]).T
         low, high = self.inverse(ends)
-        largest: Array = (high - low) / self.target_scales
+        with_one = [self._has_far_tail(target) for target in self.targets]
+        share = np.where(with_one, _SHARE_WITH_ONE_BOUND, 1.0)
+        largest: Array = share * (high - low) / self.target_scales
         return largest
+
+    def _has_far_tail(self, target: Target) -> bool:
+        """Return whether a wide component would reach much farther than any known value.
+
+        With one bound the mean of a component grows with exp(sigma^2 / 2). Nothing limits sigma
+        where values are censored, or on the side of an atom.
+        """
+        one_bound = (target.lower is None) != (target.upper is None)
+        return one_bound and (self.event is not None or self.is_censored or bool(target.atoms))
 
     @property
     def resolution(self) -> float | None:
@@ -177,7 +296,7 @@ class Schema:
 
         None if a target is continuous or has a bound.
         """
-        if self.bounded:
+        if self.bounded or any(target.atoms for target in self.targets):
             return None
         steps = [target.step for target in self.targets]
         return None if None in steps else sum(math.log(step) for step in steps if step)
@@ -222,14 +341,18 @@ class Schema:
 
     def inverse(self, y: Array) -> Array:
         """Return u of targets y, both (N, T)."""
-        if not self.bounded:
+        if not self.bounded and self.targets[0].period is None:
             return y
         return np.column_stack([t.inverse(y[:, i]) for i, t in enumerate(self.transforms)])
 
     def standardize_targets(self, y: Array) -> Array:
         """Return (u - mean) / scale of targets y, (N, T), with those of the training rows."""
         mean = np.array([target.mean for target in self.targets])
-        standardized: Array = (self.inverse(y) - mean) / self.target_scales
+        away = self.inverse(y) - mean
+        period = self.targets[0].period
+        if period is not None:
+            away = away - period * np.rint(away / period)
+        standardized: Array = away / self.target_scales
         return standardized
 
     def log_abs_det_jacobian(self, y: Array) -> Array | float:
@@ -255,8 +378,9 @@ class Schema:
         """Return the schema as plain values."""
         return {
             "features": [feature_to_plain(feature) for feature in self.features],
-            "targets": [asdict(target) for target in self.targets],
+            "targets": [_target_to_plain(target) for target in self.targets],
             "weight": self.weight,
+            "event": self.event,
         }
 
     @classmethod
@@ -264,9 +388,19 @@ class Schema:
         """Return the schema that `to_plain` gave."""
         return cls(
             tuple(feature_from_plain(column) for column in plain["features"]),
-            tuple(Target(**column) for column in plain["targets"]),
+            tuple(_target_from_plain(column) for column in plain["targets"]),
             plain["weight"],
+            plain["event"],
         )
+
+
+def _target_to_plain(target: Target) -> dict[str, Any]:
+    plain = asdict(target)
+    return {**plain, "atoms": list(target.atoms), "closed": list(target.closed)}
+
+
+def _target_from_plain(plain: dict[str, Any]) -> Target:
+    return Target(**{**plain, "atoms": tuple(plain["atoms"]), "closed": tuple(plain["closed"])})
 
 
 def measure_targets(
@@ -322,72 +456,3 @@ def _require_near_bounds(source: str, name: str, values: Array, transform: Trans
             f"values, {column.lowest:g} to {column.highest:g}, that they hardly differ from there. "
             "Choose a nearer bound, or none."
         )
-
-
-def rounding_of(
-    values: Array, lower: float | None, upper: float | None, *, always: bool = False
-) -> Rounding | None:
-    """Return the rounding of a target, or None if it is rather continuous.
-
-    A target is rounded if it was recorded in steps and has at most 100 different values. If all
-    values are whole numbers of at least 0, no lower one is possible.
-
-    Args:
-        values: (N,), finite.
-        lower, upper: the bounds that the user gave.
-        always: whatever the number of different values.
-
-    Raises:
-        ParameterError: a bound is not on the grid of the values.
-    """
-    distinct = np.unique(values)
-    few = len(distinct) <= _MOST_ROUNDED_VALUES
-    if len(distinct) < _TWO_VALUES or not (few or always):
-        return None
-    step = step_of(values) or (step_of(np.repeat(distinct, 2)) if always else None)
-    if step is None:
-        return None
-    origin = float(distinct[0])
-    whole = step == round(step) and origin == round(origin)
-    if lower is None and whole and origin >= 0.0:
-        lower = origin % step
-    rounding = Rounding(step, origin, lower, upper)
-    for name, bound in (("lower", lower), ("upper", upper)):
-        if bound is None or not Rounding(step, origin).is_off_grid(bound):
-            continue
-        if not always:
-            return None
-        raise ParameterError(
-            f"{parameter(name)} is {bound:g}: it must be one of the values of the target, such as "
-            f"{origin:g} and {origin + step:g}."
-        )
-    return rounding
-
-
-def step_of(values: Array) -> float | None:
-    """Return the step in which values were recorded, in their units; None if they are continuous.
-
-    The step is the greatest common divisor of the differences between the values. Each value counts
-    as the shortest decimal that reads back exactly; the arithmetic is exact.
-
-    Args:
-        values: (N,), finite, not all the same.
-    """
-    distinct, counts = np.unique(values, return_counts=True)
-    if counts[counts > 1].sum() < _REPEATED * len(values):
-        return None
-    largest = float(np.abs(values).max()) or 1.0
-    scale = scale_with_heavy_tails(values) or float(np.std(values / largest) * largest)
-    smallest = _SMALLEST_STEP * scale
-    decimals = [Decimal(repr(value)) for value in distinct.tolist()]
-    exponent = min(int(decimal.as_tuple().exponent) for decimal in decimals)
-    first, *others = (int(decimal.scaleb(-exponent)) for decimal in decimals)
-    step, divisor = 0.0, 0
-    for other in others:
-        before, divisor = divisor, math.gcd(divisor, other - first)
-        if divisor != before:
-            step = float(Decimal(divisor).scaleb(exponent))
-            # The divisor only shrinks, so a continuous column is recognized after a few values.
-            if step <= smallest:
-                return None
-    return step

@@ -6,7 +6,8 @@ transform is the identity. The methods are named as in `torch.distributions.tran
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,64 @@ LARGEST_TARGET = 1e60
 ORDER = 4
 HIGHEST_ORDER = 16
 
-# A value counts as on the grid of a rounding up to this share of a step.
-_ON_GRID = 1e-6
 _LARGEST = float(np.finfo(np.float64).max)
 # Less than the log of any share that is not 0.
 _LEAST_LOG_SHARE = -2000.0
 # They are enough for the last digit at any order up to the highest one.
 _NEWTON_STEPS = 7
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What N values of a target stand for on the scale of u: points, or intervals.
+
+    The log density of a value is that of u at a point, or the log probability of an interval, less
+    `log_unit`.
+
+    Attributes:
+        low, high: (N,), the ends of the intervals; equal for a point. They may be infinite.
+        log_unit: (N,), in nats: log |dy/du| at a point, the log of the step for a rounded value,
+            and 0 for a value with a probability of its own; infinite where no value is possible.
+        period: after which points begin again, in units of u; 0 for a target on a line.
+    """
+
+    low: Array
+    high: Array
+    log_unit: Array
+    period: float = 0.0
+
+    @property
+    def is_point(self) -> Mask:
+        """Whether each is a point, (N,)."""
+        same: Mask = self.low == self.high
+        return same
+
+    def rows(self, chosen: Any) -> "Cells":
+        """Return the cells of some rows."""
+        return Cells(self.low[chosen], self.high[chosen], self.log_unit[chosen], self.period)
+
+    def shifted(self, change: Array) -> "Cells":
+        """Return the cells moved by an amount of u, (N,)."""
+        return replace(self, low=self.low + change, high=self.high + change)
+
+    def standardized(self, mean: float, scale: float) -> "Cells":
+        """Return the cells on the scale of (u - mean) / scale."""
+        low, high = (self.low - mean) / scale, (self.high - mean) / scale
+        unit = self.log_unit + np.where(self.is_point, math.log(scale), 0.0)
+        return Cells(low, high, unit, self.period / scale)
+
+    def censored(self, below: Mask, above: Mask, beyond: Mask) -> "Cells":
+        """Return the cells of values of which only an upper or a lower limit is known.
+
+        Args:
+            below: (N,), where the target is at most the value.
+            above: (N,), where the target is at least the value.
+            beyond: (N,), where the target exceeds the value.
+        """
+        low = np.where(beyond, self.high, np.where(below, -np.inf, self.low))
+        high = np.where(above | beyond, np.inf, self.high)
+        unit = np.where(below | above | beyond, 0.0, self.log_unit)
+        return Cells(low, high, unit)
 
 
 class Transform:
@@ -76,6 +128,16 @@ class Transform:
     def curvature_of_log_jacobian(self, u: Array) -> Array:
         """Return the second derivative of log |dy/du| at values u of any shape."""
         return np.zeros(np.shape(u))
+
+    def cells(self, y: Array) -> "Cells":
+        """Return what values y, (N,), stand for on the scale of u."""
+        u = self.inverse(y)
+        jacobian = self.log_abs_det_jacobian(u, y)
+        return Cells(u, u, np.where(self.outside(y), np.inf, jacobian))
+
+    def edge_above(self, y: Array) -> Array:
+        """Return the largest u of which the target is at most y, so P(Y <= y) is the cdf there."""
+        return self.inverse(y)
 
     def outside(self, y: Array) -> Mask:
         """Return which values y are at a bound or beyond it, where the density is 0."""
@@ -307,93 +369,6 @@ class Interval(_Bounded):
 
 
 IDENTITY = Transform()
-
-
-@dataclass(frozen=True)
-class Rounding(Transform):
-    """y is the value of a grid that is nearest to u: a count, or a number that was rounded.
-
-    A value y stands for the cell from y - step/2 to y + step/2 of u. At a bound the outermost cell
-    reaches to infinity.
-
-    Attributes:
-        step: of the grid, in the units of y.
-        origin: a value of the grid.
-        lower, upper: the lowest and the highest value, on the grid; None where there is none.
-    """
-
-    step: float
-    origin: float
-    lower: float | None = None
-    upper: float | None = None
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether y = u: never."""
-        return False
-
-    def forward(self, u: Array) -> Array:
-        """Return the nearest value of the grid at u of any shape."""
-        with np.errstate(invalid="ignore"):
-            y = self.origin + self.step * np.rint((u - self.origin) / self.step)
-        # An infinite u stays infinite where there is no bound.
-        return np.clip(y, self.lower, self.upper) if self._has_bound else y
-
-    def outside(self, y: Array) -> Mask:
-        """Return which values y are beyond a bound."""
-        beyond = np.zeros(np.shape(y), dtype=bool)
-        if self.lower is not None:
-            beyond |= y < self.lower
-        if self.upper is not None:
-            beyond |= y > self.upper
-        return beyond
-
-    def is_off_grid(self, value: float) -> bool:
-        """Return whether a value is none of the grid."""
-        steps = (value - self.origin) / self.step
-        return abs(steps - round(steps)) > _ON_GRID
-
-    def edges(self, y: Array) -> tuple[Array, Array]:
-        """Return the ends of the cells in which values y of any shape lie."""
-        value = self.forward(y)
-        low, high = value - 0.5 * self.step, value + 0.5 * self.step
-        if self.lower is not None:
-            low = np.where(value <= self.lower, -np.inf, low)
-        if self.upper is not None:
-            high = np.where(value >= self.upper, np.inf, high)
-        return low, high
-
-    def edge_above(self, y: Array) -> Array:
-        """Return the upper end of the cell of the largest value of the grid that is at most y.
-
-        Below the lower bound it is minus infinity.
-        """
-        with np.errstate(invalid="ignore"):
-            number = np.floor((y - self.origin) / self.step + _ON_GRID)
-        edge = self.origin + self.step * (number + 0.5)
-        if self.lower is not None:
-            edge = np.where(edge < self.lower, -np.inf, edge)
-        if self.upper is not None:
-            edge = np.where(edge > self.upper, np.inf, edge)
-        return edge
-
-    def describe(self) -> str:
-        """Return the condition that y meets, such as `at least lower=0`, for a message."""
-        ends = ("at least", "lower", self.lower), ("at most", "upper", self.upper)
-        return " and ".join(
-            f"{side} {parameter(name, f'{end:g}')}" for side, name, end in ends if end is not None
-        )
-
-    def standardized(self, mean: float, scale: float) -> "Rounding":
-        """Return the rounding of (y - mean) / scale."""
-        bounds = (
-            None if bound is None else (bound - mean) / scale for bound in (self.lower, self.upper)
-        )
-        return Rounding(self.step / scale, (self.origin - mean) / scale, *bounds)
-
-    @property
-    def _has_bound(self) -> bool:
-        return self.lower is not None or self.upper is not None
 
 
 def transform_between(lower: float | None, upper: float | None, order: int = ORDER) -> Transform:

@@ -19,7 +19,7 @@ from mdncli.text import counted, quoted
 
 if TYPE_CHECKING:
     from mdncli.api import TableReport
-    from mdncli.columns.description import TableDescription
+    from mdncli.columns.checks import TableDescription
 
 _MOST_EXAMPLES = 3
 _NO_TARGET = "mdn fit needs a target, a column of numbers that vary, and another that varies."

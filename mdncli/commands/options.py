@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from mdncli.commands.console import as_flags, flag_words
+from mdncli.declarations import Declaration, declaration_of
 from mdncli.errors import ParameterError, parameter
-from mdncli.settings import READING, Declaration, FitOptions, declaration_of
+from mdncli.settings import READING, FitOptions
 from mdncli.tables.dialect import Dialect
 
 Quiet = Annotated[

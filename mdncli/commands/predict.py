@@ -88,7 +88,8 @@ def predict(
     probability: Annotated[
         bool,
         option(
-            "For a rounded target, the probability of the row's own value: y_probability.",
+            "The probability of the row's own value: y_probability. For a rounded target, or one "
+            "with atoms.",
             "--probability",
             panel=_AT,
         ),
@@ -112,6 +113,10 @@ def predict(
             metavar="V",
             columns=True,
         ),
+    ] = None,
+    survival: Annotated[
+        list[str] | None,
+        option("P(y > T) at several times: y_survival10 …", panel=_AT, metavar="T,…"),
     ] = None,
     marginal: Annotated[
         bool,
@@ -170,6 +175,7 @@ def predict(
         cdf=cdf,
         at_target=at_target,
         exceed=exceed,
+        survival=survival,
         marginal=marginal,
         log=log,
         given=given,

@@ -29,8 +29,7 @@ from mdncli.commands.console import (
 )
 from mdncli.commands.options import command_line
 from mdncli.conditional_density import ConditionalDensity
-from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.record import MemberReport
+from mdncli.density.model import MemberReport, MixtureDensityNetwork
 from mdncli.text import listed, quoted
 
 _WHY_STOPPED = {

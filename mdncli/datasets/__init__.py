@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdncli.declarations import require_whole
 from mdncli.errors import ParameterError, parameter
-from mdncli.settings import MOST_ROWS, require_whole
+from mdncli.settings import MOST_ROWS
 from mdncli.text import nearest, quoted
 from mdncli.types import Array
 

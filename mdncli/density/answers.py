@@ -15,7 +15,7 @@ from mdncli.density.distribution import Distribution
 from mdncli.density.evaluation import Evaluation
 from mdncli.density.hdr import join_closest
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.parallel import prefetched
+from mdncli.density.numerics import prefetched
 from mdncli.errors import ParameterError, parameter, warn
 from mdncli.tables.table import Table
 from mdncli.tables.writer import write_table
@@ -48,10 +48,11 @@ class Questions:
         density: whether to return the density at each row's own target values, or at `at_target`.
             With several targets it is the joint one.
         marginal: whether to return the density of each target on its own instead.
-        probability: whether to return the probability of a rounded target's value, at the same
-            values.
+        probability: whether to return the probability of the target's value, at the same values:
+            of a rounded target, or of one with atoms.
         cdf: whether to return the cdf of each target, at the same values.
         exceed: by target, a value v; returns P(y > v).
+        survival: of a single target, a value t, or several; returns P(y > t) for each.
         at_target: by target, a value to use for density, probability and cdf instead of the row's
             own.
         log: whether to return the logarithm of densities and probabilities; NaN for that of 0.
@@ -76,6 +77,7 @@ class Questions:
     probability: bool = False
     cdf: bool = False
     exceed: Mapping[str, float] = field(default_factory=dict)
+    survival: float | Sequence[float] = ()
     at_target: Mapping[str, float] = field(default_factory=dict)
     log: bool = False
     parameters: bool = False
@@ -95,7 +97,7 @@ class Questions:
             )
         if self.marginal and not self.density:
             raise ParameterError(f"{parameter('marginal')} applies to {density}. Add {density}.")
-        if self.log and not (self._at_values or _is_given(self.exceed)):
+        if self.log and not (self._at_values or _is_given(self.exceed) or _several(self.survival)):
             raise ParameterError(
                 f"{parameter('log')} applies to {density}, {cdf} and {exceed}. Add one of them."
             )
@@ -184,6 +186,14 @@ class Questions:
             values = [self.exceed.get(name, np.nan) for name in targets]
             tails = predicted.cdf(np.broadcast_to(values, y.shape), upper=True, log=self.log)
             answers.add(f"{log}exceed", self._finite(tails), list(self.exceed))
+        for time in _several(self.survival):
+            if len(targets) > 1:
+                raise ParameterError(
+                    f"{parameter('survival')} needs a single target, and there are {len(targets)}. "
+                    f"Use {parameter('exceed')}."
+                )
+            alive = predicted.cdf(np.broadcast_to(time, y.shape), upper=True, log=self.log)
+            answers.add(f"{log}survival{time:g}", self._finite(alive))
 
     def _finite(self, values: Array) -> Array:
         """Return values with NaN for the logarithm of 0, which a target with bounds may have."""
@@ -259,7 +269,8 @@ class _Answers:
 
     def add_regions(self, name: str, regions: Array) -> None:
         """Add the ends of highest-density regions, (N, I, 2) or (N, T, I, 2)."""
-        most = min(self.predicted.shape[1], _MOST_INTERVALS)
+        atoms = sum(len(getattr(each, "values", ())) for each in self.predicted.transforms)
+        most = min(self.predicted.shape[1] + atoms, _MOST_INTERVALS)
         by_target = self.by_target(regions)
         for position, target in enumerate(self.targets):
             fewer, more = join_closest(by_target[:, position], most)

@@ -6,14 +6,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mdncli.columns.transforms import IDENTITY, Rounding, Transform, inverse_and_log_jacobian
+from mdncli.columns.discrete import Atoms, Rounding
+from mdncli.columns.transforms import IDENTITY, Transform, inverse_and_log_jacobian
 from mdncli.density import moments
 from mdncli.density.conditioning import GivenTargets, condition, position_of
-from mdncli.density.hdr import highest_density_regions
-from mdncli.density.marginal import CellProbabilities, Marginal, TargetDensity, quantiles
+from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import GaussianMixture, MixtureSource, derived, generator_of_draws
-from mdncli.density.modes import joint_modes, modes
-from mdncli.density.parallel import for_each_piece, in_pieces
+from mdncli.density.modes import joint_modes
+from mdncli.density.numerics import for_each_piece, in_pieces
+from mdncli.density.targets import ContinuousTarget, on_target
 from mdncli.errors import ParameterError, parameter
 from mdncli.text import listed
 from mdncli.types import Array
@@ -152,35 +153,27 @@ class Distribution:
         if not marginal:
             return self._in_pieces(lambda p: log_prob(self._part(p), self.transforms, y[p]))
 
-        def of_target(one: Marginal, part: slice, target: int) -> Array:
-            transform, values = self.transforms[target], y[part, target]
-            if transform.is_identity:
-                return one.log_prob(values)
-            if isinstance(transform, Rounding):
-                return log_prob_of_cells(one, transform, values)
-            u, minus_log_jacobian = inverse_and_log_jacobian([transform], values[:, None])
-            return one.log_prob(u[:, 0]) + minus_log_jacobian[:, 0]
-
-        return self._of_each_target(of_target)
+        return self._of_each_target(lambda one, part, t: one.log_prob(y[part, t]))
 
     def log_probability(self, values: ArrayLike) -> Array:
-        """Return log P(y = value) of a rounded target, in nats, shape (N,).
+        """Return log P(y = value), in nats, shape (N,), of a rounded target or one with atoms.
 
         Args:
-            values: one for each row, (N,), or one for all rows. A value stands for the nearest one
-                of the grid; beyond a bound the result is -inf.
+            values: one for each row, (N,), or one for all rows. Of a rounded target, a value stands
+                for the nearest one of the grid. Where a value has no probability the result is
+                -inf.
 
         Raises:
             ParameterError: the target is continuous, so the probability of any value is 0.
         """
-        if not isinstance(self.transforms[0], Rounding):
+        if not isinstance(self.transforms[0], Rounding | Atoms):
             raise ParameterError(
-                f"{parameter('probability')} is for a rounded target, and {listed(self.names)} is "
-                f"continuous. Use {parameter('density')}, or fit with "
-                f"{parameter('target_kind', repr('rounded'))}."
+                f"{parameter('probability')} is for a target of which values have a probability, "
+                f"and {listed(self.names)} is continuous. Use {parameter('density')}, or fit with "
+                f"{parameter('target_kind', repr('rounded'))} or {parameter('atom')}."
             )
-        found: Array = self.log_prob(values) + np.log(self.transforms[0].step)
-        return found
+        y = self._values(values)
+        return self._of_each_target(lambda one, part, t: one.log_probability(y[part, t]))
 
     def cdf(self, values: ArrayLike, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(y <= value) of each target, shape (N,) or (N, T).
@@ -193,22 +186,18 @@ class Distribution:
             log: return the logarithm of the probability; it is finite where that underflows.
         """
         y = self._values(values)
+        return self._of_each_target(lambda one, part, t: one.cdf(y[part, t], upper=upper, log=log))
 
-        def of_target(one: Marginal, part: slice, target: int) -> Array:
-            transform, values = self.transforms[target], y[part, target]
-            if isinstance(transform, Rounding):
-                u = transform.edge_above(values)
-            else:
-                u = transform.inverse(values)
-            found = one.log_cdf(u, upper=upper) if log else one.cdf(u, upper=upper)
-            if self.transforms[target].is_identity:
-                return found
-            # By rounding, the weights may add up to slightly less than 1.
-            side = -u if upper else u
-            found = np.where(side == np.inf, 0.0 if log else 1.0, found)
-            return np.where(side == -np.inf, -np.inf if log else 0.0, found)
+    def cdf_around_mean(self, values: ArrayLike) -> Array:
+        """Return the cdf of each target, shape (N,) or (N, T), as the quantiles invert it.
 
-        return self._of_each_target(of_target)
+        Of an angle it is counted from the point opposite the circular mean. Otherwise it is `cdf`.
+
+        Args:
+            values: one for each row, (N,) or (N, T), or one for all rows.
+        """
+        y = self._values(values)
+        return self._of_each_target(lambda one, part, t: one.cdf_of_quantiles(y[part, t]))
 
     def mean(self) -> Array:
         """Return E[y], shape (N,) or (N, T)."""
@@ -226,18 +215,15 @@ class Distribution:
     def _moments(self) -> Array:
         """The mean and the variance, (N, 2, T); usually both are needed."""
 
-        def of_piece(part: slice) -> Array:
-            mixture = self._part(part)
-            found = np.stack([mixture.mean(), mixture.variance()], axis=1)
-            for target, transform in enumerate(self.transforms):
-                one = Marginal.of(mixture, target)
-                if isinstance(transform, Rounding):
-                    found[:, :, target] = CellProbabilities.of(one, transform).moments()
-                elif not transform.is_identity:
-                    found[:, :, target] = moments.bounded_moments(one, transform)
-            return found
+        if self._is_identity:
 
-        return self._in_pieces(of_piece)
+            def of_piece(part: slice) -> Array:
+                mixture = self._part(part)
+                return np.stack([mixture.mean(), mixture.variance()], axis=1)
+
+            return self._in_pieces(of_piece)
+        found = self._of_each_target(lambda one, *_: one.moments())
+        return found[:, :, None] if self._targets == 1 else found.transpose(0, 2, 1)
 
     def correlation(self) -> Array:
         """Return the correlation matrices of the targets, shape (N, T, T).
@@ -269,14 +255,7 @@ class Distribution:
         With bounds it is the maximum of the density of y, not that of u.
         """
         if self._targets == 1:
-            [transform] = self.transforms
-
-            def of_target(one: Marginal, *_: object) -> Array:
-                if isinstance(transform, Rounding):
-                    return CellProbabilities.of(one, transform).mode()
-                return transform.forward(modes(TargetDensity(one, transform)))
-
-            return self._of_each_target(of_target, searched=True)
+            return self._of_each_target(lambda one, *_: one.mode(), searched=True)
 
         def joint(part: slice) -> Array:
             return joint_modes(self._part(part), self.transforms)
@@ -297,15 +276,7 @@ class Distribution:
         """
         chosen = np.asarray(p, dtype=np.float64)
         flat = np.atleast_1d(chosen)
-        rising = np.argsort(flat, kind="stable")
-
-        def of_target(one: Marginal, part: slice, target: int) -> Array:
-            found = self.transforms[target].forward(quantiles(one, flat))
-            # Rounding in the transform could let two quantiles cross.
-            found[:, rising] = np.maximum.accumulate(found[:, rising], axis=1)
-            return found
-
-        found = self._of_each_target(of_target, searched=True)
+        found = self._of_each_target(lambda one, *_: one.quantiles(flat), searched=True)
         return found if chosen.ndim else found[..., 0]
 
     def median(self) -> Array:
@@ -338,7 +309,7 @@ class Distribution:
         def find(part: slice) -> None:
             mixture = self._part(part)
             found[part.start] = [
-                _regions(Marginal.of(mixture, target), coverage, transform)
+                on_target(Marginal.of(mixture, target), transform).regions(coverage)
                 for target, transform in enumerate(self.transforms)
             ]
 
@@ -374,23 +345,10 @@ class Distribution:
         """
         y = self._values(values)
 
-        def of_piece(part: slice) -> Array:
-            mixture = self._part(part)
-            if self._is_identity:
-                return moments.crps(mixture, y[part])
-            score = np.empty((len(mixture.log_pi), self._targets))
-            if any(transform.is_identity for transform in self.transforms):
-                score[:] = moments.crps(mixture, y[part])
-            for target, transform in enumerate(self.transforms):
-                one, values = Marginal.of(mixture, target), y[part, target]
-                if isinstance(transform, Rounding):
-                    cells = CellProbabilities.of(one, transform)
-                    score[:, target] = cells.crps(values, transform.step)
-                elif not transform.is_identity:
-                    score[:, target] = moments.bounded_crps(one, transform, values)
-            return score
-
-        return self._squeeze(self._in_pieces(of_piece), 1)
+        if self._is_identity:
+            found = self._in_pieces(lambda part: moments.crps(self._part(part), y[part]))
+            return self._squeeze(found, 1)
+        return self._of_each_target(lambda one, part, t: one.crps(y[part, t]))
 
     @property
     def _is_identity(self) -> bool:
@@ -414,15 +372,15 @@ class Distribution:
         return in_pieces(compute, self._rows, self._rows_at_once(terms))
 
     def _of_each_target(
-        self, compute: Callable[[Marginal, slice, int], Array], *, searched: bool = False
+        self, compute: Callable[[ContinuousTarget, slice, int], Array], *, searched: bool = False
     ) -> Array:
         """Return the results for each target on its own, (N, …) or (N, T, …)."""
 
         def of_piece(part: slice) -> Array:
             mixture = self._part(part)
             each = [
-                compute(Marginal.of(mixture, target), part, target)
-                for target in range(self._targets)
+                compute(on_target(Marginal.of(mixture, target), transform), part, target)
+                for target, transform in enumerate(self.transforms)
             ]
             return np.stack(each, axis=1)
 
@@ -454,28 +412,6 @@ class Distribution:
         return found.squeeze(axis) if self._targets == 1 else found
 
 
-def _regions(one: Marginal, coverage: float, transform: Transform) -> Array:
-    if isinstance(transform, Rounding):
-        return CellProbabilities.of(one, transform).regions(coverage, transform.step)
-    return transform.forward(highest_density_regions(one, coverage, transform))
-
-
-def log_prob_of_cells(
-    one: Marginal, rounding: Rounding, y: Array, shift: Array | float = 0.0
-) -> Array:
-    """Return log (P(cell) / step) of the cells of values y, (N,), in nats, shape (N,).
-
-    Args:
-        one: N mixtures.
-        rounding: of the target.
-        y: (N,), each stands for the cell in which it lies; -inf beyond a bound.
-        shift: is added to the ends of the cells, (N,).
-    """
-    low, high = rounding.edges(y)
-    found = one.log_prob_between(low + shift, high + shift) - np.log(rounding.step)
-    return np.where(rounding.outside(y), -np.inf, found)
-
-
 def log_prob(mixture: GaussianMixture, transforms: Sequence[Transform], y: Array) -> Array:
     """Return log p(y) = log p(u) - sum log |dy/du|, in nats, shape (N,).
 
@@ -486,8 +422,8 @@ def log_prob(mixture: GaussianMixture, transforms: Sequence[Transform], y: Array
     """
     if all(transform.is_identity for transform in transforms):
         return mixture.log_prob(y)
-    if isinstance(transforms[0], Rounding):
-        return log_prob_of_cells(Marginal.of(mixture, 0), transforms[0], y[:, 0])
+    if len(transforms) == 1:
+        return Marginal.of(mixture, 0).log_prob_of(transforms[0].cells(y[:, 0]))
     u, minus_log_jacobians = inverse_and_log_jacobian(transforms, y)
     density: Array = mixture.log_prob(u) + minus_log_jacobians.sum(axis=1)
     return density

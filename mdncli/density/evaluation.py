@@ -9,8 +9,10 @@ import numpy as np
 import scipy
 
 from mdncli.density.distribution import Distribution
+from mdncli.density.marginal import Marginal
+from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -109,9 +111,18 @@ class Evaluation:
 
 
 def evaluate(
-    model: MixtureDensityNetwork, x: Array, y: Array, weights: Array | None = None, *, seed: int = 0
+    model: MixtureDensityNetwork,
+    x: Array,
+    y: Array,
+    weights: Array | None = None,
+    known: Mask | None = None,
+    *,
+    seed: int = 0,
 ) -> Evaluation:
     """Return the scores of a model on some rows.
+
+    Where only a limit of the target is known, the NLL is that of all values beyond it, and the PIT
+    is drawn from those. The CRPS and the error are NaN there, and do not count.
 
     Args:
         model: the model.
@@ -119,6 +130,7 @@ def evaluate(
         y: (N, T), finite, in the units of the file.
         weights: (N,), positive, how much each row counts in every score; by default all rows count
             alike.
+        known: (N,), False where the target is only known to exceed y; None where it is known.
         seed: of the randomized PIT of targets that were recorded in steps.
     """
     # It takes less time to import before the computations below have started their threads.
@@ -128,8 +140,8 @@ def evaluate(
         # Only the ratios matter. Divided by the largest, their sums and squares do not overflow.
         weights = weights / weights.max()
     parts = [
-        _row_scores(model, x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE], rng)
-        for at in range(0, len(y), _ROWS_AT_ONCE)
+        _row_scores(model, x[part], y[part], None if known is None else known[part], rng)
+        for part in (slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(y), _ROWS_AT_ONCE))
     ]
     by_row = RowScores(
         **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
@@ -150,8 +162,8 @@ def evaluate(
         rows=len(y),
         nll=nll,
         resolution=math.nan if resolution is None else resolution,
-        crps=mean(by_row.crps),
-        rmse=np.sqrt(mean(by_row.error**2)),
+        crps=_mean_of_known(by_row.crps, weights),
+        rmse=np.sqrt(_mean_of_known(by_row.error**2, weights)),
         coverage={level: mean(share_inside(by_row.cdf, by_row.below, level)) for level in LEVELS},
         width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
         pit_ks=np.array([distance for distance, _ in tests]),
@@ -163,54 +175,103 @@ def evaluate(
     )
 
 
+def _mean_of_known(values: Array, weights: Array | None) -> Array:
+    """Return the weighted mean over the rows, (T,), without those that are NaN."""
+    there = ~np.isnan(values[:, 0])
+    if not there.any():
+        return np.full(values.shape[1], math.nan)
+    own = None if weights is None else weights[there]
+    return np.asarray(np.average(values[there], axis=0, weights=own))
+
+
 def _row_scores(
-    model: MixtureDensityNetwork, x: Array, y: Array, rng: np.random.Generator
+    model: MixtureDensityNetwork,
+    x: Array,
+    y: Array,
+    known: Mask | None,
+    rng: np.random.Generator,
 ) -> RowScores:
-    predicted = model.distribution(x)
-    tails = [0.5 * (1.0 + sign * level) for level in LEVELS for sign in (-1.0, 1.0)]
-    ends = predicted.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
-    no_scores = np.full(len(y), math.nan)
-    cdf = below = predicted.cdf(y).reshape(y.shape)
-    if any(target.rounded for target in model.schema.targets):
-        steps = np.array([target.step for target in model.schema.targets])
-        below = predicted.cdf(y - steps).reshape(y.shape)
+    predicted, target = model.distribution(x), model.schema.targets[0]
+    ends = np.stack([predicted.interval(level).reshape(*y.shape, 2) for level in LEVELS], axis=2)
+    width, error = ends[..., 1] - ends[..., 0], predicted.mean().reshape(y.shape) - y
+    if target.period is not None:
+        width = np.mod(width, target.period)
+        error = error - target.period * np.rint(error / target.period)
+    taken = probabilities_taken_up(model, predicted, y, known)
+    below, cdf, censored = taken
+
+    def nll_of(mixture: GaussianMixture | None) -> Array:
+        return -model.log_prob(mixture, y, known) if mixture else np.full(len(y), math.nan)
+
     return RowScores(
-        nll=-predicted.log_prob(y),
-        crps=predicted.crps(y).reshape(y.shape),
-        error=predicted.mean().reshape(y.shape) - y,
-        pit=pit(predicted, y, [target.step for target in model.schema.targets], rng),
+        nll=nll_of(predicted.mixture),
+        crps=np.where(censored, math.nan, predicted.crps(y).reshape(y.shape)),
+        error=np.where(censored, math.nan, error),
+        pit=pit(predicted, y, [each.step for each in model.schema.targets], taken, rng),
         cdf=cdf,
         below=below,
-        width=ends[..., 1] - ends[..., 0],
-        nll_marginal=(
-            no_scores if model.reference is None else -model.log_prob(model.reference_mixture(x), y)
-        ),
-        nll_baseline=(
-            no_scores if model.baseline is None else -model.log_prob(model.baseline_mixture(x), y)
-        ),
+        width=width,
+        nll_marginal=nll_of(model.reference_mixture(x) if model.reference else None),
+        nll_baseline=nll_of(model.baseline_mixture(x) if model.baseline else None),
     )
 
 
+def probabilities_taken_up(
+    model: MixtureDensityNetwork, predicted: Distribution, y: Array, known: Mask | None = None
+) -> tuple[Array, Array, Mask]:
+    """Return the probability below what each value stands for, and up to its end, both (N, T).
+
+    They are equal for a point. Of an angle they are counted from the point opposite its mean.
+
+    Args:
+        model: of the rows.
+        predicted: its distributions at N rows.
+        y: (N, T), in the units of the file.
+        known: (N,), False where the target is only known to exceed y; None where it is known.
+
+    Returns:
+        The two, and where only a limit of the target is known, (N, 1).
+    """
+    target, *others = model.schema.targets
+    nowhere = np.zeros((len(y), 1), dtype=bool)
+    if others or target.period is not None:
+        cdf = predicted.cdf_around_mean(y).reshape(y.shape)
+        return cdf, cdf, nowhere
+    cells, one = target.cells(y[:, 0], known), Marginal.of(predicted.mixture, 0)
+    # Rounding of the weights must not leave the end of an infinite cell below 1.
+    cdf = np.where(np.isposinf(cells.high), 1.0, one.cdf(cells.high))
+    return one.cdf(cells.low)[:, None], cdf[:, None], target.is_limit(y[:, 0], known)[:, None]
+
+
 def pit(
-    predicted: Distribution, y: Array, steps: list[float | None], rng: np.random.Generator
+    predicted: Distribution,
+    y: Array,
+    steps: list[float | None],
+    taken_up: tuple[Array, Array, Mask],
+    rng: np.random.Generator,
 ) -> Array:
     """Return the probability integral transform F(y | x) of each target, shape (N, T).
 
-    For a target that was recorded in steps it is drawn uniformly from [F(y - step/2),
-    F(y + step/2)]. The recorded value says no more, and without randomization the PIT would not be
-    uniform even under the true density. (Czado, Gneiting and Held 2009, section 2.1)
+    Where a value takes up a probability, the transform is drawn uniformly from it. For a continuous
+    target that was recorded in steps it is drawn from [F(y - step/2), F(y + step/2)]. The recorded
+    value says no more, and without randomization the PIT would not be uniform even under the true
+    density. (Czado, Gneiting and Held 2009, section 2.1)
 
     Args:
         predicted: the distributions at N rows.
         y: (N, T), in the units of the file.
         steps: of each target, in the units of the file; None for a continuous one.
-        rng: the source of randomness; unused if all targets are continuous.
+        taken_up: what `probabilities_taken_up` returns.
+        rng: the source of randomness; unused if all values are points without a step.
     """
+    low, high, _ = taken_up
     half = np.array([0.0 if step is None else 0.5 * step for step in steps])
-    low = predicted.cdf(y - half).reshape(y.shape)
-    if not half.any():
+    if half.any():
+        is_point = low == high
+        low = np.where(is_point, predicted.cdf_around_mean(y - half).reshape(y.shape), low)
+        high = np.where(is_point, predicted.cdf_around_mean(y + half).reshape(y.shape), high)
+    if not (low < high).any():
         return low
-    high = predicted.cdf(y + half).reshape(y.shape)
     drawn: Array = low + rng.random(y.shape) * (high - low)
     return drawn
 

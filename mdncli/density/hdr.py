@@ -1,5 +1,7 @@
 """Highest-density regions: the smallest set that holds a given probability (Hyndman 1996)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy
 
@@ -7,7 +9,7 @@ from mdncli.columns.transforms import IDENTITY, Transform
 from mdncli.density.marginal import Marginal, TargetDensity
 from mdncli.density.mixture import LOG_2PI
 from mdncli.density.modes import critical_points
-from mdncli.density.solvers import find_roots
+from mdncli.density.numerics import find_roots
 from mdncli.types import Array, Mask
 
 # The error of the probability that a region holds.
@@ -52,6 +54,82 @@ def highest_density_regions(
     pieces = _MonotonePieces.between(density, points, heights, lowest - 1.0)
     level = find_roots(_MissingMass(pieces, mass), lowest, highest, lowest)
     return _as_intervals(pieces.with_exact_mass(pieces.crossings(level), mass))
+
+
+# A density as a function of u, and the ends of the part of it that counts.
+Segment = tuple[TargetDensity, tuple[float, float]]
+
+
+def regions_of_segments(segments: Sequence[Segment], mass: Array, coverage: float) -> list[Array]:
+    """Return the intervals of u in each segment, (N, I, 2), where p(y) exceeds a common level.
+
+    Args:
+        segments: N densities each, of different parts of one target.
+        mass: (N,), the probability that the intervals of all segments hold together.
+        coverage: more than the mass, where the rest of the probability is in no segment.
+    """
+    densities = [
+        TargetDensity(density.mixture.with_resolvable_sigma(), density.transform)
+        for density, _ in segments
+    ]
+    points = [critical_points(density) for density in densities]
+    heights = [_log_prob_at(*pair) for pair in zip(densities, points, strict=True)]
+    highest = np.max([np.nanmax(each, axis=1) for each in heights], axis=0)
+    lowest = np.min([_level_below(d.mixture, coverage, d.transform) for d in densities], axis=0)
+    lowest = np.minimum(lowest, highest - 1.0)
+    pieces = [
+        _MonotonePieces.between(*each, lowest - 1.0)
+        for each in zip(densities, points, heights, strict=True)
+    ]
+    limits = [ends for _, ends in segments]
+    level = find_roots(_MissingMassOfSegments(pieces, limits, mass), lowest, highest, lowest)
+    return [
+        first_intervals(_within(_as_intervals(each.crossings(level)), ends))
+        for each, ends in zip(pieces, limits, strict=True)
+    ]
+
+
+def first_intervals(regions: Array) -> Array:
+    """Return intervals, (N, I, 2), in rising order, with NaN at the end of a row with fewer."""
+    order = np.argsort(regions[:, :, 0], axis=1, kind="stable")
+    regions = np.take_along_axis(regions, order[:, :, None], axis=1)
+    return regions[:, : max(1, int((~np.isnan(regions[:, :, 0])).sum(axis=1).max(initial=1)))]
+
+
+def _within(intervals: Array, ends: tuple[float, float]) -> Array:
+    """Return the parts of intervals, (N, I, 2), between two ends; NaN where there is none."""
+    inside = np.clip(intervals, *ends)
+    empty = ~(inside[:, :, 0] < inside[:, :, 1])
+    inside[empty] = np.nan
+    return inside
+
+
+class _MissingMassOfSegments:
+    """The root problem of levels for several segments: the wanted mass minus that above a level."""
+
+    def __init__(
+        self,
+        pieces: Sequence["_MonotonePieces"],
+        limits: Sequence[tuple[float, float]],
+        mass: Array,
+    ) -> None:
+        self._pieces, self._limits, self._mass = list(pieces), limits, mass
+
+    def evaluate(self, level: Array) -> tuple[Array, Array, Mask]:
+        """Return the missing mass, no step, so that brackets are halved, and what is found."""
+        missing = self._mass.copy()
+        for pieces, ends in zip(self._pieces, self._limits, strict=True):
+            intervals = _within(_as_intervals(pieces.crossings(level)), ends)
+            row, number = np.nonzero(~np.isnan(intervals[:, :, 0]))
+            mixture = pieces.density.mixture.rows(row)
+            held = mixture.mass_between(*intervals[row, number].T)
+            missing -= np.bincount(row, weights=held, minlength=len(missing))
+        return missing, np.full(len(level), np.nan), np.abs(missing) <= _TOLERANCE
+
+    def keep(self, chosen: Mask) -> None:
+        """Drop all rows except the chosen ones."""
+        self._pieces = [pieces.rows(chosen) for pieces in self._pieces]
+        self._mass = self._mass[chosen]
 
 
 def join_closest(regions: Array, most: int) -> tuple[Array, Mask]:

@@ -1,24 +1,22 @@
 """Marginals: Gaussian mixtures of a single target, with density, cdf and quantiles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
 
-from mdncli.columns.transforms import IDENTITY, Rounding, Transform
+from mdncli.columns.transforms import IDENTITY, Cells, Transform
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
-from mdncli.density.solvers import find_roots
+from mdncli.density.numerics import find_roots
 from mdncli.types import Array, Mask, Positions
 
 # The error of a quantile's cdf, relative to the smaller of p and 1 - p.
 _TOLERANCE = 1e-13
 # The first guess lies between these two quantiles of its component: _EDGE and 1 - _EDGE.
 _EDGE = 1e-3
-# Of the values of a rounded target: how many sigmas around the means of components count, and the
-# log weight of a component that does not count.
-_REACH, _NO_WEIGHT = 8.3, -40.0
-# A coverage is reached up to rounding.
-_ROUNDED_COVERAGE = 1e-12
+# How many periods to each side of a point count for a wrapped mixture.
+IMAGES = 4
+_ZERO = np.zeros(1)
 _INV_SQRT_2PI = 1.0 / np.sqrt(2.0 * np.pi)
 
 
@@ -92,6 +90,46 @@ class Marginal:
         """Return log p(y), in nats, shape (N,), for y of shape (N,)."""
         return _log_sum_exp(self.log_components(y))
 
+    def log_prob_of(self, cells: Cells) -> Array:
+        """Return the log density or probability of what N values stand for, in nats, (N,).
+
+        Either there are N mixtures, or a single one for all values.
+        """
+        point = cells.is_point
+        if point.all():
+            found = self._log_prob_of_points(cells)
+        elif not point.any():
+            found = self.log_prob_between(cells.low, cells.high)
+        else:
+            found = np.empty(len(point))
+            for chosen in (point, ~point):
+                alone = self.mu.shape[1] == 1
+                part = self if alone else self.rows(chosen)
+                found[chosen] = part.log_prob_of(replace(cells.rows(chosen), log_unit=_ZERO))
+        return found - cells.log_unit
+
+    def _log_prob_of_points(self, cells: Cells) -> Array:
+        if not cells.period:
+            return self.log_prob(cells.low)
+        away = cells.low - self.mu
+        nearest = away - cells.period * np.rint(away / cells.period)
+        images = cells.period * np.arange(-IMAGES, IMAGES + 1.0)
+        z = (nearest + images[:, None, None]) / self.sigma
+        terms = self.log_pi - np.log(self.sigma) - 0.5 * (z * z + LOG_2PI)
+        return _log_sum_exp(terms.reshape(-1, terms.shape[2]))
+
+    def shifted(self, change: float) -> "Marginal":
+        """Return the mixtures with their means moved."""
+        return Marginal(self.log_pi, self.mu + change, self.sigma) if change else self
+
+    def mass_between(self, low: Array, high: Array) -> Array:
+        """Return P(low < Y <= high), (N,), each component's from its smaller tails."""
+        a, b = (low - self.mu) / self.sigma, (high - self.mu) / self.sigma
+        upper = a > 0.0
+        a, b = np.where(upper, -b, a), np.where(upper, -a, b)
+        mass: Array = (self.pi * (scipy.special.ndtr(b) - scipy.special.ndtr(a))).sum(axis=0)
+        return mass
+
     def log_prob_and_derivatives(self, y: Array) -> tuple[Array, Array, Array]:
         """Return log p(y) and its first and second derivative, each (N,), for y of shape (N,).
 
@@ -135,84 +173,6 @@ class Marginal:
             log_share = np.log(-np.expm1(scipy.special.log_ndtr(a) - log_upto_b))
         total = _log_sum_exp(self.log_pi + log_upto_b + log_share)
         return np.asarray(np.minimum(total, 0.0))
-
-
-@dataclass(frozen=True)
-class CellProbabilities:
-    """The probabilities of the values of a rounded target, at N rows.
-
-    Attributes:
-        values: (N, C), adjacent values of the grid, in rising order.
-        probability: (N, C), of each; 0 for a value beyond a bound.
-    """
-
-    values: Array
-    probability: Array
-
-    @classmethod
-    def of(cls, mixture: Marginal, rounding: Rounding) -> "CellProbabilities":
-        """Return the values that hold all of the probability but about 1e-15."""
-        used = mixture.log_pi > _NO_WEIGHT
-        reach = _REACH * mixture.sigma
-        low = np.where(used, mixture.mu - reach, np.inf).min(axis=0)
-        high = np.where(used, mixture.mu + reach, -np.inf).max(axis=0)
-        first, last = rounding.forward(low), rounding.forward(high)
-        count = int(np.rint((last - first) / rounding.step).max(initial=0)) + 1
-        values = first[:, None] + rounding.step * np.arange(count)
-        upto = np.empty((len(first), count))
-        above = np.empty((len(first), count))
-        for cell in range(count):
-            # Below the median the cdf has all digits, and above it the upper tail.
-            edge = rounding.edge_above(values[:, cell])
-            upto[:, cell] = mixture.cdf(edge)
-            above[:, cell] = mixture.cdf(edge, upper=True)
-        from_below = np.diff(upto, axis=1, prepend=0.0)
-        from_above = -np.diff(above, axis=1, prepend=1.0)
-        probability = np.where(upto < 0.5, from_below, from_above)
-        return cls(values, np.maximum(probability, 0.0))
-
-    def moments(self) -> Array:
-        """Return the mean and the variance, (N, 2)."""
-        mean = (self.probability * self.values).sum(axis=1) / self.probability.sum(axis=1)
-        squares = (self.values - mean[:, None]) ** 2
-        variance = (self.probability * squares).sum(axis=1) / self.probability.sum(axis=1)
-        return np.stack([mean, variance], axis=1)
-
-    def mode(self) -> Array:
-        """Return the most probable value, (N,); the lowest one if there are several."""
-        most = self.probability.argmax(axis=1)
-        found: Array = self.values[np.arange(len(self.values)), most]
-        return found
-
-    def crps(self, y: Array, step: float) -> Array:
-        """Return the continuous ranked probability score, (N,), of values y of the grid, (N,).
-
-        It is the integral of (F(t) - [y <= t])^2, and F is constant between two values.
-        """
-        cdf = np.minimum(self.probability.cumsum(axis=1), 1.0)
-        reached = self.values >= y[:, None] - 0.5 * step
-        score: Array = step * ((cdf - reached) ** 2).sum(axis=1)
-        # Beyond the values, F is 0 or 1.
-        below = np.maximum(self.values[:, 0] - y, 0.0)
-        beyond = np.maximum(y - self.values[:, -1] - step, 0.0)
-        return score + below + beyond
-
-    def regions(self, coverage: float, step: float) -> Array:
-        """Return the smallest sets of values with this probability, as intervals, (N, I, 2)."""
-        order = np.argsort(-self.probability, axis=1, kind="stable")
-        held = np.take_along_axis(self.probability, order, axis=1).cumsum(axis=1)
-        needed = np.minimum((held < coverage - _ROUNDED_COVERAGE).sum(axis=1), order.shape[1] - 1)
-        rank = np.argsort(order, axis=1)
-        inside = rank <= needed[:, None]
-        edges = np.diff(inside.astype(np.int8), axis=1, prepend=0, append=0)
-        starts, ends = edges[:, :-1] == 1, edges[:, 1:] == -1
-        most = max(1, int(starts.sum(axis=1).max(initial=1)))
-        found = np.full((len(self.values), most, 2), np.nan)
-        for side, marks in enumerate((starts, ends)):
-            rows, cells = np.nonzero(marks)
-            number = marks.cumsum(axis=1)[rows, cells] - 1
-            found[rows, number, side] = self.values[rows, cells]
-        return found
 
 
 @dataclass(frozen=True)

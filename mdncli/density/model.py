@@ -1,4 +1,8 @@
-"""The mixture density network: rows of features in, a Gaussian mixture over the targets out."""
+"""The mixture density network: rows of features in, a Gaussian mixture over the targets out.
+
+A model also holds the record of how it came to be: its training, its origin, and what each of its
+components does.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +16,12 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.conditioning import GivenTargets
 from mdncli.density.distribution import Distribution, log_prob
+from mdncli.density.marginal import Marginal
 from mdncli.density.memory import Memory
 from mdncli.density.mixture import GaussianMixture, pooled
 from mdncli.density.network import Architecture, Perceptron, split_head
-from mdncli.density.parallel import for_each_piece
-from mdncli.density.record import Origin, TrainingRecord
-from mdncli.types import Array, Positions
+from mdncli.density.numerics import for_each_piece
+from mdncli.types import Array, Mask, Positions
 
 _ROWS_AT_ONCE = 8192
 _BLOCK = 16384
@@ -25,6 +29,141 @@ _DRAWS_AT_ONCE = 1 << 16
 # Mixtures of at most this many terms, N*K*T, are computed at once and kept, about 100 MB. Larger
 # ones are computed piece by piece for each question.
 _MOST_TERMS_KEPT = 1 << 22
+
+# Two components are similar at a row if their means are at most this many sigmas apart, and the
+# ratio of their sigmas is at most 1 plus this. Duplicates are similar on most rows.
+_SIMILAR = 0.1
+_MOST_ROWS = 0.9
+# A component of less weight counts as unused, and not as a duplicate.
+_USED = 1e-3
+# A sigma within this factor of its minimum counts as being at the minimum.
+_AT_MINIMUM = 1.05
+
+
+@dataclass(frozen=True)
+class MemberReport:
+    """How the K components of one member are used over some rows.
+
+    Attributes:
+        weight: the mean pi of each component, (K,).
+        leads: the share of rows where each component has the largest pi, (K,).
+        at_floor: the share of rows where one of its sigmas is within 5% of the minimum, (K,). With
+            correlated targets this holds for the conditional sigma, given the earlier targets.
+        effective: exp of the entropy of `weight`, the effective number of components.
+        duplicates: the number of components that are similar to an earlier one on 90% of the rows.
+    """
+
+    weight: list[float]
+    leads: list[float]
+    at_floor: list[float]
+    effective: float
+    duplicates: int
+
+    @property
+    def weight_at_floor(self) -> float:
+        """The share of the total weight on components at their minimum sigma."""
+        return sum(w * share for w, share in zip(self.weight, self.at_floor, strict=True))
+
+
+def report(mixture: GaussianMixture, min_sigma: Array) -> MemberReport:
+    """Return the report on one member.
+
+    Args:
+        mixture: the member's mixtures at N rows.
+        min_sigma: (T,), the smallest sigma of each target, in the units of the mixtures.
+    """
+    pi, sigma = mixture.pi, mixture.sigma
+    if mixture.factor is not None:
+        # The minimum holds for the sigma of each target given the targets before it.
+        sigma = sigma * np.diagonal(mixture.factor, axis1=2, axis2=3)
+    rows, components = pi.shape
+    weight = pi.mean(axis=0)
+    leads = np.bincount(pi.argmax(axis=1), minlength=components) / rows
+    at_floor = (sigma <= _AT_MINIMUM * min_sigma).any(axis=2).mean(axis=0)
+    used = weight[weight > 0.0]
+    return MemberReport(
+        weight=weight.tolist(),
+        leads=leads.tolist(),
+        at_floor=at_floor.tolist(),
+        effective=float(np.exp(-(used * np.log(used)).sum())),
+        duplicates=_duplicates(mixture, weight),
+    )
+
+
+def _duplicates(mixture: GaussianMixture, weight: Array) -> int:
+    """Return how many used components are similar to a heavier one."""
+    kept: list[int] = []
+    used = [int(k) for k in np.argsort(-weight, kind="stable") if weight[k] > _USED]
+    for component in used:
+        if not any(_are_duplicates(mixture, component, other) for other in kept):
+            kept.append(component)
+    return len(used) - len(kept)
+
+
+def _are_duplicates(mixture: GaussianMixture, one: int, other: int) -> bool:
+    """Return whether two components are similar on most rows."""
+    mu, sigma, factor = mixture.mu, mixture.sigma, mixture.factor
+    narrow = np.minimum(sigma[:, one], sigma[:, other])
+    close = np.abs(mu[:, one] - mu[:, other]) <= _SIMILAR * narrow
+    alike = np.maximum(sigma[:, one], sigma[:, other]) <= (1.0 + _SIMILAR) * narrow
+    similar = (close & alike).all(axis=1)
+    if factor is not None:
+        similar &= (np.abs(factor[:, one] - factor[:, other]) <= _SIMILAR).all(axis=(1, 2))
+    return bool(similar.mean() >= _MOST_ROWS)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How training went. Every NLL is in nats per row, in the units of the file.
+
+    Attributes:
+        rows: the number of rows that were used, for training or for validation.
+        rows_valid: the number of them that any member held out for early stopping.
+        epochs: the number of epochs trained.
+        best_epochs: for each member, the epoch with the weights that it keeps, counted from 1.
+        stopped: why training ended: `epochs`, `patience`, `time`, `interrupted` or `faults`.
+        faults: how often NaN, inf or a sudden rise of the loss was detected and undone.
+        nll_train: of the model on the training rows.
+        nll_valid: on the validation rows. Where the members held out different rows, each row is
+            scored by the member that held it out; otherwise by the model.
+        history: `nll_train` and `nll_valid` of each epoch, measured during training.
+        reference: the NLL of the marginal reference on the rows of `nll_train` and `nll_valid`.
+        components: the report on each member's components.
+        tried: where K was chosen automatically, the mean validation NLL of each K.
+        cv: the scores of each fold of an earlier cross-validation; empty without one.
+    """
+
+    rows: int
+    rows_valid: int
+    epochs: int
+    best_epochs: list[int]
+    stopped: str
+    faults: int
+    nll_train: float
+    nll_valid: float
+    history: dict[str, list[float]]
+    reference: dict[str, float]
+    components: list[MemberReport]
+    tried: dict[int, float]
+    cv: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+        request: what `fit` was asked for, as plain data: parameter name to value, without those
+            that were left at their default.
+        dialect: how the training table was read, as plain data: only what differs from the default.
+        table_sha256: the hash of the training table's bytes, in hexadecimal digits.
+        versions: the versions of Python and of the packages that affect the result, by name.
+    """
+
+    request: dict[str, Any] = field(default_factory=dict)
+    dialect: dict[str, Any] = field(default_factory=dict)
+    table_sha256: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 class Draws(NamedTuple):
@@ -237,31 +376,47 @@ class MixtureDensityNetwork:
         rows = [np.repeat(part, len(x), axis=0) for part in self.reference.arrays()]
         return self._in_units(GaussianMixture(*rows))
 
-    def log_prob(self, mixture: GaussianMixture, y: Array) -> Array:
+    def log_prob(self, mixture: GaussianMixture, y: Array, known: Mask | None = None) -> Array:
         """Return log p(y), in nats, shape (N,), of targets with these mixtures.
+
+        It is the log probability where a value has one, or stands for all values beyond a limit.
 
         Args:
             mixture: N mixtures, as `mixture` returns them.
             y: (N, T), in the units of the file; the result is -inf at a bound and beyond it.
+            known: (N,), False where the target is only known to exceed y; None for nowhere.
         """
-        return log_prob(mixture, self.schema.transforms, y)
+        if not self.schema.is_censored and known is None:
+            return log_prob(mixture, self.schema.transforms, y)
+        return Marginal.of(mixture, 0).log_prob_of(self.schema.targets[0].cells(y[:, 0], known))
 
-    def nll(self, x: Array, y: Array) -> Array:
-        """Return -log p(y | x), in nats, shape (N,), for x, (N, F), and y, (N, T)."""
-        return -self.log_prob(self.mixture(x), y)
+    def nll(self, x: Array, y: Array, known: Mask | None = None) -> Array:
+        """Return -log p(y | x), in nats, shape (N,); see `log_prob`.
 
-    def mean_nll(self, x: Array, y: Array, weights: Array | None = None) -> float:
+        Args:
+            x: (N, F).
+            y: (N, T).
+            known: (N,), as for `log_prob`.
+        """
+        return -self.log_prob(self.mixture(x), y, known)
+
+    def mean_nll(
+        self, x: Array, y: Array, weights: Array | None = None, known: Mask | None = None
+    ) -> float:
         """Return the mean of `nll` over the rows, in nats, in bounded memory; NaN for no rows.
 
         Args:
             x: (N, F).
             y: (N, T).
             weights: (N,), how much each row counts; by default all rows count alike.
+            known: (N,), as for `log_prob`.
         """
         if not len(y):
             return math.nan
-        parts = range(0, len(y), _ROWS_AT_ONCE)
-        nlls = [self.nll(x[at : at + _ROWS_AT_ONCE], y[at : at + _ROWS_AT_ONCE]) for at in parts]
+        nlls = []
+        for at in range(0, len(y), _ROWS_AT_ONCE):
+            part = slice(at, at + _ROWS_AT_ONCE)
+            nlls.append(self.nll(x[part], y[part], None if known is None else known[part]))
         return float(np.average(np.concatenate(nlls), weights=weights))
 
     def draws(

@@ -8,7 +8,7 @@ import numpy as np
 from mdncli.columns.transforms import Transform
 from mdncli.density.marginal import Marginal, TargetDensity
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, solve_lower
-from mdncli.density.solvers import find_roots
+from mdncli.density.numerics import find_roots
 from mdncli.types import Array, Mask, Positions
 
 _MOST_HALVINGS = 100

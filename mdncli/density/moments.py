@@ -11,11 +11,11 @@ from math import comb
 import numpy as np
 import scipy
 
+from mdncli.columns.discrete import Atoms
 from mdncli.columns.transforms import Interval, Transform
-from mdncli.density.marginal import Marginal
+from mdncli.density.marginal import Marginal, quantiles
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
-from mdncli.density.parallel import in_pieces
-from mdncli.density.solvers import integrate
+from mdncli.density.numerics import in_pieces, integrate
 from mdncli.types import Array, Positions
 
 _PAIRS_AT_ONCE = 4_000_000
@@ -413,3 +413,153 @@ def _nodes_of_u(pair: GaussianMixture, nodes: Array) -> tuple[Array, Array]:
         together = shared * nodes[:, None] + own * nodes
     second = pair.mu[:, :, 1, None, None] + pair.sigma[:, :, 1, None, None] * together
     return first, second
+
+
+# The nodes of a component's part between two ends, and how far it reaches, in sigmas.
+_NODES, _REACH_OF_NODES = 48, 9.0
+# Where an integral over the mixture is cut: at these quantiles.
+_CUTS_AT = np.array([1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0 - 1e-6])
+
+
+def partial_moments(
+    mixture: Marginal, transform: Transform, ends: tuple[float, float], centre: Array
+) -> tuple[Array, Array]:
+    """Return the integrals of y p(y) and (y - centre)^2 p(y) between two ends of u, each (N,).
+
+    For a Gaussian component with z = (u - mu) / sigma between a and b, and D = Phi(b) - Phi(a),
+
+        int z phi = -(phi(b) - phi(a)),   int z^2 phi = D - (b phi(b) - a phi(a)),
+
+    and exp(j u) shifts the mean by j sigma^2, which gives the moments with one bound. With two
+    bounds they are sums over Gauss-Legendre nodes of each component.
+
+    Args:
+        mixture: N mixtures of u.
+        transform: from u to the target: the identity, or one with bounds.
+        ends: of u; they may be infinite.
+        centre: (N,), in the units of the target.
+    """
+    if isinstance(transform, Interval):
+        return _partial_by_nodes(mixture, transform, ends, centre)
+    if transform.is_identity:
+        first = _gaussian_part(mixture, ends, 1, np.zeros(1))
+        return first, _gaussian_part(mixture, ends, 2, centre)
+    # y = bound + sign exp(sign u).
+    sign, bound = (1, transform.lower) if transform.lower is not None else (-1, transform.upper)
+    origin = 0.0 if bound is None else bound
+    held, once, twice = (_exponential_part(mixture, ends, j * sign) for j in (0, 1, 2))
+    away = sign * (centre - origin)
+    first = origin * held + sign * once
+    return first, twice - 2.0 * away * once + away * away * held
+
+
+def _standard_ends(mixture: Marginal, ends: tuple[float, float]) -> list[Array]:
+    return [(end - mixture.mu) / mixture.sigma for end in ends]
+
+
+def _mass(a: Array, b: Array) -> Array:
+    """Return Phi(b) - Phi(a), from the smaller tails."""
+    upper = a > 0.0
+    low, high = np.where(upper, -b, a), np.where(upper, -a, b)
+    mass: Array = scipy.special.ndtr(high) - scipy.special.ndtr(low)
+    return mass
+
+
+def _gaussian_part(
+    mixture: Marginal, ends: tuple[float, float], power: int, centre: Array
+) -> Array:
+    """Return the integral of (u - centre)^power p(u) between the ends, power 1 or 2, (N,)."""
+    a, b = _standard_ends(mixture, ends)
+    held, away, sigma = _mass(a, b), mixture.mu - centre, mixture.sigma
+    heights = [np.exp(-0.5 * (end * end + LOG_2PI)) for end in (a, b)]
+    slope = heights[1] - heights[0]
+    if power == 1:
+        part: Array = away * held - sigma * slope
+    else:
+        # At an infinite end the height is 0.
+        edges = [
+            np.where(np.isinf(end), 0.0, end) * height
+            for end, height in zip((a, b), heights, strict=True)
+        ]
+        part = (away * away + sigma * sigma) * held
+        part = part - sigma * (2.0 * away * slope + sigma * (edges[1] - edges[0]))
+    return np.asarray((mixture.pi * part).sum(axis=0))
+
+
+def _exponential_part(mixture: Marginal, ends: tuple[float, float], rate: int) -> Array:
+    """Return the integral of exp(rate u) p(u) between the ends, (N,)."""
+    a, b = (end - rate * mixture.sigma for end in _standard_ends(mixture, ends))
+    weight = mixture.log_pi + rate * mixture.mu + 0.5 * (rate * mixture.sigma) ** 2
+    with np.errstate(over="ignore", divide="ignore"):
+        part = np.exp(weight + np.log(_mass(a, b)))
+    return np.asarray(part.sum(axis=0))
+
+
+def _partial_by_nodes(
+    mixture: Marginal, transform: Interval, ends: tuple[float, float], centre: Array
+) -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    a, b = (np.clip(z, -_REACH_OF_NODES, _REACH_OF_NODES) for z in _standard_ends(mixture, ends))
+    half, middle = 0.5 * (b - a), 0.5 * (a + b)
+    first, second = np.zeros((2, mixture.mu.shape[1]))
+    for node, weight in zip(nodes, weights, strict=True):
+        z = middle + half * node
+        y = transform.forward(mixture.mu + mixture.sigma * z)
+        share = weight * half * np.exp(mixture.log_pi - 0.5 * (z * z + LOG_2PI))
+        first += (share * y).sum(axis=0)
+        second += (share * (y - centre) ** 2).sum(axis=0)
+    return first, second
+
+
+def crps_of_segments(mixture: Marginal, transform: Atoms, y: Array) -> Array:
+    """Return the CRPS of a target with atoms, int (F(t) - [y <= t])^2 dt, by quadrature, (N,).
+
+    Args:
+        mixture: N mixtures of u.
+        transform: from u to the target.
+        y: (N,), in the units of the target; it may be impossible.
+    """
+    at = transform.inverse(np.clip(y, *_ends_of(transform)))
+
+    def compute(part: Marginal, u: Array) -> Array:
+        total = np.zeros(len(u))
+        for low, high, shift in transform.segments:
+            total += _crps_of_segment(part, transform.inner, (low, high, shift), u)
+        return total
+
+    score = _in_pieces_of_rows(compute, mixture, at)
+    # Beyond the lowest and the highest possible value, the distance to all values grows alike.
+    low, high = _ends_of(transform)
+    return score + np.maximum(low - y, 0.0) + np.maximum(y - high, 0.0)
+
+
+def _ends_of(transform: Atoms) -> tuple[float, float]:
+    lowest = transform.values[0] if transform.closed[0] else -np.inf
+    highest = transform.values[-1] if transform.closed[1] else np.inf
+    return lowest, highest
+
+
+def _crps_of_segment(
+    mixture: Marginal, inner: Transform, segment: tuple[float, float, float], u: Array
+) -> Array:
+    """Return the part of the integral between two atoms, (N,); u is that of the values."""
+    low, high, shift = segment
+    cuts = quantiles(mixture, _CUTS_AT)
+    # The square of an exponential of u moves the tail that counts.
+    far = _REACH * mixture.sigma + (0.0 if inner.is_identity else 1.0) * mixture.sigma**2
+    used = mixture.log_pi > -np.inf
+    first = np.where(used, mixture.mu - far, np.inf).min(axis=0)
+    last = np.where(used, mixture.mu + far, -np.inf).max(axis=0)
+    first, last = np.minimum(first, u), np.maximum(last, u)
+    points = np.column_stack([first, cuts, u, last])
+    points = np.sort(np.clip(points, low, high), axis=1)
+
+    def squared(rows: Positions, points: Array) -> Array:
+        reached = points > u[rows, None]
+        tail = np.where(
+            reached, _tail(mixture, rows, points, True), _tail(mixture, rows, points, False)
+        )
+        squares: Array = np.exp(inner.log_abs_det_jacobian(points - shift)) * tail**2
+        return squares
+
+    return integrate(squared, points)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mdncli.columns.transforms import Cells
+from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import LOG_2PI, GaussianMixture, log_sum_exp
 from mdncli.density.model import Background, Rung
 from mdncli.density.network import Architecture, Perceptron, pairs_of_targets, split_head
@@ -77,7 +79,8 @@ def marginal(
 
     def fit(train: Positions) -> Perceptron:
         y, weights = rows.y[train], rows.weights[train]
-        mixture = marginal_mixture(y, weights, components, min_sigma, rng)
+        cells = rows.cells_of(train)
+        mixture = marginal_mixture(y, weights, components, min_sigma, rng, cells)
         scale = _log_scale(mixture.sigma, min_sigma)
         bias = np.concatenate([part.ravel() for part in (mixture.log_pi, mixture.mu, scale)])
         return _head_alone(rows, np.zeros((len(bias), rows.inputs.shape[1])), bias)
@@ -277,7 +280,12 @@ def _round_with_tail(model: _Linear, x: Array, y: Array, weights: Array) -> _Lin
 
 
 def marginal_mixture(
-    y: Array, weights: Array, components: int, min_sigma: Array, rng: np.random.Generator
+    y: Array,
+    weights: Array,
+    components: int,
+    min_sigma: Array,
+    rng: np.random.Generator,
+    cells: Cells | None = None,
 ) -> GaussianMixture:
     """Return the mixture of K components with the largest likelihood of the rows of y, one row.
 
@@ -286,8 +294,10 @@ def marginal_mixture(
 
         pi_k = mean r_k,   mu_k = sum r_k y / sum r_k,   sigma_k^2 = sum r_k (y - mu_k)^2 / sum r_k
 
-    (Bishop 2006, eq. 9.23 to 9.26, diagonal). No sigma is below `min_sigma`. The rounds end when
-    the NLL falls by less than 1e-4 nats.
+    (Bishop 2006, eq. 9.23 to 9.26, diagonal). Where a value stands for an interval, its y and y^2
+    are the expected ones under the component, given the interval (Dempster, Laird and Rubin 1977,
+    section 4.2). No sigma is below `min_sigma`. The rounds end when the NLL falls by less than 1e-4
+    nats.
 
     Args:
         y: (N, T), standardized.
@@ -295,10 +305,14 @@ def marginal_mixture(
         components: K.
         min_sigma: (T,), the smallest sigma of each target, standardized.
         rng: chooses the rows where there are more than 5000.
+        cells: what the values of a single target stand for, standardized; None for points.
     """
     if len(y) > _MOST_ROWS:
         chosen = rng.choice(len(y), _MOST_ROWS, replace=False)
         y, weights = y[chosen], weights[chosen]
+        cells = None if cells is None else cells.rows(chosen)
+    if cells is not None and (cells.period or cells.is_point.all()):
+        cells = None
     order = y[:, 0].argsort(kind="stable")
     start = order[((np.arange(components) + 0.5) / components * len(y)).astype(int)]
     mixture = GaussianMixture(
@@ -308,15 +322,74 @@ def marginal_mixture(
     )
     best = math.inf
     for _ in range(_MOST_ROUNDS):
-        log_joint = mixture.log_pi + mixture.log_components(y)
+        if cells is None:
+            log_joint = mixture.log_pi + mixture.log_components(y)
+        else:
+            expected = _Expected.of(cells, mixture)
+            log_joint = mixture.log_pi + expected.log_share
         log_density = log_sum_exp(log_joint)
         nll = -float(np.average(log_density, weights=weights))
         if nll > best - _LEAST_GAIN:
             break
         best = nll
         responsibility = np.exp(log_joint - log_density[:, None]) * weights[:, None]
-        mixture = _maximization_step(responsibility, y, min_sigma)
+        if cells is None:
+            mixture = _maximization_step(responsibility, y, min_sigma)
+        else:
+            mixture = expected.maximization_step(responsibility, min_sigma)
     return mixture
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What K Gaussians say of N values of which only intervals are known.
+
+    With z from a to b, the ends of an interval in sigmas, and D = Phi(b) - Phi(a), the expected z
+    is (phi(a) - phi(b)) / D and the expected z^2 is 1 + (a phi(a) - b phi(b)) / D.
+
+    Attributes:
+        log_share: log D, or the log density of a point, (N, K).
+        y: the expected value of y, (N, K).
+        squares: the expected square of y - mu, (N, K).
+        mu: (K,).
+    """
+
+    log_share: Array
+    y: Array
+    squares: Array
+    mu: Array
+
+    @classmethod
+    def of(cls, cells: Cells, mixture: GaussianMixture) -> "_Expected":
+        """Return what the components of one mixture say, one row of a single target."""
+        mu, sigma = mixture.mu[0, :, 0], mixture.sigma[0, :, 0]
+        log_share, y, squares = np.empty((3, len(cells.low), len(mu)))
+        point = cells.is_point
+        for component, (centre, width) in enumerate(zip(mu, sigma, strict=True)):
+            one = Marginal(np.zeros((1, 1)), np.full((1, 1), centre), np.full((1, 1), width))
+            alone = one.log_prob_of(replace(cells, log_unit=np.zeros(len(point))))
+            ends = (cells.low - centre) / width, (cells.high - centre) / width
+            heights = [np.exp(-0.5 * (end * end + LOG_2PI) - alone) for end in ends]
+            edges = [
+                np.where(np.isinf(end), 0.0, end) * height
+                for end, height in zip(ends, heights, strict=True)
+            ]
+            z = np.where(point, ends[0], heights[0] - heights[1])
+            z_squares = np.where(point, ends[0] ** 2, 1.0 + edges[0] - edges[1])
+            log_share[:, component] = alone
+            y[:, component] = centre + width * z
+            squares[:, component] = width * width * np.maximum(z_squares, 0.0)
+        return cls(log_share, y, squares, mu)
+
+    def maximization_step(self, responsibility: Array, min_sigma: Array) -> GaussianMixture:
+        """Return the mixture with the largest expected likelihood, one row."""
+        total = np.maximum(responsibility.sum(axis=0), _LEAST_TOTAL)
+        mu = (responsibility * self.y).sum(axis=0) / total
+        squares = (responsibility * self.squares).sum(axis=0) / total
+        variance = np.maximum(squares - (mu - self.mu) ** 2, min_sigma * min_sigma)
+        shape = (1, len(mu), 1)
+        log_pi = np.log(total / total.sum())[None]
+        return GaussianMixture(log_pi, mu.reshape(shape), np.sqrt(variance).reshape(shape))
 
 
 def _maximization_step(responsibility: Array, y: Array, min_sigma: Array) -> GaussianMixture:

@@ -209,7 +209,7 @@ def cross_validate(
         test = dataset.take(fold)
         # A feature that is constant outside the fold is left out.
         kept = [feature_names.index(name) for name in schema.feature_names]
-        scores.append(evaluate(model, test.x[:, kept], test.y, test.weights))
+        scores.append(evaluate(model, test.x[:, kept], test.y, test.weights, test.known))
     return scores
 
 

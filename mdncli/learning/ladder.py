@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdncli.columns.transforms import Rounding
-from mdncli.density.distribution import log_prob_of_cells
+from mdncli.columns.transforms import Cells
 from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
 from mdncli.density.network import Architecture, split_head
@@ -150,7 +149,7 @@ class HeldOut:
         raw: outputs of networks, each (N, O), whose densities are averaged.
         y: (N, T), standardized.
         min_sigma: (T,), standardized.
-        rounding: of a single rounded target, standardized; None for others.
+        cells: what the values of a single target stand for, standardized; see `StandardizedRows`.
         y_of_pool: (M, N, T), the targets as M members of a pool would see them; see
             `targets_of_pool`. None if the rung has one member, or if no member saw these rows.
     """
@@ -159,7 +158,7 @@ class HeldOut:
     raw: list[Array]
     y: Array
     min_sigma: Array
-    rounding: Rounding | None = None
+    cells: Cells | None = None
     y_of_pool: Array | None = None
 
     @property
@@ -171,7 +170,7 @@ class HeldOut:
         """Return the log density of each row, (N,), after a calibration."""
         members = self._mixtures(sigma_scale, temperature)
         pool = pooled(members, [-math.log(len(members))] * len(members))
-        return log_prob_standardized(pool, self.y, self.rounding)
+        return log_prob_standardized(pool, self.y, self.cells)
 
     def log_prob_of_pool(self, sigma_scale: float, temperature: float) -> Array:
         """Return the log density of each row under a pool of all members, (N,), estimated."""
@@ -179,7 +178,7 @@ class HeldOut:
             return self.log_prob(sigma_scale, temperature)
         [mixture] = self._mixtures(sigma_scale, temperature)
         logs = np.stack(
-            [log_prob_standardized(mixture, self.y, self.rounding, y) for y in self.y_of_pool],
+            [log_prob_standardized(mixture, self.y, self.cells, y) for y in self.y_of_pool],
             axis=1,
         )
         return log_sum_exp(logs) - math.log(len(self.y_of_pool))
@@ -194,20 +193,20 @@ class HeldOut:
 
 
 def log_prob_standardized(
-    mixture: GaussianMixture, y: Array, rounding: Rounding | None, seen: Array | None = None
+    mixture: GaussianMixture, y: Array, cells: Cells | None, seen: Array | None = None
 ) -> Array:
-    """Return the log density of each row, (N,), of standardized targets.
+    """Return the log density or probability of each row, (N,), of standardized targets.
 
     Args:
         mixture: N mixtures, or one for all rows.
         y: (N, T).
-        rounding: of a rounded target, standardized; None for others.
+        cells: what the values of a single target stand for; None for points on a line.
         seen: (N, T), where the targets are for a member of a pool; by default y.
     """
-    if rounding is None:
+    if cells is None:
         return mixture.log_prob(y if seen is None else seen)
-    shift = 0.0 if seen is None else (seen - y)[:, 0]
-    return log_prob_of_cells(Marginal.of(mixture, 0), rounding, y[:, 0], shift)
+    moved = cells if seen is None else cells.shifted((seen - y)[:, 0])
+    return Marginal.of(mixture, 0).log_prob_of(replace(moved, log_unit=np.zeros(len(y))))
 
 
 def targets_of_pool(mixture: GaussianMixture, means: Array, y: Array) -> Array:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,6 +44,8 @@ _RATE_AFTER_FAULT = 0.3
 # out that its own loss, (y / sigma)^2 / 2, may rise by more while sigma is still about 1.
 _LARGEST_RISE = 1e4
 _ROWS_AT_ONCE = 8192
+# Why learning stopped, the worst reason first.
+_STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 _LOCK = threading.Lock()
 
 # From outputs (M, O, N) and targets (M, T, N) to losses (M, N) and their gradient (M, O, N).
@@ -170,6 +173,8 @@ class Batches:
     Attributes:
         x: (N, E) or (N, P + I), the inputs of the networks, embedded in advance or not.
         y: (N, T), standardized.
+        targets: (N, T), what the objective reads: y, or (N, 2), the ends of what a single target's
+            values stand for.
         weights: (N,), how much each row counts.
         columns: the number of inputs and targets, P + I + T.
         train: the positions of the training rows of each member.
@@ -191,6 +196,10 @@ class Batches:
             torch.tensor(array, dtype=torch.float32, device=device)
             for array in (rows.inputs, rows.y, rows.weights)
         )
+        self.targets = self.y
+        if rows.cells is not None:
+            ends = np.stack([rows.cells.low, rows.cells.high], axis=1)
+            self.targets = torch.tensor(ends, dtype=torch.float32, device=device)
         self.train = [torch.from_numpy(train).to(device) for train in split.train]
         self.valid = _padded([torch.from_numpy(valid).to(device) for valid in split.valid])
         lengths = torch.tensor([[len(valid)] for valid in split.valid], device=device)
@@ -220,7 +229,7 @@ class Batches:
     def take(
         self, rows: Tensor, change: Callable[[Tensor], Tensor] = lambda x: x
     ) -> tuple[Tensor, Tensor]:
-        """Return x, (M, E, B), and y, (M, T, B), of the rows at these positions, (M, B).
+        """Return x, (M, E, B), and the targets, (M, T, B), of the rows at these positions, (M, B).
 
         Args:
             rows: the positions.
@@ -228,7 +237,7 @@ class Batches:
         """
         x = change(self.x[rows])
         x = x if self._embed is None else self._embed(x)
-        return x.transpose(1, 2).contiguous(), self.y[rows].transpose(1, 2).contiguous()
+        return x.transpose(1, 2).contiguous(), self.targets[rows].transpose(1, 2).contiguous()
 
     def drop_categories(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Replace the category of some rows by `other`, in place, and return x, (M, E, B).
@@ -292,6 +301,35 @@ class LoopResult:
     def failed(self) -> bool:
         """Whether a network has no weights from an epoch that ended with a finite loss."""
         return not all(self.best_epochs)
+
+
+def history_of(
+    results: Sequence[LoopResult], train_offset: float, valid_offset: float
+) -> dict[str, Any]:
+    """Return the fields of a `TrainingRecord` that say how several loops went together.
+
+    Args:
+        results: of the loops.
+        train_offset, valid_offset: what to add to losses to get NLLs in the units of the file.
+    """
+    epochs = min(len(result.train_losses) for result in results)
+
+    def mean(losses: Sequence[list[float]], offset: float) -> list[float]:
+        values: list[float] = (
+            np.mean([each[:epochs] for each in losses], axis=0) + offset
+        ).tolist()
+        return values
+
+    return {
+        "epochs": epochs,
+        "best_epochs": [min(best, epochs) for result in results for best in result.best_epochs],
+        "stopped": min((result.stopped for result in results), key=_STOPPED.index),
+        "faults": sum(result.faults for result in results),
+        "history": {
+            "nll_train": mean([result.train_losses for result in results], train_offset),
+            "nll_valid": mean([result.valid_losses for result in results], valid_offset),
+        },
+    }
 
 
 class TrainingLoop:
@@ -452,7 +490,7 @@ class TrainingLoop:
             x, y = batches.take(rows, lambda x: self._plus_noise(x, noise_x))
             x = batches.drop_categories(x, self._generator)
             raw = self._networks(x, self._dropout if self._drops else None)
-            losses, gradient = self._objective(raw, self._plus_noise(y, noise_y))
+            losses, gradient = self._objective(raw, self._moved(y, noise_y))
             weights = batches.weights[rows]
             gradient *= weights[:, None] / rows.shape[1]
             self._steps += 1
@@ -478,6 +516,12 @@ class TrainingLoop:
         if not std:
             return values
         return values + std * torch.randn(values.shape, generator=self._generator).to(values)
+
+    def _moved(self, targets: Tensor, std: float) -> Tensor:
+        """Return targets plus fresh noise; both ends of what a value stands for move alike."""
+        if not std or self._batches.targets is self._batches.y:
+            return self._plus_noise(targets, std)
+        return targets + self._plus_noise(torch.zeros_like(targets[:, :1]), std)
 
     def _dropout(self, hidden: Tensor) -> Tensor:
         """Return hidden units, some set to zero, the rest scaled up (Srivastava et al. 2014)."""

@@ -63,13 +63,21 @@ def learn_memory(
         settings: of the fit.
 
     Raises:
-        DataError: the settings ask for a memory, and there are too few rows or groups.
+        DataError: the settings ask for a memory, and there are too few rows or groups, or the
+            target is an angle.
     """
     count, targets = rows.y.shape
     nothing = Learned("none", Memory(), {})
-    if not settings.uses_memory(count, targets):
+    asked = settings.memory == "on"
+    is_angle = rows.cells is not None and rows.cells.period > 0.0
+    if is_angle and asked:
+        raise DataError(
+            "Trees and neighbours cannot tell of an angle, which jumps after a period. Leave out "
+            f"{parameter('memory', repr('on'))}."
+        )
+    if is_angle or not settings.uses_memory(count, targets):
         return nothing
-    rng, asked = np.random.default_rng(settings.seed), settings.memory == "on"
+    rng = np.random.default_rng(settings.seed)
     parts = parts_of_rows(count, split, PARTS, rng, groups)
     enough = count >= _FEWEST_ROWS and len(np.unique(parts[parts >= 0])) == PARTS
     if asked and not enough:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mdncli.columns.transforms import Rounding
+from mdncli.density.marginal import IMAGES
 from mdncli.density.network import Architecture, Perceptron, pairs_of_targets
 from mdncli.errors import ParameterError, parameter
 from mdncli.types import Array
@@ -244,13 +244,13 @@ class BackgroundDensity:
     Attributes:
         log_weight: the logarithm of its weight.
         mu, sigma: (T, 1), standardized.
-        cell: of a rounded target.
+        period: of an angle, standardized; 0 for others.
     """
 
     log_weight: float
     mu: Tensor
     sigma: Tensor
-    cell: "Cell | None" = None
+    period: float = 0.0
 
     @property
     def log_rest(self) -> float:
@@ -259,46 +259,39 @@ class BackgroundDensity:
 
     def mixed_with(self, log_density: Tensor, y: Tensor) -> Tensor:
         """Return the log density of the mixture with another one, (M, N), at y, (M, T, N)."""
-        if self.cell is None:
-            z = (y - self.mu) / self.sigma
-            constant = torch.log(self.sigma).sum() + 0.5 * len(self.mu) * _LOG_2PI
-            own = -0.5 * (z * z).sum(1) - constant
-        else:
-            ends = ((end - self.mu) / self.sigma for end in self.cell.ends(y))
-            own = (log_normal_between(*ends) - self.cell.log_width).squeeze(1)
+        z = (y - self.mu) / self.sigma
+        constant = torch.log(self.sigma).sum() + 0.5 * len(self.mu) * _LOG_2PI
+        own = -0.5 * (z * z).sum(1) - constant
+        return torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
+
+    def mixed_with_cells(self, log_density: Tensor, ends: Tensor) -> Tensor:
+        """Return the same for what the values of one target stand for, ends (M, 2, N)."""
+        precision = 1.0 / self.sigma
+        own = log_of_cells((ends - self.mu) * precision, precision, self.period / self.sigma)
         return torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """The cells of a rounded target: the values of u for which a value y stands.
+def log_of_cells(z: Tensor, precision: Tensor, period: Tensor) -> Tensor:
+    """Return the log density of a point, or the log probability of an interval, under a Gaussian.
 
-    Attributes:
-        half: half of their width, standardized.
-        lowest, highest: the values whose cells reach to infinity; infinite where there is none.
+    Args:
+        z: (M, 2, N), the ends, standardized by the Gaussian; equal for a point.
+        precision: 1 / sigma, of a shape that broadcasts to (M, N).
+        period: of an angle, in sigmas; 0 for others.
     """
-
-    half: float
-    lowest: float = -math.inf
-    highest: float = math.inf
-
-    @classmethod
-    def of(cls, rounding: Rounding) -> "Cell":
-        """Return the cells of a standardized rounding."""
-        lowest = -math.inf if rounding.lower is None else rounding.lower
-        highest = math.inf if rounding.upper is None else rounding.upper
-        return cls(0.5 * rounding.step, lowest, highest)
-
-    @property
-    def log_width(self) -> float:
-        """The logarithm of the width of a cell."""
-        return math.log(2.0 * self.half)
-
-    def ends(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the lower and upper ends of the cells of values y of any shape."""
-        low = torch.where(y < self.lowest + self.half, -math.inf, y - self.half)
-        high = torch.where(y > self.highest - self.half, math.inf, y + self.half)
-        return low, high
+    a, b = z[:, 0], z[:, 1]
+    if bool((period > 0.0).any()):
+        turns = torch.arange(-IMAGES, IMAGES + 1).to(a)[:, None, None]
+        nearest = a - period * torch.round(a / period)
+        squares = (nearest + turns * period) ** 2
+        log_points = torch.logsumexp(-0.5 * squares, 0)
+    else:
+        log_points = -0.5 * a * a
+    log_points = log_points - 0.5 * _LOG_2PI + torch.log(precision)
+    point = a == b
+    if bool(point.all()):
+        return log_points
+    return torch.where(point, log_points, log_normal_between(a, b))
 
 
 def log_normal_between(a: Tensor, b: Tensor) -> Tensor:
@@ -323,23 +316,31 @@ def log_normal_between(a: Tensor, b: Tensor) -> Tensor:
 @torch.no_grad()
 def cell_nll_and_gradient(
     raw: Tensor,
-    y: Tensor,
+    ends: Tensor,
     architecture: Architecture,
     min_sigma: Tensor,
     background: BackgroundDensity | None = None,
-    *,
-    cell: Cell,
 ) -> tuple[Tensor, Tensor]:
-    """Return -log (P(cell) / width) of every row and its gradient, for one rounded target.
+    """Return -log P of what each value stands for and its gradient, for one target.
 
-    With a and b, the standardized ends of the cell, D_k = Phi(b_k) - Phi(a_k), and the
+    With a and b, the standardized ends of an interval, D_k = Phi(b_k) - Phi(a_k), and the
     responsibilities r_k = pi_k D_k / P:
 
         d/d logit_k = pi_k - r_k,   d/d mu_k = r_k (phi(b_k) - phi(a_k)) / (sigma_k D_k),
         d/d s_k = r_k (b_k phi(b_k) - a_k phi(a_k)) exp(2 s_k) / (sigma_k^2 D_k)
 
-    As the cell shrinks, D_k / width becomes the density, and these become the gradients of
-    `nll_and_gradient`, whose arguments and results are the same.
+    A point is the limit: as the interval shrinks, D_k / width becomes the density, and these become
+    the gradients of `nll_and_gradient`, which are used where both ends are equal.
+
+    Args:
+        raw: (M, O, N), as for `nll_and_gradient`.
+        ends: (M, 2, N), standardized; equal for a point, and infinite where there is no end.
+        architecture: of the network.
+        min_sigma: (1,), the smallest sigma, standardized.
+        background: a fixed density that is mixed in.
+
+    Returns:
+        nll: (M, N), nats; gradient: (M, O, N).
     """
     components = architecture.mixtures
     gradient = torch.empty_like(raw)
@@ -348,8 +349,11 @@ def cell_nll_and_gradient(
     above_minimum = torch.exp(2.0 * log_scale.clamp(max=_LARGEST_LOG_SCALE))
     variance = above_minimum + min_sigma * min_sigma
     precision = torch.rsqrt(variance)
-    a, b = ((end - mu) * precision for end in cell.ends(y))
+    a, b = ((end - mu) * precision for end in (ends[:, :1], ends[:, 1:]))
+    point = ends[:, :1] == ends[:, 1:]
     log_shares = log_normal_between(a, b)
+    log_points = -0.5 * (a * a + _LOG_2PI) + torch.log(precision)
+    log_shares = torch.where(point, log_points, log_shares)
     log_joint = logits + log_shares
     pi, responsibility = torch.softmax(logits, 1), torch.softmax(log_joint, 1)
 
@@ -357,17 +361,66 @@ def cell_nll_and_gradient(
     heights = [
         torch.exp(-0.5 * end * end - 0.5 * _LOG_2PI - log_shares) * responsibility for end in (a, b)
     ]
-    to_mu.copy_((heights[1] - heights[0]) * precision)
+    to_mu.copy_(torch.where(point, -responsibility * a, heights[1] - heights[0]) * precision)
     # At an infinite end the height is 0.
     moments = [
         height * torch.where(torch.isinf(end), 0.0, end)
         for height, end in zip(heights, (a, b), strict=True)
     ]
-    to_scale.copy_((moments[1] - moments[0]) * (above_minimum / variance))
+    excess = torch.where(point, responsibility * (1.0 - a * a), moments[1] - moments[0])
+    to_scale.copy_(excess * (above_minimum / variance))
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
-    log_density -= cell.log_width
     if background is not None:
-        mixed = background.mixed_with(log_density, y)
+        mixed = background.mixed_with_cells(log_density, ends)
+        gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
+        log_density = mixed
+    return -log_density, gradient
+
+
+@torch.no_grad()
+def wrapped_nll_and_gradient(
+    raw: Tensor,
+    ends: Tensor,
+    architecture: Architecture,
+    min_sigma: Tensor,
+    background: BackgroundDensity | None = None,
+    *,
+    period: float,
+) -> tuple[Tensor, Tensor]:
+    """Return -log p of an angle and its gradient, under a mixture of wrapped Gaussians.
+
+    The density of component k at y is the sum of N(y + j period; mu_k, sigma_k^2) over whole j.
+    With the share r_kj of each of these terms, the gradients are those of `nll_and_gradient`,
+    summed over j.
+
+    Args:
+        raw, architecture, min_sigma, background: as for `cell_nll_and_gradient`.
+        ends: (M, 2, N), the angles, standardized, twice.
+        period: standardized.
+    """
+    components = architecture.mixtures
+    gradient = torch.empty_like(raw)
+    logits, mu, log_scale = torch.split(raw, components, 1)
+    to_logits, to_mu, to_scale = torch.split(gradient, components, 1)
+    above_minimum = torch.exp(2.0 * log_scale.clamp(max=_LARGEST_LOG_SCALE))
+    variance = above_minimum + min_sigma * min_sigma
+    precision = torch.rsqrt(variance)
+    away = ends[:, :1] - mu
+    away = away - period * torch.round(away / period)
+    turns = period * torch.arange(-IMAGES, IMAGES + 1).to(away)
+    # (M, K, J, N)
+    z = (away[:, :, None] + turns[:, None]) * precision[:, :, None]
+    log_terms = -0.5 * (z * z + _LOG_2PI) + torch.log(precision)[:, :, None]
+    log_joint = logits + torch.logsumexp(log_terms, 2)
+    pi, responsibility = torch.softmax(logits, 1), torch.softmax(log_joint, 1)
+    shares = responsibility[:, :, None] * torch.softmax(log_terms, 2)
+
+    torch.sub(pi, responsibility, out=to_logits)
+    to_mu.copy_(-(shares * z).sum(2) * precision)
+    to_scale.copy_((responsibility - (shares * z * z).sum(2)) * (above_minimum / variance))
+    log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
+    if background is not None:
+        mixed = background.mixed_with_cells(log_density, ends)
         gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
         log_density = mixed
     return -log_density, gradient

@@ -1,13 +1,13 @@
 """The rows of one fit on the scale of the networks, and which of them each member holds out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema
-from mdncli.columns.transforms import Rounding
+from mdncli.columns.transforms import Cells
 from mdncli.errors import DataError, parameter
 from mdncli.types import Array, Positions
 
@@ -79,13 +79,15 @@ def split_dataset(
     rows, validation = len(dataset.y), dataset.validation
     if validation is None:
         return dataset, split_rows(rows, members, share, rng, dataset.groups, parts)
-    weights = None
+    weights = known = None
     if dataset.weights is not None or validation.weights is not None:
         weights = np.concatenate([dataset.row_weights, validation.row_weights])
+    if dataset.known is not None and validation.known is not None:
+        known = np.concatenate([dataset.known, validation.known])
     x = np.concatenate([dataset.x, validation.x])
     y = np.concatenate([dataset.y, validation.y])
     train, valid = np.arange(rows), np.arange(rows, len(y))
-    return Dataset(x, y, weights), Split([train] * members, [valid] * members)
+    return Dataset(x, y, weights, known=known), Split([train] * members, [valid] * members)
 
 
 def split_rows(
@@ -214,6 +216,8 @@ class StandardizedRows:
         category_inputs: the places of the inputs of each category: begin, `other` and end.
         log_scale: the sum of the logarithms of the targets' standard deviations.
         log_jacobian: (N,), log |dy/du|; None if no target has a bound.
+        cells: what the values of a single target stand for, standardized; None for points of which
+            the density is that on a line.
     """
 
     inputs: Array
@@ -223,11 +227,13 @@ class StandardizedRows:
     category_inputs: list[tuple[int, int, int]]
     log_scale: float = 0.0
     log_jacobian: Array | None = None
+    cells: Cells | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, schema: Schema) -> "StandardizedRows":
         """Return the rows of a dataset, standardized by its schema."""
-        log_jacobian = schema.log_abs_det_jacobian(dataset.y)
+        cells = schema.cells(dataset.y, dataset.known)
+        log_jacobian = 0.0 if cells else schema.log_abs_det_jacobian(dataset.y)
         return cls(
             inputs=schema.inputs(dataset.x),
             y=schema.standardize_targets(dataset.y),
@@ -236,15 +242,12 @@ class StandardizedRows:
             category_inputs=schema.category_inputs(),
             log_scale=float(np.log(schema.target_scales).sum()),
             log_jacobian=log_jacobian if isinstance(log_jacobian, np.ndarray) else None,
+            cells=cells,
         )
 
-    def within_cells(
-        self, rounding: Rounding | None, rng: np.random.Generator
-    ) -> "StandardizedRows":
-        """Return the rows with a rounded target spread over its cells, for a smooth density."""
-        if rounding is None:
-            return self
-        return replace(self, y=self.y + rounding.step * (rng.random(self.y.shape) - 0.5))
+    def cells_of(self, rows: Positions) -> Cells | None:
+        """Return what the values of some rows stand for; see `cells`."""
+        return None if self.cells is None else self.cells.rows(rows)
 
     def total_weight(self, rows: Positions) -> float:
         """Return the sum of the weights of some rows."""
@@ -254,7 +257,10 @@ class StandardizedRows:
         """Return what to add to a mean NLL of y to get the mean NLL in the units of the file, nats.
 
         It is the sum of the log-scales, and with bounds the mean of log |dy/du| over these rows.
+        With cells it is the mean of their `log_unit`.
         """
+        if self.cells is not None and len(rows):
+            return float(np.average(self.cells.log_unit[rows], weights=self.weights[rows]))
         if self.log_jacobian is None or not len(rows):
             return self.log_scale
         jacobian = np.average(self.log_jacobian[rows], weights=self.weights[rows])

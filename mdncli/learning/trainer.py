@@ -12,9 +12,16 @@ import torch
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.schema import Schema
 from mdncli.density.mixture import GaussianMixture, log_sum_exp
-from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
+from mdncli.density.model import (
+    Background,
+    Baseline,
+    MemberReport,
+    MixtureDensityNetwork,
+    Rung,
+    TrainingRecord,
+    report,
+)
 from mdncli.density.network import Architecture, Perceptron, split_head
-from mdncli.density.record import MemberReport, TrainingRecord, report
 from mdncli.errors import DataError, parameter
 from mdncli.learning.closed_forms import (
     Fit,
@@ -40,21 +47,22 @@ from mdncli.learning.loop import (
     Monitor,
     Problem,
     TrainingLoop,
+    history_of,
     in_threads,
 )
 from mdncli.learning.memory import learn_memory
 from mdncli.learning.network import (
     BackgroundDensity,
-    Cell,
     Perceptrons,
     cell_nll_and_gradient,
     device_of,
     nll_and_gradient,
     squares_and_gradient,
+    wrapped_nll_and_gradient,
 )
 from mdncli.learning.splits import Split, StandardizedRows, seed_of, split_dataset
 from mdncli.settings import Settings
-from mdncli.types import Array, Positions
+from mdncli.types import Array, Mask, Positions
 
 _ROWS_TO_REPORT = 5000
 # The most rows by which the rungs are weighed.
@@ -70,8 +78,6 @@ _SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1
 _FINISH_WITH_MEMORY = 0.5
 # The share of the background's weight in learning: rows that lie apart should be learned, too.
 _BACKGROUND_IN_LEARNING = 1e-3
-# Why learning stopped, the worst reason first.
-_STOPPED = ("interrupted", "time", "faults", "patience", "epochs")
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
 # nats. The preset `best` keeps all that helps.
 _LEAST_GAIN_OF_RUNG, _LEAST_GAIN_OF_POOL = 0.01, 0.02
@@ -131,8 +137,6 @@ class Trainer:
         parts = parts_to_hold_out(settings, rows)
         self._dataset, self._split = split_dataset(dataset, members, settings.valid, rng, parts)
         self._rows = StandardizedRows.of(self._dataset, schema)
-        self._rounding = schema.standardized_rounding
-        self._cell = None if self._rounding is None else Cell.of(self._rounding)
         learned = learn_memory(self._rows, self._split, dataset.groups, settings)
         use, self._memory, self._said = learned
         self._device = device_of(settings.device)
@@ -142,12 +146,14 @@ class Trainer:
         self._background = None
         if settings.background:
             train = self._train_rows
+            cells = self._rows.cells_of(train)
+            if cells is not None and schema.targets[0].atoms:
+                # Atoms are as far from the others as their intervals are wide, which means nothing.
+                train = train[cells.is_point]
             self._background = background_of(self._rows.y[train], self._rows.weights[train])
         self._judged = self._rows_to_judge(rng)
         mixtures = cast(int, settings.mixtures)
-        form = marginal(
-            self._rows.within_cells(self._rounding, rng), mixtures, self._min_sigma, rng
-        )
+        form = marginal(self._rows, mixtures, self._min_sigma, rng)
         self._marginal = self._closed_form("marginal", *form)
         self._reference_nll = self._nll_of_reference()
 
@@ -219,13 +225,17 @@ class Trainer:
         rmse = np.sqrt(np.average(errors**2, axis=0, weights=weights))
         sigma = np.maximum(rmse, self._min_sigma)
         nlls = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1)
-        nll = float(np.average(nlls, weights=weights))
-        return Baseline(network, sigma, nll + self._rows.nll_offset(judged))
+        nll = float(np.average(nlls, weights=weights)) + self._rows.nll_offset(judged)
+        return Baseline(network, sigma, nll)
 
     def nll_held_out(self, model: MixtureDensityNetwork) -> tuple[Array, Array]:
         """Return the NLL of each validation row of the first member, (V,), and the row's weight."""
         [rows] = self._split.valid[:1]
-        return model.nll(self._dataset.x[rows], self._dataset.y[rows]), self._rows.weights[rows]
+        nll = model.nll(self._dataset.x[rows], self._dataset.y[rows], self._known(rows))
+        return nll, self._rows.weights[rows]
+
+    def _known(self, rows: Positions) -> Mask | None:
+        return None if self._dataset.known is None else self._dataset.known[rows]
 
     # The rows.
 
@@ -235,13 +245,11 @@ class Trainer:
 
     def _log_prob(self, mixture: GaussianMixture, rows: Positions) -> Array:
         """Return the log density of the standardized targets of some rows."""
-        return log_prob_standardized(mixture, self._rows.y[rows], self._rounding)
+        return log_prob_standardized(mixture, self._rows.y[rows], self._rows.cells_of(rows))
 
     def _kind(self, recipe: Recipe) -> Kind:
-        settings, reads = (
-            recipe.settings,
-            tuple(part for part in self._said if part in recipe.reads),
-        )
+        settings = recipe.settings
+        reads = tuple(part for part in self._said if part in recipe.reads)
         columns = [self._rows.inputs, *(self._said[part] for part in reads)]
         rows = replace(self._rows, inputs=np.column_stack(columns)) if reads else self._rows
         widths, architecture = self._input_widths(rows), _architecture(settings)
@@ -287,16 +295,14 @@ class Trainer:
             generator,
         )
         networks.spread_components(batches.y[self._train_rows].cpu(), generator)
-        loss = partial(cell_nll_and_gradient, cell=self._cell) if self._cell else nll_and_gradient
         objective = partial(
-            loss,
+            self._loss(),
             architecture=architecture,
             min_sigma=batches.y.new_tensor(architecture.limits_of_sigmas(self._min_sigma)),
             background=self._background_density(),
         )
         loop = TrainingLoop(Problem(networks, objective, batches), settings, generator)
-        name = self._stage(stage, kind, members)
-        show = self._show_epochs(name, loop, float)
+        show = self._show_epochs(self._stage(stage, kind, members), loop, float)
         result = loop.run(show, self._monitor.reason_to_stop)
         if result.failed:
             return None
@@ -306,6 +312,15 @@ class Trainer:
         numbers = range(members.start, members.start + batches.members)
         return Block(kind, numbers, networks.to_numpy(), result)
 
+    @property
+    def _period(self) -> float:
+        return 0.0 if self._rows.cells is None else self._rows.cells.period
+
+    def _loss(self) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+        if self._period:
+            return partial(wrapped_nll_and_gradient, period=self._period)
+        return nll_and_gradient if self._rows.cells is None else cell_nll_and_gradient
+
     def _background_density(self) -> BackgroundDensity | None:
         if self._background is None:
             return None
@@ -314,7 +329,7 @@ class Trainer:
             for part in (self._background.mu, self._background.sigma)
         )
         log_weight = math.log(_BACKGROUND_IN_LEARNING * self._background.weight)
-        return BackgroundDensity(log_weight, mu, sigma, self._cell)
+        return BackgroundDensity(log_weight, mu, sigma, self._period)
 
     def _finish_steps(self, loop: TrainingLoop, settings: Settings) -> int:
         """Return the number of steps of the finish, 0 where it would not help."""
@@ -405,16 +420,16 @@ class Trainer:
         rows: StandardizedRows,
     ) -> HeldOut:
         """Return the outputs at each row of a member that held it out, or of all such members."""
-        y = self._rows.y[self._judged]
+        y, cells = self._rows.y[self._judged], self._rows.cells_of(self._judged)
         if self._split.is_shared:
             outputs = [outputs_of(network, rows, self._judged) for network in networks]
-            return HeldOut(architecture, outputs, y, self._min_sigma, self._rounding)
+            return HeldOut(architecture, outputs, y, self._min_sigma, cells)
         holders = self._split.holders(len(self._rows.y), members)[self._judged]
         raw = np.zeros((len(self._judged), architecture.head_width(y.shape[1])))
         for network, member in zip(networks, members, strict=True):
             own = holders == member
             raw[own] = outputs_of(network, rows, self._judged[own])
-        return HeldOut(architecture, [raw], y, self._min_sigma, self._rounding)
+        return HeldOut(architecture, [raw], y, self._min_sigma, cells)
 
     def _with_pool(
         self, held_out: HeldOut, networks: Sequence[Perceptron], rows: StandardizedRows
@@ -525,42 +540,28 @@ class Trainer:
         )
         rows = self._train_rows
         dataset, weights = self._dataset, self._rows.weights[rows]
-        nll_train = model.mean_nll(dataset.x[rows], dataset.y[rows], weights)
+        nll_train = model.mean_nll(dataset.x[rows], dataset.y[rows], weights, self._known(rows))
         record = replace(model.record, nll_train=nll_train, components=self._reports(model))
         if self._split.is_shared and len(self._judged):
             # No member learned from these rows, so the model as a whole can be judged by them.
             judged, weights = self._judged, self._rows.weights[self._judged]
-            nll_valid = model.mean_nll(dataset.x[judged], dataset.y[judged], weights)
+            known = self._known(judged)
+            nll_valid = model.mean_nll(dataset.x[judged], dataset.y[judged], weights, known)
             record = replace(record, nll_valid=nll_valid)
         return replace(model, record=record)
 
     def _record(self, blocks: Sequence[Block], nll_valid: float) -> TrainingRecord:
         """Return the record of a fit with the history of one kind of networks."""
-        train_offset, valid_offset = self._nll_offsets()
         results = [block.result for block in blocks]
-        epochs = min(len(result.train_losses) for result in results)
-
-        def history(losses: Sequence[list[float]], offset: float) -> list[float]:
-            mean = np.mean([each[:epochs] for each in losses], axis=0) + offset
-            values: list[float] = mean.tolist()
-            return values
-
         return TrainingRecord(
             rows=len(self._rows.y),
             rows_valid=len(self._split.valid_rows),
-            epochs=epochs,
-            best_epochs=[min(best, epochs) for result in results for best in result.best_epochs],
-            stopped=min((result.stopped for result in results), key=_STOPPED.index),
-            faults=sum(result.faults for result in results),
             nll_train=math.nan,
             nll_valid=nll_valid,
-            history={
-                "nll_train": history([result.train_losses for result in results], train_offset),
-                "nll_valid": history([result.valid_losses for result in results], valid_offset),
-            },
             reference=self._reference_nll,
             components=[],
             tried={},
+            **history_of(results, *self._nll_offsets()),
         )
 
     @property

@@ -210,9 +210,23 @@ def _from_version_8(plain: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "schema": {**plain["schema"], "targets": targets}}
 
 
+def _from_version_9(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of version 10.
+
+    In version 9 no value but a rounded one has a probability, every value is known, and no target
+    is an angle.
+    """
+    new = {
+        **{"atoms": [], "gap": 0.0, "closed": [False, False]},
+        **{"censor_below": None, "censor_above": None, "period": None},
+    }
+    targets = [{**target, **new} for target in plain["schema"]["targets"]]
+    return {**plain, "schema": {**plain["schema"], "targets": targets, "event": None}}
+
+
 # From each version to the next.
 _MIGRATIONS = (
     *(_from_version_1, _from_version_2, _from_version_3, _from_version_4, _from_version_5),
-    *(_from_version_6, _from_version_7, _from_version_8),
+    *(_from_version_6, _from_version_7, _from_version_8, _from_version_9),
 )
 FORMAT_VERSION = len(_MIGRATIONS) + 1

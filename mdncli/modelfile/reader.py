@@ -25,9 +25,16 @@ from mdncli.density.memory import (
     Neighbours,
 )
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.model import Background, Baseline, MixtureDensityNetwork, Rung
+from mdncli.density.model import (
+    Background,
+    Baseline,
+    MemberReport,
+    MixtureDensityNetwork,
+    Origin,
+    Rung,
+    TrainingRecord,
+)
 from mdncli.density.network import Architecture, Perceptron
-from mdncli.density.record import MemberReport, Origin, TrainingRecord
 from mdncli.errors import ModelFileError, ParameterError
 from mdncli.files import FileContent
 from mdncli.modelfile.migrations import (
@@ -330,6 +337,10 @@ def _schema(plain: dict[str, Any]) -> Schema:
     for target in schema.targets:
         _check_target(target)
     _require(isinstance(schema.weight, str | None), "the column of weights")
+    _require(isinstance(schema.event, str | None), "the column of events")
+    alone = len(schema.targets) == 1
+    plain_targets = all(_is_plain(target) for target in schema.targets)
+    _require(alone or (plain_targets and schema.event is None), "the kinds of several targets")
     return schema
 
 
@@ -356,6 +367,10 @@ def _check_category(feature: CategoryFeature) -> None:
     _require(rare, "the rare levels of a category")
 
 
+# A target has at most so many values with a probability of their own.
+_MOST_ATOMS = 100
+
+
 def _check_target(target: Target) -> None:
     positive = [target.min_sigma, 1.0 if target.step is None else target.step]
     bounds = [bound for bound in (target.lower, target.upper) if bound is not None]
@@ -366,8 +381,35 @@ def _check_target(target: Target) -> None:
     _require(type(target.order) is int and target.order in orders, "the order of a target")
     stepped = target.step is not None or target.rounded is False
     _require(isinstance(target.rounded, bool) and stepped, "the kind of a target")
+    _check_kind(target)
     rising = bounds == sorted(set(bounds))
     _require(rising and not target.transform.outside(values).any(), "a bound of a target")
+
+
+def _is_plain(target: Target) -> bool:
+    """Return whether every value of a target is a known point on a line."""
+    limits = target.censor_below, target.censor_above
+    return not (target.rounded or target.atoms or target.period) and limits == (None, None)
+
+
+def _check_kind(target: Target) -> None:
+    """Check what a target's values stand for: atoms, limits and a period exclude some others."""
+    atoms, closed = target.atoms, target.closed
+    numbers = [*atoms, target.gap, target.period, target.censor_below, target.censor_above]
+    good = all(
+        each is None or (isinstance(each, float) and math.isfinite(each)) for each in numbers
+    )
+    _require(good and len(atoms) <= _MOST_ATOMS, "the kind of a target")
+    _require(len(closed) == 2 and all(type(each) is bool for each in closed), "the closed ends")
+    rising = all(one < other for one, other in itertools.pairwise(atoms))
+    one_kind = sum([target.rounded, bool(atoms), target.period is not None]) <= 1
+    _require(rising and one_kind, "the atoms of a target")
+    _require((target.gap > 0.0) == bool(atoms), "the gap of a target")
+    _require(target.period is None or target.period > 0.0, "the period of a target")
+    _require(bool(atoms) or not any(closed), "the closed ends of a target")
+    ends = [each for each in (target.censor_below, target.censor_above) if each is not None]
+    _require(ends == sorted(set(ends)), "the limits of a target")
+    _require(not ends or target.period is None, "the limits of an angle")
 
 
 def _check_column(column: Column, more: list[float]) -> None:

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from mdncli.density.conditioning import remaining_targets
-from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.record import TrainingRecord
+from mdncli.density.model import MixtureDensityNetwork, TrainingRecord
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.plots.along import (
     draw_comparison,
@@ -21,13 +20,14 @@ from mdncli.plots.along import (
     draw_overview,
     draw_parameters,
     draw_samples,
+    draw_survival,
 )
 from mdncli.plots.calibration import Calibration, draw_calibration, draw_residuals
 from mdncli.plots.rows import draw_pairs, draw_row
 from mdncli.plots.slice import Slice
 from mdncli.plots.style import COLOURS, DATA, canvas, picture_style, plain, save
 from mdncli.text import listed, nearest, quoted
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 __all__ = ["KINDS", "draw", "save"]
 
@@ -41,6 +41,7 @@ _ALONG_A_FEATURE: dict[str, Callable[[Slice, int], Figure]] = {
     "modes": lambda shown, _: draw_modes(shown),
     "intervals": lambda shown, _: draw_intervals(shown),
     "comparison": draw_comparison,
+    "survival": lambda shown, _: draw_survival(shown),
 }
 _OF_CALIBRATION: dict[str, Callable[[Calibration], Figure]] = {
     "calibration": draw_calibration,
@@ -62,15 +63,16 @@ def draw(
     target: str | None = None,
     seed: int = 0,
     given: Mapping[str, ArrayLike] | None = None,
+    known: Mask | None = None,
 ) -> Figure:
     """Return a picture of a model.
 
     Args:
         kind: one of `KINDS`. Along one feature: `overview`, `parameters`, `components`, `samples`,
-            `density`, `modes`, `intervals` and `comparison`, which needs a least-squares baseline
-            in the model. Of the model as a whole: `training`, and `calibration` and `residuals`,
-            which need rows. Of single rows: `row`, the predicted densities of the first rows, and
-            `pairs`, the joint densities of several targets.
+            `density`, `modes`, `intervals`, `survival` and `comparison`, which needs a
+            least-squares baseline in the model. Of the model as a whole: `training`, and
+            `calibration` and `residuals`, which need rows. Of single rows: `row`, the predicted
+            densities of the first rows, and `pairs`, the joint densities of several targets.
         model: the model.
         x: (N, F), the rows to show, in the order of the model's schema; N may be 0.
         y: (N, T), all targets of these rows, in the units of the file. For `row` and `pairs`, NaN
@@ -82,6 +84,8 @@ def draw(
         seed: of the samples, and of the randomized PIT of targets that were recorded in steps.
         given: known values of some targets, which condition the density of the others: a number
             for all rows or, for `row` and `pairs`, one for each row, (N,).
+        known: (N,), False where the target is only known to exceed y; `survival`, `calibration` and
+            `residuals` count such a row by that. None where all values are known.
 
     Raises:
         DataError: the model has no such feature or target, or no baseline, or there are no rows and
@@ -100,10 +104,10 @@ def draw(
         if kind == "row":
             return draw_row(model, x, y, shown, given)
         if kind in _OF_CALIBRATION:
-            return _OF_CALIBRATION[kind](Calibration.of(model, x, y, shown, seed=seed))
+            return _OF_CALIBRATION[kind](Calibration.of(model, x, y, shown, known, seed=seed))
         fixed = {name: float(np.asarray(value)) for name, value in given.items()}
         return _ALONG_A_FEATURE[kind](
-            Slice.of(model, x, y, along=along, target=shown, given=fixed), seed
+            Slice.of(model, x, y, along=along, target=shown, given=fixed, known=known), seed
         )
 
 

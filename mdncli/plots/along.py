@@ -10,6 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mdncli.columns.discrete import Wrapped
 from mdncli.density.distribution import Distribution
 from mdncli.plots.slice import (
     Slice,
@@ -18,6 +19,7 @@ from mdncli.plots.slice import (
     limits_of_u,
     target_limits,
     title,
+    value_text,
 )
 from mdncli.plots.style import (
     BACKGROUND,
@@ -34,7 +36,7 @@ from mdncli.plots.style import (
     scatter,
     strong_line,
 )
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 _CELLS = 400
 # The probabilities of the bands, and how strong the colour of each is.
@@ -42,6 +44,9 @@ _LEVELS = ((0.9, 0.2), (0.5, 0.45))
 # The panel of σ shows all components with at least this weight somewhere. The background is drawn
 # only where it has at least this weight.
 _LEAST_WEIGHT = 0.02
+# Of survival curves: their places, as shares of the feature's range; the number of times; how low
+# the highest curve ends; and over how many rows the mean is taken.
+_PLACES, _TIMES, _LAST_OF_CURVE, _MOST_CURVES = (0.1, 0.5, 0.9), 200, 0.02, 2000
 
 
 def draw_density(shown: Slice) -> Figure:
@@ -126,19 +131,36 @@ def draw_intervals(shown: Slice) -> Figure:
     axes = figure.subplots()
     bands, split = _bands(shown.distribution)
     for (level, strength), band in zip(_LEVELS, bands, strict=True):
-        _fill(axes, outlines_of(shown.grid, band), pale(COLOURS[0], strength), f"{level:.0%}")
+        outlines = [
+            outline for part in _on_line(shown, band) for outline in outlines_of(shown.grid, part)
+        ]
+        _fill(axes, outlines, pale(COLOURS[0], strength), f"{level:.0%}")
     scatter(axes, *shown.data, colour=DATA, label="data")
     # Between two branches the median is not a likely value.
     look: dict[str, Any] = {"color": DATA, "linestyle": "--", "linewidth": 1.0}
     if not split:
         look = {"color": COLOURS[0], "linewidth": 2.0}
+    if isinstance(shown.transform, Wrapped):
+        # A line would cross the whole picture where an angle begins again.
+        look = {"color": DATA, "linestyle": "none", "marker": ".", "markersize": 2.0}
     axes.plot(shown.grid, shown.distribution.median(), label="median", **look)
     label_axes(axes, shown)
-    axes.set_ylim(*_limits(shown, bands))
+    if not isinstance(shown.transform, Wrapped):
+        axes.set_ylim(*_limits(shown, bands))
     axes.set_title("highest-density regions" if split else "central intervals")
     legend(axes)
     title(figure, shown)
     return figure
+
+
+def _on_line(shown: Slice, band: Array) -> list[Array]:
+    """Return intervals, (P, I, 2), as they are drawn on a line: of an angle three times."""
+    transform = shown.transform
+    if not isinstance(transform, Wrapped):
+        return [band]
+    low = band[..., 0]
+    unrolled = np.stack([low, low + np.mod(band[..., 1] - low, transform.period)], axis=-1)
+    return [unrolled + turn * transform.period for turn in (-1.0, 0.0, 1.0)]
 
 
 def _bands(predicted: Distribution) -> tuple[list[Array], bool]:
@@ -366,3 +388,96 @@ def _draw_band(axes: Axes, x: Array, low: Array, high: Array, strength: Array, c
     alphas = 0.5 * (strength[:-1] + strength[1:])
     shades = [(colour, float(alpha)) for alpha in alphas]
     axes.add_collection(PolyCollection(list(corners), facecolors=shades, linewidths=0))
+
+
+def draw_survival(shown: Slice) -> Figure:
+    """Return one panel, or two with rows: P(y > t) at places along the feature, and over the rows.
+
+    The band of a predicted curve reaches from the lowest to the highest of the members of the
+    model. The observed curve is that of Kaplan and Meier (1958). Its band of 95% is on the scale of
+    log(-log S), from Greenwood's variance (Kalbfleisch and Prentice 2002, eq. 1.13 and 1.14).
+    """
+    with_rows = len(shown.x) > 0
+    figure = canvas(12.5 if with_rows else 7.5, 5.0)
+    columns = 2 if with_rows else 1
+    panels: list[Axes] = list(figure.subplots(1, columns, sharey=True, squeeze=False).ravel())
+    times = _times(shown)
+    _draw_survival_along(panels[0], shown, times)
+    if with_rows:
+        _draw_survival_of_rows(panels[1], shown, times)
+    for axes in panels:
+        axes.set_xlabel(f"t ({plain(shown.target_name, 30)})")
+        axes.set_xlim(times[0], times[-1])
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend()
+    panels[0].set_ylabel(f"P({plain(shown.target_name, 20)} > t)")
+    title(figure, shown)
+    return figure
+
+
+def _times(shown: Slice) -> Array:
+    """Return where the curves are drawn, (L,): up to where the highest of them is small."""
+    column = shown.model.schema.targets[shown.target]
+    last = float(shown.distribution.quantile(1.0 - _LAST_OF_CURVE).max())
+    last = max(column.median, min(last, column.highest))
+    first = 0.0 if 0.0 <= column.lowest < 0.25 * last else column.lowest
+    return np.linspace(first, last, _TIMES)
+
+
+def _survival(predicted: Distribution, times: Array) -> Array:
+    """Return P(y > t) at N rows, (N, L), for times t, (L,)."""
+    return np.stack([predicted.cdf(time, upper=True) for time in times], axis=1)
+
+
+def _draw_survival_along(axes: Axes, shown: Slice, times: Array) -> None:
+    places = [round(share * (len(shown.points) - 1)) for share in _PLACES]
+    points = shown.points[places]
+    whole = _survival(shown.at(points), times)
+    members = np.stack([_survival(one, times) for one in shown.members_at(points)])
+    for number, value in enumerate(points[:, shown.along]):
+        colour = COLOURS[number]
+        ends = members[:, number].min(axis=0), members[:, number].max(axis=0)
+        axes.fill_between(times, *ends, color=colour, alpha=0.2, linewidth=0)
+        label = f"{plain(shown.feature.name, 20)} = {value_text(shown.feature, value)}"
+        axes.plot(times, whole[number], color=colour, label=label)
+    band = "; bands: all members" if len(members) > 1 else ""
+    axes.set_title(f"predicted survival{band}")
+
+
+def _draw_survival_of_rows(axes: Axes, shown: Slice, times: Array) -> None:
+    """Draw the mean of the predicted curves of the rows, and the observed one."""
+    some = slice(None, None, max(1, len(shown.x) // _MOST_CURVES))
+    mean = _survival(shown.at(shown.x[some]), times).mean(axis=0)
+    known = np.ones(len(shown.x), dtype=bool) if shown.known is None else shown.known
+    observed, low, high = kaplan_meier(shown.y[:, shown.target], known, times)
+    axes.fill_between(times, low, high, step="post", color=DATA, alpha=0.15, linewidth=0)
+    axes.plot(
+        times, observed, drawstyle="steps-post", color=DATA, label="observed (Kaplan-Meier), 95%"
+    )
+    axes.plot(times, mean, color=COLOURS[0], linestyle="--", label="mean prediction")
+    axes.set_title(f"all {len(shown.x):,} rows")
+
+
+def kaplan_meier(y: Array, known: Mask, times: Array) -> tuple[Array, Array, Array]:
+    """Return the survival curve of observed times, and the ends of its band of 95%, each (L,).
+
+    S(t) is the product of 1 - d_i / n_i over the times t_i <= t with d_i of n_i cases at risk.
+
+    Args:
+        y: (N,), the time of the event, or until which a case was seen.
+        known: (N,), whether it is that of the event.
+        times: (L,), in rising order.
+    """
+    distinct, place = np.unique(y, return_inverse=True)
+    events = np.bincount(place, weights=known.astype(np.float64))
+    at_risk = len(y) - np.searchsorted(np.sort(y), distinct, side="left")
+    with np.errstate(divide="ignore"):
+        survival = np.cumprod(1.0 - events / at_risk)
+        variance = np.cumsum(events / np.maximum(at_risk * (at_risk - events), 1e-300))
+        spread = 1.96 * np.sqrt(variance) / np.abs(np.log(np.clip(survival, 1e-300, 1.0 - 1e-16)))
+    inside = (survival > 0.0) & (survival < 1.0)
+    factor = np.exp(np.where(inside, spread, 0.0))
+    ends = survival**factor, survival ** (1.0 / factor)
+    before = np.searchsorted(distinct, times, side="right")
+    curve, low, high = (np.append(1.0, part)[before] for part in (survival, *ends))
+    return curve, low, high

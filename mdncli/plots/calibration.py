@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mdncli.columns.features import CategoryFeature
-from mdncli.density.evaluation import pit
+from mdncli.density.evaluation import pit, probabilities_taken_up
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.plots.slice import feature_places, feature_ticks
 from mdncli.plots.style import (
@@ -28,7 +28,7 @@ from mdncli.plots.style import (
     plain,
     scatter,
 )
-from mdncli.types import Array, Positions
+from mdncli.types import Array, Mask, Positions
 
 _ROWS_AT_ONCE = 1 << 15
 # Of the calibration picture.
@@ -65,7 +65,14 @@ class Calibration:
 
     @classmethod
     def of(
-        cls, model: MixtureDensityNetwork, x: Array, y: Array, target: int = 0, *, seed: int = 0
+        cls,
+        model: MixtureDensityNetwork,
+        x: Array,
+        y: Array,
+        target: int = 0,
+        known: Mask | None = None,
+        *,
+        seed: int = 0,
     ) -> "Calibration":
         """Return the calibration of a model.
 
@@ -74,14 +81,18 @@ class Calibration:
             x: (N, F), rows of a table in the order of the model's schema; N at least 1.
             y: (N, T), their targets.
             target: the position of the target to show.
+            known: (N,), False where the target is only known to exceed y; None where it is known.
             seed: of the randomized PIT of a target that was recorded in steps, as for `evaluate`.
         """
         rng = np.random.default_rng(seed)
         steps = [column.step for column in model.schema.targets]
         pieces = [slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(x), _ROWS_AT_ONCE)]
-        transforms = [
-            pit(model.distribution(x[piece]), y[piece], steps, rng)[:, target] for piece in pieces
-        ]
+        transforms = []
+        for piece in pieces:
+            predicted = model.distribution(x[piece])
+            own = None if known is None else known[piece]
+            taken = probabilities_taken_up(model, predicted, y[piece], own)
+            transforms.append(pit(predicted, y[piece], steps, taken, rng)[:, target])
         # By rounding, the weights may add up to slightly more than 1.
         return cls(model, target, x, np.clip(np.concatenate(transforms), 0.0, 1.0))
 

@@ -11,11 +11,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from mdncli.columns.discrete import Wrapped
 from mdncli.density.conditioning import remaining_targets
 from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.mixture import GaussianMixture, normalize_weights
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.parallel import in_pieces
+from mdncli.density.numerics import in_pieces
 from mdncli.errors import DataError, parameter
 from mdncli.plots.slice import given_values, value_text
 from mdncli.plots.style import (
@@ -30,7 +31,7 @@ from mdncli.plots.style import (
     plain,
 )
 from mdncli.text import quoted
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 # Of the densities of one target.
 _MOST_ROWS = 9
@@ -213,12 +214,16 @@ def _points(predicted: Distribution, row: int, reach: Array, region: Array) -> A
         region: (I, 2), the highest-density region.
     """
     whole = np.append(reach, region)
-    low, high = np.nanmin(whole), np.nanmax(whole)
-    mu, sigma = predicted.mixture.mu[row, :, 0], predicted.mixture.sigma[row, :, 0]
+    low, high = float(np.nanmin(whole)), float(np.nanmax(whole))
     [transform] = predicted.transforms
+    if isinstance(transform, Wrapped):
+        low, high = transform.origin, transform.origin + transform.period
+    mu, sigma = predicted.mixture.mu[row, :, 0], predicted.mixture.sigma[row, :, 0]
     near = transform.forward((mu[:, None] + sigma[:, None] * _NEAR).ravel())
     points = np.concatenate([np.linspace(low, high, _POINTS), near, region.ravel()])
-    return np.unique(points[(points >= low) & (points <= high)])
+    points = points[(points >= low) & (points <= high)]
+    # At an atom there is a probability, and no density.
+    return np.unique(points[~np.isin(points, getattr(transform, "values", ()))])
 
 
 def _draw_density(axes: Axes, predicted: Distribution, row: int, y: Array, region: Array) -> None:
@@ -230,11 +235,10 @@ def _draw_density(axes: Axes, predicted: Distribution, row: int, y: Array, regio
         components.append(np.exp(one.log_prob(y)))
     density = np.sum(components, axis=0)
     background = components.pop(0) if predicted.first_component == 0 else None
-    low, high = region[:, :1], region[:, 1:]
     axes.fill_between(
         y,
         density,
-        where=((y >= low) & (y <= high)).any(axis=0),
+        where=_inside(y, region),
         color=pale(COLOURS[0], 0.25),
         linewidth=0,
         label=f"{_REGION:.0%} highest-density region",
@@ -249,6 +253,33 @@ def _draw_density(axes: Axes, predicted: Distribution, row: int, y: Array, regio
     axes.plot(y, density, color=COLOURS[0], linewidth=1.8, label="density")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_ylim(0.0, 1.08 * float(density.max()))
+    _draw_atoms(axes, predicted, row)
+
+
+def _inside(y: Array, region: Array) -> Mask:
+    """Return which values y, (P,), are inside a region, (I, 2); an interval may cross a cut."""
+    low, high = region[:, :1], region[:, 1:]
+    above, below, crosses = y >= low, y <= high, low > high
+    inside = np.any((above & below) | (crosses & (above | below)), axis=0)
+    return np.asarray(inside, dtype=bool)
+
+
+def _draw_atoms(axes: Axes, predicted: Distribution, row: int) -> None:
+    """Draw a line at every atom, with its probability."""
+    [transform] = predicted.transforms
+    for value in getattr(transform, "values", ()):
+        probability = float(np.exp(_of_row(predicted, row).log_probability(value)[0]))
+        axes.axvline(value, color=COLOURS[1], linewidth=2.0, alpha=max(0.15, probability))
+        axes.annotate(
+            f"P({value:g}) = {probability:.2f}",
+            (value, 0.97),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=COLOURS[1],
+            verticalalignment="top",
+        )
 
 
 def _places(model: MixtureDensityNetwork, x: Array, most: int) -> tuple[Array, list[str]]:

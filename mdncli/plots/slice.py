@@ -23,7 +23,7 @@ from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError
 from mdncli.plots.style import headline, label_ticks, plain
 from mdncli.text import counted, listed, nearest, quoted
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 _POINTS = 400
 _WIDTH_OF_A_LEVEL = 0.9
@@ -47,6 +47,7 @@ class Slice:
         x: (N, F), the rows of the table shown over it; N is 0 without a table.
         y: (N, T), the targets of these rows.
         given: known values of other targets, in the units of the file.
+        known: (N,), False where the target is only known to exceed y; None where it is known.
     """
 
     model: MixtureDensityNetwork
@@ -56,6 +57,7 @@ class Slice:
     x: Array
     y: Array
     given: Mapping[str, float] = field(default_factory=dict)
+    known: Mask | None = None
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Slice:
         along: str | None = None,
         target: int = 0,
         given: Mapping[str, float] | None = None,
+        known: Mask | None = None,
     ) -> "Slice":
         """Return a slice of a model.
 
@@ -78,16 +81,19 @@ class Slice:
                 changes most.
             target: the position of the target to show.
             given: known values of other targets, in the units of the file.
+            known: (N,), False where the target is only known to exceed y.
 
         Raises:
             DataError: the model has no such feature.
         """
         features = model.schema.features
+
+        def along_feature(position: int) -> "Slice":
+            points = _points_along(features, position)
+            return cls(model, position, target, points, x, y, given or {}, known)
+
         if along is None:
-            slices = [
-                cls(model, position, target, _points_along(features, position), x, y, given or {})
-                for position in range(len(features))
-            ]
+            slices = [along_feature(position) for position in range(len(features))]
             effects = [np.ptp(one.distribution.mean()) for one in slices]
             return slices[int(np.argmax(effects))]
         names = model.schema.feature_names
@@ -96,8 +102,7 @@ class Slice:
                 f"The model has no feature {quoted(along)}.{nearest(along, names)} "
                 f"Its features are: {listed(names)}."
             )
-        position = names.index(along)
-        return cls(model, position, target, _points_along(features, position), x, y, given or {})
+        return along_feature(names.index(along))
 
     @property
     def feature(self) -> Feature:
@@ -122,7 +127,18 @@ class Slice:
     @cached_property
     def distribution(self) -> Distribution:
         """The distributions of the target at the P points."""
-        return self._of_target(self.model.distribution(self.points))
+        return self.at(self.points)
+
+    def at(self, x: Array) -> Distribution:
+        """Return the distributions of the target at some rows of features, (N, F)."""
+        return self._of_target(self.model.distribution(x))
+
+    def members_at(self, x: Array) -> list[Distribution]:
+        """Return what each member of the heaviest rung says of the target there."""
+        schema = self.model.schema
+        mixtures = self.model.member_mixtures(x)
+        joint = [Distribution(one, schema.transforms, schema.target_names) for one in mixtures]
+        return [self._of_target(each) for each in joint]
 
     @property
     def mixture(self) -> GaussianMixture:

@@ -22,6 +22,17 @@ from mdncli.types import Array, Mask
 
 _MAX_BYTES = 1 << 31
 
+# Numbers that often stand for a missing value, beside those of three nines or more.
+_MARKERS = (-99.0, -200.0, -999.25, -32768.0, 32767.0, 65535.0, -2147483648.0, 2147483647.0)
+_FEWEST_NINES, _SMALLEST_OF_NINES = 3, 90.0
+# These often do so as well, but are also ordinary values.
+_WEAK_MARKERS = (-1.0, -9.0, 99.0)
+# How many rows have a marker, how many other values there are, and how far it is from the next of
+# them, as a share of the range of most of them.
+_ROWS_OF_MARKER, _OTHERS_OF_MARKER, _APART = 2, 2, 0.5
+_ROWS_OF_WEAK, _OTHERS_OF_WEAK, _WEAK_APART = 3, 10, 1.0
+_MOST_MARKERS = 3
+
 
 def text_array(values: Sequence[str]) -> pa.Array:
     """Return texts as an Arrow array.
@@ -372,3 +383,44 @@ def parquet_module() -> Any:
     import pyarrow.parquet
 
     return pyarrow.parquet
+
+
+def missing_markers(values: Array) -> Array:
+    """Return the values that seem to stand for a missing value, such as -999.
+
+    Such a value is the lowest or the highest, is repeated, and is apart from all others.
+
+    Args:
+        values: (N,), finite.
+    """
+    found: list[float] = []
+    while len(values) and len(found) < _MOST_MARKERS:
+        ends = dict.fromkeys([float(values.min()), float(values.max())])
+        new = [end for end in ends if _is_marker(end, values)]
+        if not new:
+            break
+        found += new
+        values = values[~np.isin(values, new)]
+    return np.array(found)
+
+
+def _is_marker(value: float, values: Array) -> bool:
+    strong = value in _MARKERS or _has_nines_alone(value)
+    if not strong and value not in _WEAK_MARKERS:
+        return False
+    others = values[values != value]
+    distinct = len(np.unique(others))
+    if strong and (len(values) - len(others) < _ROWS_OF_MARKER or distinct < _OTHERS_OF_MARKER):
+        return False
+    if not strong and (len(values) - len(others) < _ROWS_OF_WEAK or distinct < _OTHERS_OF_WEAK):
+        return False
+    if strong and value < 0.0 <= others.min():
+        return True
+    low, high = np.quantile(others, [0.01, 0.99])
+    gap = np.abs(others - value).min()
+    return bool(gap >= (_APART if strong else _WEAK_APART) * (high - low))
+
+
+def _has_nines_alone(value: float) -> bool:
+    digits = f"{abs(value):.15g}".replace(".", "")
+    return set(digits) == {"9"} and len(digits) >= _FEWEST_NINES and abs(value) > _SMALLEST_OF_NINES

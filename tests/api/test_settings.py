@@ -4,9 +4,10 @@ from dataclasses import fields, replace
 
 import pytest
 
+from mdncli.declarations import declaration_of
 from mdncli.errors import ParameterError
 from mdncli.requests import split_parameters
-from mdncli.settings import PRESETS, FitOptions, Settings, declaration_of
+from mdncli.settings import PRESETS, FitOptions, Settings
 from mdncli.tables.dialect import Dialect
 
 

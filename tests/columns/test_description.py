@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import table_of_text
 
+from mdncli.columns.checks import describe_table
 from mdncli.columns.dataset import RowRules, measure_schema, training_dataset
-from mdncli.columns.description import describe_table
 from mdncli.columns.kinds import Layout, feature_readers
 from mdncli.columns.roles import choose_roles
 from mdncli.settings import FitOptions

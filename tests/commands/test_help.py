@@ -5,7 +5,8 @@ from dataclasses import MISSING, fields
 
 import pytest
 
-from mdncli.settings import FitOptions, Settings, declaration_of
+from mdncli.declarations import declaration_of
+from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect
 from running import Run
 

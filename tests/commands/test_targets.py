@@ -266,7 +266,7 @@ def test_counts_have_probabilities(here: Run, tmp_path: Path) -> None:
 def test_questions_that_need_a_rounded_target(here: Run, fitted: Path, tmp_path: Path) -> None:
     done = here("predict", fitted / "model.pt", fitted / "data.csv", "--probability")
     message = error_of(done, 2)
-    assert "--probability is for a rounded target" in message
+    assert "--probability is for a target of which values have a probability" in message
     assert "--target-kind rounded" in message
     (tmp_path / "d.csv").write_text("x,y\n" + "".join(f"{i},{i * i / 7}\n" for i in range(30)))
     message = error_of(here("fit", "d.csv", "--target-kind", "rounded", "-q"), 2)

@@ -5,7 +5,7 @@ import pytest
 from density.models import bounded_targets, inverse_sinusoid, two_targets, with_steps
 from scipy import stats
 
-from mdncli.density.evaluation import distance_from_uniform, evaluate, pit
+from mdncli.density.evaluation import distance_from_uniform, evaluate, pit, probabilities_taken_up
 
 
 def test_the_scores_are_means_over_the_rows() -> None:
@@ -63,7 +63,8 @@ def test_the_plain_keys_are_stable() -> None:
 def test_the_pit_of_a_target_in_steps_is_drawn_within_its_step() -> None:
     model, x, y = inverse_sinusoid()
     predicted = model.distribution(x)
-    found = pit(predicted, y, [0.5], np.random.default_rng(0))[:, 0]
+    taken = probabilities_taken_up(model, predicted, y)
+    found = pit(predicted, y, [0.5], taken, np.random.default_rng(0))[:, 0]
     low, high = predicted.cdf(y[:, 0] - 0.25), predicted.cdf(y[:, 0] + 0.25)
     assert ((low <= found) & (found <= high)).all()
     assert np.ptp((found - low) / (high - low)) > 0.9

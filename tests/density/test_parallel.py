@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mdncli.density.mixture import generator_of_draws
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.parallel import for_each_piece, in_pieces, prefetched
+from mdncli.density.numerics import for_each_piece, in_pieces, prefetched
 
 X = np.linspace(-5.0, 5.0, 20_000)[:, None]
 

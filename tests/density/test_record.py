@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdncli.density.mixture import GaussianMixture
-from mdncli.density.record import report
+from mdncli.density.model import report
 
 ROWS = 200
 MIN_SIGMA = np.array([0.1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mdncli.columns.transforms import Rounding
+from mdncli.columns.discrete import Rounding
 from mdncli.density.distribution import Distribution
 from mdncli.density.mixture import GaussianMixture
 

@@ -1,4 +1,7 @@
-"""Learning of rounded targets: the loss, which targets are rounded, and a fit of counts."""
+"""What values stand for in learning: the loss, which targets are rounded, and a fit of counts."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,77 +10,135 @@ import torch
 from scipy.stats import norm, poisson
 
 import mdncli
-from mdncli.columns.schema import rounding_of
-from mdncli.columns.transforms import Rounding
+from mdncli.columns.discrete import Rounding, rounding_of
 from mdncli.density.network import Architecture
 from mdncli.errors import DataError, ParameterError
 from mdncli.learning.network import (
     BackgroundDensity,
-    Cell,
     cell_nll_and_gradient,
     log_normal_between,
     nll_and_gradient,
+    wrapped_nll_and_gradient,
 )
 
+Loss = Callable[[torch.Tensor], torch.Tensor]
 SHAPE = Architecture(3, (4,), "silu", "diagonal", 0)
 MIN_SIGMA = torch.tensor([0.02], dtype=torch.float64)
-CELLS = [Cell(0.2), Cell(0.2, lowest=-1.0), Cell(0.2, lowest=-1.0, highest=1.4), Cell(0.005)]
+INF = float("inf")
 
 
-def outputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return outputs of two members at 50 rows, and targets on a grid."""
+def outputs(seed: int = 0) -> torch.Tensor:
+    """Return outputs of two members at 50 rows."""
     generator = torch.Generator().manual_seed(seed)
-    raw = torch.randn(2, 9, 50, dtype=torch.float64, generator=generator)
-    steps = torch.randint(-3, 5, (2, 1, 50), generator=generator)
-    return raw, -1.0 + 0.4 * (steps + 3).double()
+    return torch.randn(2, 9, 50, dtype=torch.float64, generator=generator)
 
 
-def background(cell: Cell) -> BackgroundDensity:
+def ends_of(kind: str, seed: int = 1) -> torch.Tensor:
+    """Return what 50 values of two members stand for, (2, 2, 50)."""
+    generator = torch.Generator().manual_seed(seed)
+    low = 2.0 * torch.randn(2, 50, dtype=torch.float64, generator=generator)
+    width = {"wide": 0.4, "narrow": 0.01, "points": 0.0}.get(kind, 0.5)
+    high = low + width
+    if kind in ("mixed", "tails"):
+        below, above = torch.arange(50) % 3 == 0, torch.arange(50) % 3 == 1
+        low, high = torch.where(below, -INF, low), torch.where(above, INF, high)
+    if kind == "mixed":
+        point = torch.arange(50) % 3 == 2
+        high = torch.where(point, low, high)
+    return torch.stack([low, high], dim=1)
+
+
+def background() -> BackgroundDensity:
     zero, wide = torch.zeros(1, 1).double(), torch.full((1, 1), 2.0).double()
-    return BackgroundDensity(np.log(0.05), zero, wide, cell)
+    return BackgroundDensity(np.log(0.05), zero, wide)
 
 
-def by_scipy(raw: torch.Tensor, y: torch.Tensor, cell: Cell) -> np.ndarray:
-    """Return -log (P(cell) / width), (M, N), by differences of SciPy's cdfs."""
+def by_scipy(raw: torch.Tensor, ends: torch.Tensor) -> np.ndarray:
+    """Return -log P or -log p, (M, N), by differences of SciPy's cdfs and its densities."""
     logits, mu, log_scale = np.split(raw.numpy(), 3, axis=1)
     pi = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     sigma = np.sqrt(float(MIN_SIGMA) ** 2 + np.exp(2.0 * log_scale))
-    low, high = (end.numpy() for end in cell.ends(y))
+    low, high = ends[:, :1].numpy(), ends[:, 1:].numpy()
     between = norm.cdf(high, mu, sigma) - norm.cdf(low, mu, sigma)
-    return -np.log((pi * between).sum(axis=1) / (2.0 * cell.half))
+    density = norm.pdf(np.where(low == high, low, 0.0), mu, sigma)
+    return -np.log((pi * np.where(low == high, density, between)).sum(axis=1))
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_loss_is_that_of_scipy(cell: Cell) -> None:
-    raw, y = outputs()
-    nll, _ = cell_nll_and_gradient(raw, y, SHAPE, MIN_SIGMA, cell=cell)
-    np.testing.assert_allclose(nll.numpy(), by_scipy(raw, y, cell), rtol=1e-7)
+KINDS = ["wide", "narrow", "points", "tails", "mixed"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_that_of_scipy(kind: str) -> None:
+    raw, ends = outputs(), ends_of(kind)
+    nll, _ = cell_nll_and_gradient(raw, ends, SHAPE, MIN_SIGMA)
+    np.testing.assert_allclose(nll.numpy(), by_scipy(raw, ends), rtol=1e-7)
+
+
+def finite_differences(loss: Loss, raw: torch.Tensor, output: int) -> torch.Tensor:
+    """Return the slope of the loss with respect to one output, (M, N)."""
+    step = 1e-6
+    change = torch.zeros_like(raw)
+    change[:, output] = step
+    return (loss(raw + change) - loss(raw - change)) / (2.0 * step)
 
 
 @pytest.mark.parametrize("with_background", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_gradient_meets_finite_differences(cell: Cell, with_background: bool) -> None:
-    raw, y = outputs()
-    more = background(cell) if with_background else None
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_meets_finite_differences(kind: str, with_background: bool) -> None:
+    raw, ends = outputs(), ends_of(kind)
+    more = background() if with_background else None
 
     def loss(values: torch.Tensor) -> torch.Tensor:
-        return cell_nll_and_gradient(values, y, SHAPE, MIN_SIGMA, more, cell=cell)[0]
+        return cell_nll_and_gradient(values, ends, SHAPE, MIN_SIGMA, more)[0]
 
-    gradient = cell_nll_and_gradient(raw, y, SHAPE, MIN_SIGMA, more, cell=cell)[1]
-    step = 1e-6
+    gradient = cell_nll_and_gradient(raw, ends, SHAPE, MIN_SIGMA, more)[1]
     for output in range(9):
-        change = torch.zeros_like(raw)
-        change[:, output] = step
-        expected = (loss(raw + change) - loss(raw - change)) / (2.0 * step)
+        expected = finite_differences(loss, raw, output)
         torch.testing.assert_close(gradient[:, output], expected, rtol=1e-4, atol=2e-6)
 
 
-def test_a_small_cell_is_the_density() -> None:
-    raw, y = outputs()
-    ours = cell_nll_and_gradient(raw, y, SHAPE, MIN_SIGMA, cell=Cell(1e-5))
-    theirs = nll_and_gradient(raw, y, SHAPE, MIN_SIGMA)
+@pytest.mark.parametrize("with_background", [False, True])
+def test_points_have_the_loss_and_the_gradient_of_a_density(with_background: bool) -> None:
+    raw, ends = outputs(), ends_of("points")
+    more = background() if with_background else None
+    ours = cell_nll_and_gradient(raw, ends, SHAPE, MIN_SIGMA, more)
+    theirs = nll_and_gradient(raw, ends[:, :1], SHAPE, MIN_SIGMA, more)
     for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_a_small_cell_is_the_density() -> None:
+    raw, ends = outputs(), ends_of("points")
+    width = torch.tensor([-1e-5, 1e-5]).double()[:, None]
+    nll, gradient = cell_nll_and_gradient(raw, ends + width, SHAPE, MIN_SIGMA)
+    points = cell_nll_and_gradient(raw, ends, SHAPE, MIN_SIGMA)
+    torch.testing.assert_close(nll + np.log(2e-5), points[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gradient, points[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("with_background", [False, True])
+def test_the_loss_of_angles_and_its_gradient(with_background: bool) -> None:
+    raw, ends, period = outputs(), ends_of("points"), 3.0
+    more = replace(background(), period=period) if with_background else None
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return wrapped_nll_and_gradient(values, ends, SHAPE, MIN_SIGMA, more, period=period)[0]
+
+    # Scales that are small beside the period, as `Schema.max_sigma` sees to in a model.
+    raw[:, 6:] -= 1.5
+    logits, mu, log_scale = np.split(raw.numpy(), 3, axis=1)
+    pi = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    sigma = np.sqrt(float(MIN_SIGMA) ** 2 + np.exp(2.0 * log_scale))
+    turns = period * np.arange(-40, 41)[:, None, None, None]
+    density = (pi * norm.pdf(ends[:, :1].numpy() + turns, mu, sigma).sum(axis=0)).sum(axis=1)
+    if with_background:
+        broad = norm.pdf(ends[:, 0].numpy() + turns[..., 0], 0.0, 2.0).sum(axis=0)
+        density = 0.95 * density + 0.05 * broad
+    np.testing.assert_allclose(loss(raw).numpy(), -np.log(density), rtol=1e-3, atol=2e-3)
+    gradient = wrapped_nll_and_gradient(raw, ends, SHAPE, MIN_SIGMA, more, period=period)[1]
+    for output in range(9):
+        expected = finite_differences(loss, raw, output)
+        torch.testing.assert_close(gradient[:, output], expected, rtol=1e-4, atol=2e-6)
 
 
 def test_far_cells_stay_finite_in_single_precision() -> None:

@@ -9,8 +9,7 @@ from mdncli.columns.features import CategoryFeature, NumberFeature
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import transform_between
 from mdncli.density.memory import BoostedTrees, Forest, Memory
-from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.record import Origin
+from mdncli.density.model import MixtureDensityNetwork, Origin
 from mdncli.learning.fit import fit, versions
 from mdncli.settings import Settings
 

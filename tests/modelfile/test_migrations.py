@@ -17,7 +17,7 @@ from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 
 FILES = Path(__file__).parent / "files"
-VERSIONS = [1, 2, 3, 4, 5, 6, 7, 8]
+VERSIONS = [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def read(version: int) -> MixtureDensityNetwork:

@@ -64,8 +64,8 @@ def test_it_is_the_model_that_was_written(model: MixtureDensityNetwork, content:
 
 
 def test_a_newer_version_is_refused_with_the_remedy(rewritten: Rewritten) -> None:
-    newer = rewritten(lambda plain: plain.update(format_version=10))
-    with pytest.raises(ModelFileError, match="has format 10, but .* up to 9. Upgrade mdn"):
+    newer = rewritten(lambda plain: plain.update(format_version=11))
+    with pytest.raises(ModelFileError, match="has format 11, but .* up to 10. Upgrade mdn"):
         read(newer)
 
 

@@ -28,7 +28,7 @@ def written(model: MixtureDensityNetwork) -> bytes:
 def test_torch_opens_it_as_a_dictionary_of_plain_values_and_tensors(content: bytes) -> None:
     plain = torch.load(io.BytesIO(content), weights_only=True)
     assert plain["format"] == FORMAT
-    assert plain["format_version"] == FORMAT_VERSION == 9
+    assert plain["format_version"] == FORMAT_VERSION == 10
     assert plain["settings"]["mixtures"] == 3
     assert [column["name"] for column in plain["schema"]["features"]] == ["a", "place"]
     assert [column["allows_missing"] for column in plain["schema"]["features"]] == [True, False]
