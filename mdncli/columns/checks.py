@@ -196,7 +196,8 @@ def check_training_rows(
         warn(text)
     for position, target in enumerate(schema.targets):
         values = dataset.y[:, position]
-        _check_repeated_value(target, values[~np.isin(values, missing_markers(values))])
+        known = ~(target.is_limit(values, dataset.known) | np.isin(values, missing_markers(values)))
+        _check_repeated_value(target, values[known])
     _check_leakage(dataset, schema)
     _check_shared_sigma(schema, settings)
     if len(dataset) < _FEW_ROWS:
@@ -204,7 +205,8 @@ def check_training_rows(
 
 
 def _check_repeated_value(target: Target, values: Array) -> None:
-    if target.step is not None and target.step >= _FINE_STEP * target.scale:
+    coarse = target.step is not None and target.step >= _FINE_STEP * target.scale
+    if coarse or target.atoms:
         return
     repeated = repeated_value(values)
     if repeated:
@@ -244,6 +246,8 @@ def repeated_value(values: Array) -> tuple[float, float] | None:
     Args:
         values: (N,).
     """
+    if not len(values):
+        return None
     distinct, counts = np.unique(values, return_counts=True)
     most = int(counts.argmax())
     share = float(counts[most] / len(values))

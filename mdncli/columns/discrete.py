@@ -22,9 +22,10 @@ _MOST_ROUNDED_VALUES, _TWO_VALUES = 100, 2
 _ON_GRID = 1e-6
 # The width of the interval of an atom, in scales of the other values.
 _WIDTH_OF_ATOM = 4.0
-# A value of an otherwise continuous target is an atom from this share of the rows on, if there are
-# so many of them and no other value but an atom is nearly as frequent.
-_SHARE_OF_ATOM, _ROWS_OF_ATOM, _MOST_FOUND, _NEARLY_AS_FREQUENT = 0.05, 5, 2, 0.25
+# A target has atoms if one value has more than this share of the rows. Then others are atoms from a
+# smaller share on. There are at most so many, and no other value is nearly as frequent.
+_SHARE_OF_ATOM, _LEAST_SHARE_OF_ATOM, _ROWS_OF_ATOM = 0.05, 0.01, 5
+_MOST_FOUND, _NEARLY_AS_FREQUENT = 3, 0.25
 # A bound with an atom at it is moved away by this share of a quantile of the distances to it.
 _SHARE_OF_DISTANCE, _NEAR_QUANTILE = 0.1, 0.01
 # By how much logarithms must be nearer to a Gaussian, in nats.
@@ -343,13 +344,14 @@ def found_atoms(values: Array) -> tuple[float, ...]:
     """
     distinct, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    frequent = counts[order] > max(_SHARE_OF_ATOM * len(values), _ROWS_OF_ATOM - 1)
-    found = int(frequent.sum())
+    many = counts[order] >= max(_LEAST_SHARE_OF_ATOM * len(values), _ROWS_OF_ATOM)
+    found = int(many.sum())
     if not 0 < found <= _MOST_FOUND or found == len(distinct):
         return ()
+    frequent = counts[order[0]] > _SHARE_OF_ATOM * len(values)
     least, next_most = counts[order[found - 1]], counts[order[found]]
-    others = next_most <= max(1, _NEARLY_AS_FREQUENT * least)
-    return tuple(sorted(distinct[order[:found]].tolist())) if others else ()
+    alone = next_most <= max(1, _NEARLY_AS_FREQUENT * least)
+    return tuple(sorted(distinct[order[:found]].tolist())) if frequent and alone else ()
 
 
 def atoms_of(

@@ -81,10 +81,13 @@ class Target(Column):
 
     @property
     def kind(self) -> str:
-        """What its values are, in a word: `number`, `rounded`, `with atoms` or `angle`."""
-        if self.rounded or self.period is not None:
-            return "rounded" if self.rounded else "angle"
-        return "with atoms" if self.atoms else "number"
+        """What its values are, in words, such as `number, rounded` or `number, atom 0`."""
+        words = ["number" if self.period is None else f"angle, period {self.period:g}"]
+        words += ["rounded"] * self.rounded
+        words += [f"atom {value:g}" for value in self.atoms]
+        limits = ("below", self.censor_below), ("above", self.censor_above)
+        words += [f"censored {side} {end:g}" for side, end in limits if end is not None]
+        return ", ".join(words)
 
     def clipped(self, y: Array) -> Array:
         """Return values y with those beyond the limits of censoring moved to the limits."""

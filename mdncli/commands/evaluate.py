@@ -72,7 +72,9 @@ def evaluate(
     NLL (in nats per row), CRPS and RMSE (in the units of the target): smaller is better. The
     improvement over the marginal reference is how much lower the NLL is than that of a mixture that
     ignores x. The PIT is uniform if the densities are right. Where a target is at a bound of the
-    model or beyond it, there is no NLL: null in JSON, an empty cell with --per-row.
+    model or beyond it, there is no NLL: null in JSON, an empty cell with --per-row. Where only a
+    limit of the target is known (--event, --censor-below and --censor-above of mdn fit), the NLL is
+    that of all values beyond the limit, and there is no CRPS and no error.
 
     Example: mdn evaluate model.pt test.csv
 
@@ -129,6 +131,8 @@ def _table(evaluation: "Evaluation") -> TextTable:
     """Return the scores, with a column for each target."""
     nll = "none" if evaluation.rows_beyond_bounds else f"{evaluation.nll:.4f}"
     rows = [["rows", str(evaluation.rows)], ["NLL (nats per row)", nll]]
+    if evaluation.rows_censored:
+        rows.insert(1, ["   with only a limit of the target", str(evaluation.rows_censored)])
     improvements = {
         "the marginal reference": evaluation.improvement_marginal,
         "least squares": evaluation.improvement_baseline,

@@ -15,7 +15,7 @@ from mdncli.api import fit
 from mdncli.api import inspect as inspect_file
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.kinds import why_kind
-from mdncli.columns.schema import Schema
+from mdncli.columns.schema import Schema, Target
 from mdncli.commands.console import (
     STANDARD,
     TextTable,
@@ -31,6 +31,7 @@ from mdncli.commands.options import command_line
 from mdncli.conditional_density import ConditionalDensity
 from mdncli.density.model import MemberReport, MixtureDensityNetwork
 from mdncli.text import listed, quoted
+from mdncli.types import Array
 
 _WHY_STOPPED = {
     "epochs": "all epochs done",
@@ -94,6 +95,7 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
         "features": schema.feature_names,
         "kinds": {feature.name: feature.kind for feature in schema.features},
         "target": schema.target_names,
+        "target_kinds": {target.name: target.kind for target in schema.targets},
         "rows": record.rows,
         "members": len(network.main.networks),
         "mixtures": network.main.architecture.mixtures,
@@ -136,7 +138,7 @@ def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) 
     rows += [
         [
             quoted(t.name),
-            f"{'rounded' if t.rounded else 'number'}, target",
+            f"{t.kind}, target",
             "",
             "",
             f"{t.lowest:g} to {t.highest:g}",
@@ -144,20 +146,51 @@ def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) 
         for t in schema.targets
     ]
     say(TextTable(rows, ["column", "kind", "why", "missing", "range or categories"], left=5))
-    for target in schema.targets:
-        if target.rounded:
-            ends = "" if target.lower is None else f" from {target.lower:g} on"
-            say(
-                f"{quoted(target.name)} is rounded: the model gives the probabilities of values "
-                f"{target.step:g} apart{ends}. --target-kind continuous gives a density instead."
-            )
-        elif target.step is not None:
-            where = "With bounds, this minimum applies at the median, for the mixture itself. "
-            say(
-                f"{quoted(target.name)} was recorded in steps of {target.step:g}, so no σ is below "
-                f"{target.min_sigma:.3g}. {'' if target.transform.is_identity else where}"
-                "--min-sigma sets another minimum."
-            )
+    for target, values in zip(schema.targets, dataset.y.T, strict=True):
+        _say_kind(target, values)
+    if schema.event is not None and dataset.known is not None:
+        name = quoted(schema.target_names[0])
+        say(
+            f"{int((~dataset.known).sum())} of {len(dataset)} rows have {quoted(schema.event)} 0: "
+            f"{name} is only known to exceed its value there."
+            f"{' Its logarithm is learned.' if schema.targets[0].lower == 0.0 else ''}"
+        )
+
+
+def _say_kind(target: Target, values: Array) -> None:
+    """Say what the values of a target stand for, and how to change that."""
+    name, continuous = quoted(target.name), "--target-kind continuous gives a density instead."
+    if target.rounded:
+        ends = "" if target.lower is None else f" from {target.lower:g} on"
+        say(
+            f"{name} is rounded: the model gives the probabilities of values {target.step:g} "
+            f"apart{ends}. {continuous}"
+        )
+    elif target.period is not None:
+        say(
+            f"{name} is an angle with the period {target.period:g}: its mean, its intervals and "
+            "its errors are on the circle."
+        )
+    elif target.step is not None:
+        where = "With bounds, this minimum applies at the median, for the mixture itself. "
+        say(
+            f"{name} was recorded in steps of {target.step:g}, so no σ is below "
+            f"{target.min_sigma:.3g}. {'' if target.transform.is_identity else where}"
+            "--min-sigma sets another minimum."
+        )
+    for atom in target.atoms:
+        say(
+            f"{name} is {atom:g} in {(values == atom).mean():.0%} of the rows, so the model also "
+            f"learns the probability of that value. {continuous}"
+        )
+    if target.atoms and target.lower is not None:
+        say(f"The other values of {name} are learned on a logarithmic scale.")
+    for limit, most, at in (
+        (target.censor_below, "most", values <= (target.censor_below or 0.0)),
+        (target.censor_above, "least", values >= (target.censor_above or 0.0)),
+    ):
+        if limit is not None:
+            say(f"{int(at.sum())} values of {name} only say that it is at {most} {limit:g}.")
 
 
 # While learning.
@@ -507,8 +540,9 @@ def _model_columns(model: ConditionalDensity) -> TextTable:
         if not (target.transform.is_identity or target.rounded):
             smallest += f" of {target.transform.name_of_u(target.name)}"
         numbers = (target.lowest, target.median, target.highest)
-        kind = "number, rounded" if target.rounded else "number"
-        row = [quoted(target.name), "target", kind, *(f"{number:g}" for number in numbers)]
-        ends = ["" if end is None else f"{end:g}" for end in (target.lower, target.upper)]
+        row = [quoted(target.name), "target", target.kind, *(f"{number:g}" for number in numbers)]
+        # Beside an atom, the bound is only slightly beyond it.
+        bounds = (None, None) if target.atoms else (target.lower, target.upper)
+        ends = ["" if end is None else f"{end:g}" for end in bounds]
         rows.append([*row, step, smallest, *(ends if schema.bounded else ())])
     return TextTable(rows, [*titles, *(("above", "below") if schema.bounded else ())], left=3)

@@ -65,6 +65,8 @@ class Evaluation:
         pit_ks_p: the probability of a distance that large if the densities are correct.
         improvement_marginal, improvement_baseline: the NLL of the marginal reference, and of the
             least-squares baseline, minus that of the model; NaN if the model has none.
+        rows_censored: the number of rows where only a limit of the target is known. They count in
+            the NLL, in coverage and in the PIT, and not in the CRPS and the RMSE.
         rows_beyond_bounds: the number of rows with a target at a bound of the model or beyond it,
             where the density is 0.
         by_row: the scores of each row.
@@ -82,6 +84,7 @@ class Evaluation:
     pit_ks_p: Array
     improvement_marginal: float
     improvement_baseline: float
+    rows_censored: int
     rows_beyond_bounds: int
     by_row: RowScores = field(repr=False)
 
@@ -89,6 +92,7 @@ class Evaluation:
         """Return the scores as plain values; with several targets, as dicts by target."""
         return {
             "rows": self.rows,
+            "rows_censored": self.rows_censored,
             "rows_beyond_bounds": self.rows_beyond_bounds,
             "nll": self.nll,
             "resolution": self.resolution,
@@ -170,6 +174,7 @@ def evaluate(
         pit_ks_p=np.array([p_value for _, p_value in tests]),
         improvement_marginal=improvements[0],
         improvement_baseline=improvements[1],
+        rows_censored=int(np.isnan(by_row.error[:, 0]).sum()),
         rows_beyond_bounds=beyond,
         by_row=by_row,
     )
