@@ -403,7 +403,7 @@ def target_layout(table: Table, roles: Roles, options: FitOptions) -> dict[str, 
     else:
         alone = _SingleTarget(table, names[0], roles, options, numbers)
         transforms = alone.transform() or transforms
-        if roles.event is not None and not transforms and alone.is_positive:
+        if _is_given(options.event) and not transforms and alone.is_positive:
             # Times are positive, and their logarithm has no end to run into.
             transforms = transforms_by_name({names[0]: 0.0}, {})
     limits = {
@@ -486,9 +486,11 @@ class _SingleTarget:
         """Return the values that are there, and known, in the column."""
         values = self.table.cells(self.name).values
         known = ~np.isnan(values)
-        event = self.roles.event
-        if event is not None:
+        event = self.options.event
+        if isinstance(event, str):
             known &= self.table.cells(event).values != 0.0
+        elif np.shape(event) == known.shape:
+            known &= np.asarray(event) != 0
         below, above = self._number("censor_below"), self._number("censor_above")
         known &= True if below is None else ~(values <= below)
         known &= True if above is None else ~(values >= above)

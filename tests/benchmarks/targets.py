@@ -96,7 +96,7 @@ def zeros(share: float) -> Callable[[int, int, int], tuple[Figures, Figures]]:
 
 
 def survival(rows: int, seed: int, threads: int) -> tuple[Figures, Figures]:
-    """Return the NLL of fresh times less that of a fit that saw all times, with and without events."""
+    """Return the NLL of fresh times less that of a fit that saw all, with and without events."""
 
     def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
         rng = np.random.default_rng(seed)
