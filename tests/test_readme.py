@@ -39,7 +39,10 @@ CHAINS = {
         "Tables",
     ],
     "shop": ["Intervals for my table", "What columns hold"],
-    "counts": ["Counts and other rounded targets"],
+    "counts": [
+        *("Counts and other rounded targets", "Zeros and caps"),
+        *("Survival times and detection limits", "Angles and times of day"),
+    ],
     "arm": ["An inverse problem", "Several targets", "Simulation-based inference"],
 }
 # Files that a chain finds, by those of `fitted`, since an earlier chain makes them too.
@@ -48,6 +51,11 @@ FOUND = {"data.csv": "data.csv", "model.pt": "model.pt", "with-baseline.pt": "mo
 REGIONS = [f"y_hdr90_{end}" for end in ("lo", "hi")]
 GIVEN = [f"theta2_hdr90_{end}" for end in ("lo", "hi")]
 ARM = ["x1", "x2", "theta1", "theta2"]
+RAIN, PROBABILITIES = ["pressure", "month", "rain"], ["rain_probability", "rain_exceed"]
+STUDY, ANGLE = (
+    ["dose", "age", "event", "months"],
+    ["mean", "mode", "lo90", "hi90", "hdr90_lo", "hdr90_hi"],
+)
 SHOP = ["size", "colour", "day", "count", "price"]
 SCORES = {"nll", "crps", "rmse", "coverage", "width", "pit_ks", "pit_ks_p", "rows", "skill"}
 FIT = {"model", "features", "target", "rows", "mixtures", "nll_train", "nll_valid", "seconds", "cv"}
@@ -126,6 +134,26 @@ OUTPUTS = {
         ),
         "none.csv": (1500, ["calls_probability"]),
         "calls.png": "png",
+        "rain.csv": (2000, RAIN),
+        "rain.pt": (["pressure", "month"], ["rain"], None),
+        "rain-answers.csv": (
+            2000,
+            [*RAIN, *(f"rain_hdr90_{end}" for end in ("lo", "hi")), *PROBABILITIES],
+        ),
+        "rain.png": "png",
+        "study.csv": (1500, STUDY),
+        "study.pt": (["dose", "age"], ["months"], None),
+        "alive.csv": (
+            1500,
+            [*STUDY, "months_median", *(f"months_survival{time}" for time in (6, 12, 24))],
+        ),
+        "survival.png": "png",
+        "wind.csv": (1500, ["hour", "direction"]),
+        "wind.pt": (["hour"], ["direction"], None),
+        "wind-answers.csv": (
+            1500,
+            ["hour", "direction", *(f"direction_{name}" for name in ANGLE)],
+        ),
     },
     "arm": {
         "arm.csv": (1000, ARM),
@@ -156,7 +184,7 @@ PRINTED = {
     "learning": [],
     "answers": ["mdn fit abroad.csv --delimiter ';' --decimal ,", "improvement over the marginal"],
     "shop": ["size,colour,day,price_mean,price_lo90,price_hi90", "90% intervals cover"],
-    "counts": [],
+    "counts": ["with only a limit of the target"],
     "arm": ["NLL of the exact posterior: -3."],
 }
 
