@@ -12,8 +12,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mdncli.columns.discrete import Atoms
 from mdncli.columns.features import Column
-from mdncli.columns.kinds import FeatureReader, Layout, NumberReader, reader_of
+from mdncli.columns.kinds import (
+    FeatureReader,
+    Layout,
+    NumberReader,
+    known_rows,
+    reader_of,
+    row_groups,
+    row_weights,
+)
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import IDENTITY, LARGEST_TARGET, Transform
 from mdncli.errors import DataError, parameter, warn
@@ -144,8 +153,8 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     features = _read_columns(table, readers)
     targets = _read_columns(table, [NumberReader(name) for name in rules.targets])
     _clip(targets.values, rules)
-    weights, weight_faults = _row_weights(table, rules.weights)
-    known, event_faults = _known_rows(table, rules.event)
+    weights, weight_faults = row_weights(table, rules.weights)
+    known, event_faults = known_rows(table, rules.event)
     faults = [*features.faults, *targets.faults, *weight_faults, *event_faults]
     faults += _missing(table, features, [reader.name for reader in readers], rules.complete)
     faults += _too_large(targets.values, rules.targets)
@@ -162,7 +171,7 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     _warn_of_rows(table, zero, "a weight of 0 and are left out")
     if rules.warn_of_unseen:
         _warn_of_unseen(features.unseen, table.rows)
-    used = ~(bad | no_target | zero)
+    used, groups = ~(bad | no_target | zero), row_groups(table, rules.groups)
     left_out = {
         "without_target": int(no_target.sum()),
         "bad": int(bad.sum()) + table.skipped,
@@ -172,7 +181,7 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
         features.values if used.all() else features.values[used],
         targets.values if used.all() else targets.values[used],
         None if rules.weights is None else mean_one(weights[used]),
-        _row_groups(table, rules.groups, used),
+        None if groups is None else renumbered(groups[used]),
         None if known is None else known[used],
         None if used.all() else np.flatnonzero(used),
         left_out,
@@ -330,6 +339,12 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
     targets = tuple(
         replace(t, censor_below=limits[t.name][0], censor_above=limits[t.name][1]) for t in targets
     )
+    known = len(dataset) - int(targets[0].is_limit(dataset.y[:, 0], dataset.known).sum())
+    if known < FEWEST_ROWS:
+        raise DataError(
+            f"{source}: {quoted(targets[0].name)} is known in {counted(known, 'row')}, and at "
+            f"least {FEWEST_ROWS} are needed. Elsewhere only a limit of it is known."
+        )
     kept = [i for i in range(len(layout.features)) if _varies(dataset.x[:, i])]
     if not kept:
         raise DataError(f"{source}: every feature is constant, and at least one must vary.")
@@ -425,7 +440,9 @@ def _outside_bounds(y: Array, rules: RowRules) -> list[Fault]:
         if transform is not None:
             rows = np.flatnonzero(transform.outside(y[:, position]))
             if len(rows):
-                faults.append(Fault(name, rows, partial(_not_inside, transform)))
+                faults.append(
+                    Fault(name, rows, partial(_not_inside, transform, rules.most_skipped < 1.0))
+                )
     return faults
 
 
@@ -443,83 +460,12 @@ def _reason_too_large(cell: str) -> str:
     )
 
 
-def _not_inside(transform: Transform, cell: str) -> str:
-    return f"{cell.strip()} is not {transform.describe()}"
-
-
-def _row_weights(table: Table, given: Any) -> tuple[Array, list[Fault]]:
-    """Return the weight of each row, (R,), NaN for a cell that is not a weight, and those cells."""
-    if given is None:
-        return np.ones(table.rows), []
-    if not isinstance(given, str):
-        return _given_weights(table, given), []
-    column = _read_columns(table, [NumberReader(given)])
-    weights = column.values[:, 0]
-    faults = list(column.faults)
-    missing = np.isnan(weights) & ~_rows_of(faults, table.rows)
-    for rows, reason in (
-        (np.flatnonzero(missing), "the weight is missing"),
-        (np.flatnonzero(weights < 0.0), "a weight must be zero or more"),
-    ):
-        if len(rows):
-            faults.append(Fault(given, rows, reason))
-            weights[rows] = np.nan
-    if not faults and not (weights > 0.0).any():
-        raise DataError(f"{table.source}: no row has a positive weight in {quoted(given)}.")
-    return weights, faults
-
-
-def _given_weights(table: Table, given: Any) -> Array:
-    try:
-        weights = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        weights = np.empty(0)
-    good = weights.shape == (table.rows,) and np.isfinite(weights).all() and (weights >= 0.0).all()
-    if not good or not (weights > 0.0).any():
-        raise DataError(
-            f"{parameter('weight')} must be {counted(table.rows, 'number')}, none of them negative "
-            "and not all of them zero."
-        )
-    return weights
-
-
-def _known_rows(table: Table, given: Any) -> tuple[Mask | None, list[Fault]]:
-    """Return where the value of the target is known, (R,), and the cells that do not say."""
-    if given is None:
-        return None, []
-    if not isinstance(given, str):
-        known = np.asarray(given)
-        if known.shape != (table.rows,) or not np.isin(known, (0, 1)).all():
-            needed = counted(table.rows, "number")
-            raise DataError(f"{parameter('event')} must be {needed}, each of them 0 or 1.")
-        return known == 1, []
-    column = _read_columns(table, [NumberReader(given)])
-    events = column.values[:, 0]
-    wrong = ~np.isin(events, (0.0, 1.0)) & ~_rows_of(column.faults, table.rows)
-    faults = list(column.faults)
-    if wrong.any():
-        faults.append(
-            Fault(
-                given,
-                np.flatnonzero(wrong),
-                lambda cell: f"an event must be 0 or 1, and it is {quoted(cell.strip())}",
-            )
-        )
-    return events != 0.0, faults
-
-
-def _row_groups(table: Table, given: Any, used: Mask) -> Positions | None:
-    if given is None:
-        return None
-    if isinstance(given, str):
-        return renumbered(table.codes(given)[used])
-    groups = np.asarray(given)
-    if groups.shape != (table.rows,):
-        raise DataError(f"{parameter('group')} must be {counted(table.rows, 'value')}.")
-    # In the order of their first rows, as the codes of a column are.
-    numbers: dict[str, int] = {}
-    codes = [numbers.setdefault(str(group), len(numbers)) for group in groups.tolist()]
-    return renumbered(np.array(codes, dtype=np.int64)[used])
+def _not_inside(transform: Transform, learning: bool, cell: str) -> str:
+    text = f"{cell.strip()} is not {transform.describe()}"
+    bounded = transform.inner if isinstance(transform, Atoms) else transform
+    if learning and float(cell) in (bounded.lower, bounded.upper):
+        return f"{text}; if that is a possible value, add {parameter('atom', cell.strip())}"
+    return text
 
 
 def _rows_of(faults: Sequence[Fault], rows: int) -> Mask:

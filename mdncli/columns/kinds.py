@@ -24,14 +24,14 @@ from mdncli.columns.features import (
     frequent_levels,
     parsed_dates,
 )
-from mdncli.columns.roles import Roles, column_names, date_formats, periods_of
+from mdncli.columns.roles import Roles, column_names, date_formats, events_of, periods_of
 from mdncli.columns.transforms import Transform
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions
 from mdncli.tables.cells import is_missing, positions, remedy_of_number, to_mask, value_counts
 from mdncli.tables.table import Fault, Table
-from mdncli.text import quoted
-from mdncli.types import Array, Mask
+from mdncli.text import counted, quoted
+from mdncli.types import Array, Mask, Positions
 
 # A column of dates may hold other texts in up to this share of its cells; with more it is text.
 _MOST_OTHER_TEXTS = 0.5
@@ -480,3 +480,102 @@ class _Kinds:
             raise DataError(table.fault_message(faults, remedy))
         if cells.kind == "empty" and table.rows:
             raise DataError(f"{table.source}: the target {quoted(target)} has no value. {another}")
+
+
+# Columns that are no features: what they say of each row.
+
+
+def row_weights(table: Table, given: Any) -> tuple[Array, list[Fault]]:
+    """Return the weight of each row, (R,), NaN for a cell that is not a weight, and those cells.
+
+    Args:
+        table: with R rows.
+        given: the name of a column, or (R,) numbers; None where all rows count alike.
+
+    Raises:
+        DataError: no row has a positive weight, or the numbers are no weights.
+    """
+    if given is None:
+        return np.ones(table.rows), []
+    if not isinstance(given, str):
+        return _given_weights(table, given), []
+    column = NumberReader(given).read(table)
+    weights, faults = column.values.copy(), list(column.faults)
+    missing = np.isnan(weights)
+    for fault in faults:
+        missing[fault.rows] = False
+    for rows, reason in (
+        (np.flatnonzero(missing), "the weight is missing"),
+        (np.flatnonzero(weights < 0.0), "a weight must be zero or more"),
+    ):
+        if len(rows):
+            faults.append(Fault(given, rows, reason))
+            weights[rows] = np.nan
+    if not faults and not (weights > 0.0).any():
+        raise DataError(f"{table.source}: no row has a positive weight in {quoted(given)}.")
+    return weights, faults
+
+
+def _given_weights(table: Table, given: Any) -> Array:
+    try:
+        weights = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    good = weights.shape == (table.rows,) and np.isfinite(weights).all() and (weights >= 0.0).all()
+    if not good or not (weights > 0.0).any():
+        raise DataError(
+            f"{parameter('weight')} must be {counted(table.rows, 'number')}, none of them negative "
+            "and not all of them zero."
+        )
+    return weights
+
+
+def known_rows(table: Table, given: Any) -> tuple[Mask | None, list[Fault]]:
+    """Return where the value of the target is known, (R,), and the cells that do not say.
+
+    Args:
+        table: with R rows.
+        given: the name of a column, or (R,) values, of 1 or true where it is known, and of 0 or
+            false elsewhere; None where all are known.
+
+    Raises:
+        DataError: there is no such column, or the values are others.
+    """
+    if given is None:
+        return None, []
+    if not isinstance(given, str):
+        events = np.asarray(given)
+        if events.shape != (table.rows,) or not np.isin(events, (0, 1)).all():
+            needed = counted(table.rows, "number")
+            raise DataError(f"{parameter('event')} must be {needed}, each of them 0 or 1.")
+        return events == 1, []
+    known, unknown = events_of(table, given)
+    wrong = np.flatnonzero(~(known | unknown))
+    return known, [Fault(given, wrong, _not_an_event)] if len(wrong) else []
+
+
+def _not_an_event(cell: str) -> str:
+    return f"an event must be 0 or 1, and it is {quoted(cell.strip())}"
+
+
+def row_groups(table: Table, given: Any) -> Positions | None:
+    """Return the group of each row as a number, (R,).
+
+    Args:
+        table: with R rows.
+        given: the name of a column, or (R,) values; None where rows are independent.
+
+    Raises:
+        DataError: there is no such column, or another number of values.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return table.codes(given)
+    groups = np.asarray(given)
+    if groups.shape != (table.rows,):
+        raise DataError(f"{parameter('group')} must be {counted(table.rows, 'value')}.")
+    # In the order of their first rows, as the codes of a column are.
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(str(group), len(numbers)) for group in groups.tolist()]
+    return np.array(codes, dtype=np.int64)

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mdncli.columns.discrete import Wrapped, atoms_of, found_atoms, origin_of, rounding_of
 from mdncli.columns.transforms import LARGEST_TARGET, Transform, transforms_by_name
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions, Names
-from mdncli.tables.cells import missing_markers
+from mdncli.tables.cells import missing_markers, to_mask
 from mdncli.tables.table import Table
 from mdncli.text import listed, nearest, quoted
-from mdncli.types import Array
+from mdncli.types import Array, Mask
 
 
 @dataclass(frozen=True)
@@ -488,7 +489,7 @@ class _SingleTarget:
         known = ~np.isnan(values)
         event = self.options.event
         if isinstance(event, str):
-            known &= self.table.cells(event).values != 0.0
+            known &= ~events_of(self.table, event)[1]
         elif np.shape(event) == known.shape:
             known &= np.asarray(event) != 0
         below, above = self._number("censor_below"), self._number("censor_above")
@@ -544,6 +545,14 @@ class _SingleTarget:
                     f"{parameter(first)} is {one:g} and {parameter(second)} is {other:g}: "
                     f"{parameter(first)} must be less than {parameter(second)}."
                 )
+
+
+def events_of(table: Table, name: str) -> tuple[Mask, Mask]:
+    """Return where a column of events is 1 or true, and where it is 0 or false, each (R,)."""
+    values = table.cells(name).values
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(table.columns[name]))
+    true, false = (to_mask(pc.equal(texts, word)) for word in ("true", "false"))
+    return true | (values == 1.0), false | (values == 0.0)
 
 
 def _exceeds(value: float, limit: float | None) -> bool:

@@ -205,7 +205,7 @@ class Trainer:
         inputs = self._input_widths(self._rows)
         outputs = len(self._schema.targets)
         networks = Perceptrons(1, inputs, model.main.architecture, outputs, generator)
-        batches = self._batches(self._rows, split, networks, kind.settings)
+        batches = self._batches(replace(self._rows, cells=None), split, networks, kind.settings)
         problem = Problem(networks, squares_and_gradient, batches)
         loop = TrainingLoop(problem, kind.settings, generator)
         show = self._show_epochs("baseline ", loop, self._nll_of_squares)

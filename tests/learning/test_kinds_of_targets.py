@@ -108,6 +108,29 @@ def test_a_censored_fit_is_near_one_that_saw_all_times() -> None:
     np.testing.assert_allclose(given.condition(x[:5]).median(), predicted.median()[:5], rtol=1e-6)
 
 
+def test_events_in_other_words_and_too_few_of_them() -> None:
+    x, time, until = lifetimes(80, 0)
+    frame = pd.DataFrame({"x": x, "dead": time <= until, "time": np.minimum(time, until)})
+    quick = {"ladder": False, "steps": 20}
+    words = mdncli.fit(frame, event="dead", baseline=True, **quick)
+    digits = mdncli.fit(frame.assign(dead=frame["dead"] * 1), event="dead", **quick)
+    assert words.condition([[0.5]]).mean() == digits.condition([[0.5]]).mean()
+    assert np.isfinite(words.evaluate(frame).improvement_baseline)
+    with pytest.raises(DataError, match="'time' is known in 0 rows, and at least 10 are needed"):
+        mdncli.fit(frame.assign(dead=0), event="dead", **quick)
+    with pytest.raises(DataError, match="row 4, column 'dead': an event must be 0 or 1"):
+        mdncli.fit(frame.assign(dead=frame["dead"].where(frame.index != 3)), event="dead", **quick)
+
+
+def test_a_value_at_a_bound_suggests_an_atom() -> None:
+    frame, _ = with_zeros(80, 0)
+    frame = frame.assign(y=frame["y"] + 0.01 * (frame.index > 3))
+    with pytest.raises(
+        DataError, match="0 is not above lower=0; if that is a possible value, add atom=0"
+    ):
+        mdncli.fit(frame.assign(y=frame["y"] * (frame.index > 2)), lower=0, steps=3)
+
+
 def test_detection_limits() -> None:
     rng = np.random.default_rng(3)
     x = rng.uniform(0.0, 1.0, 1500)
