@@ -130,8 +130,9 @@ class FitOptions:
     target_kind: TargetKind = declared(
         "auto",
         "What a value of the target is. rounded: it stands for a cell of a grid, as a count does, "
-        "and has a probability. auto: rounded, if it has steps and at most 100 different values; "
-        "otherwise a value that more than 5% of the rows hold is an atom. continuous: neither.",
+        "and has a probability. auto: rounded, if it has at most 100 different values in at "
+        "most 300 steps; otherwise a value that more than 5% of the rows hold is an atom. "
+        "continuous: neither.",
         _COLUMNS,
         choices=TargetKind,
     )

@@ -16,8 +16,10 @@ from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.text import quoted
 from mdncli.types import Array, Mask, Positions
 
-# A target with more values than this is continuous.
-_MOST_ROUNDED_VALUES, _TWO_VALUES = 100, 2
+# A target with more values than this, or over more steps, is continuous.
+_MOST_ROUNDED_VALUES, _MOST_STEPS, _TWO_VALUES = 100, 300, 2
+# The most steps of a target that the user calls rounded: each is a sum over the components.
+_MOST_STEPS_ASKED_FOR = 10_000
 # A value counts as on the grid of a rounding up to this share of a step.
 _ON_GRID = 1e-6
 # The width of the interval of an atom, in scales of the other values.
@@ -118,8 +120,9 @@ def rounding_of(
 ) -> Rounding | None:
     """Return the rounding of a target, or None if it is rather continuous.
 
-    A target is rounded if it was recorded in steps and has at most 100 different values. If all
-    values are whole numbers of at least 0, no lower one is possible.
+    A target is rounded if it was recorded in steps and has at most 100 different values, which span
+    at most 300 steps. Finer steps hardly differ from a line. If all values are whole numbers of at
+    least 0, no lower one is possible.
 
     Args:
         values: (N,), finite.
@@ -127,7 +130,7 @@ def rounding_of(
         always: whatever the number of different values.
 
     Raises:
-        ParameterError: a bound is not on the grid of the values.
+        ParameterError: a bound is not on the grid of the values, or there are too many steps.
     """
     distinct = np.unique(values)
     few = len(distinct) <= _MOST_ROUNDED_VALUES
@@ -137,6 +140,15 @@ def rounding_of(
     if step is None:
         return None
     origin = float(distinct[0])
+    span = float(distinct[-1]) - origin
+    if not always and span > _MOST_STEPS * step:
+        return None
+    if span > _MOST_STEPS_ASKED_FOR * step:
+        raise ParameterError(
+            f"{parameter('target_kind', repr('rounded'))}: the values span {span / step:.3g} steps "
+            f"of {step:g}, and the limit is {_MOST_STEPS_ASKED_FOR}. Use "
+            f"{parameter('target_kind', repr('continuous'))}."
+        )
     whole = step == round(step) and origin == round(origin)
     if lower is None and whole and origin >= 0.0:
         lower = origin % step

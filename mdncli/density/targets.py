@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 
 from mdncli.columns.discrete import Atoms, Rounding, Wrapped
 from mdncli.columns.transforms import Transform
@@ -179,16 +180,18 @@ class RoundedTarget(ContinuousTarget):
         first, last = rounding.forward(low), rounding.forward(high)
         count = int(np.rint((last - first) / rounding.step).max(initial=0)) + 1
         values = first[:, None] + rounding.step * np.arange(count)
-        upto = np.empty((len(first), count))
-        above = np.empty((len(first), count))
+        tails, ones = np.zeros((2, len(first), count + 1))
+        pi, rate = mixture.pi, 1.0 / mixture.sigma
         for cell in range(count):
-            # Below the median the cdf has all digits, and above it the upper tail.
-            edge = rounding.edge_above(values[:, cell])
-            upto[:, cell] = mixture.cdf(edge)
-            above[:, cell] = mixture.cdf(edge, upper=True)
-        from_below = np.diff(upto, axis=1, prepend=0.0)
-        from_above = -np.diff(above, axis=1, prepend=1.0)
-        probability = np.where(upto < 0.5, from_below, from_above)
+            # F is Phi(z) below a component's mean, and 1 - Phi(-z) above it. The ones are summed
+            # separately, so that no digits cancel in either tail.
+            z = (rounding.edge_above(values[:, cell]) - mixture.mu) * rate
+            above = z >= 0.0
+            tail = scipy.special.ndtr(-np.abs(z))
+            np.negative(tail, out=tail, where=above)
+            tails[:, cell + 1] = (pi * tail).sum(axis=0)
+            ones[:, cell + 1] = (pi * above).sum(axis=0)
+        probability = np.diff(tails, axis=1) + np.diff(ones, axis=1)
         return values, np.maximum(probability, 0.0)
 
 

@@ -43,7 +43,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -229,12 +229,17 @@ def run(unit: Unit) -> Score:
     parts = train_test_split(np.arange(unit.n), test_size=0.25, random_state=unit.repetition)
     train, test = (frame.iloc[part].reset_index(drop=True) for part in parts)
     seconds = [0.0]
-    model = mdncli.fit(
-        train,
-        preset=unit.preset,
-        threads=unit.threads,
-        progress=lambda epoch: seconds.append(epoch.seconds),
-    )
+
+    def fitted(**more: str) -> mdncli.ConditionalDensity:
+        def show(epoch: Any) -> None:
+            seconds.append(epoch.seconds)
+
+        return mdncli.fit(train, preset=unit.preset, threads=unit.threads, progress=show, **more)
+
+    model = fitted()
+    if model.schema.targets[0].atoms:
+        # The probability of an atom cannot be compared with a density.
+        model = fitted(target_kind="continuous")
     y_train, y = (part.iloc[:, -1].to_numpy(dtype=float) for part in (train, test))
     distribution = model.condition(test.iloc[:, :-1])
     linear = linear_grid = math.nan

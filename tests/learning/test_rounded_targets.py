@@ -159,6 +159,8 @@ def test_far_cells_stay_finite_in_single_precision() -> None:
         (np.repeat(np.arange(8) * 0.5 + 0.25, 4), Rounding(0.5, 0.25)),
         (np.repeat(np.arange(0.0, 40.0, 2.0), 4), Rounding(2.0, 0.0, lower=0.0)),
         (np.repeat(np.arange(150.0), 4), None),
+        (np.repeat([12_000.0, 15_500.0, 90_300.0, 451_700.0], 4), None),
+        (np.repeat([0.0, 1.0, 3.0, 299.0], 4), Rounding(1.0, 0.0, lower=0.0)),
         (np.linspace(0.0, 1.0, 50) ** 2, None),
         (np.ones(30), None),
     ],
@@ -173,6 +175,13 @@ def test_a_bound_must_be_on_the_grid() -> None:
     with pytest.raises(ParameterError, match=r"lower is -0.5: it must be one of the values"):
         rounding_of(values, -0.5, None, always=True)
     assert rounding_of(values, None, 9.0) == Rounding(1.0, 0.0, 0.0, 9.0)
+
+
+def test_too_many_steps_are_refused() -> None:
+    values = np.repeat([0.0, 1.0, 3.0, 50_000.0], 4)
+    assert rounding_of(values, None, None) is None
+    with pytest.raises(ParameterError, match=r"the values span 5e\+04 steps of 1, and the limit"):
+        rounding_of(values, None, None, always=True)
 
 
 def counts(rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
