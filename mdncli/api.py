@@ -186,6 +186,8 @@ class TableReport:
         best: what it holds when it is read as suggested, or as it was read.
         unfit: why `fit` would refuse that with the parameters that `best` names; empty if it would
             not.
+        target_kind: what `fit` would take the values of the target for, such as `number, atom 0`;
+            empty if it would refuse the table.
         warnings: what looks wrong in its columns; they may mention parameters, as errors do.
     """
 
@@ -196,6 +198,7 @@ class TableReport:
     suggested: Dialect | None
     best: TableDescription | None
     unfit: str
+    target_kind: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -238,6 +241,7 @@ def inspect(
         looks.dialect if looks and better else None,
         better.description if better else reading.description,
         better.unfit if better else reading.unfit,
+        better.target_kind if better else reading.target_kind,
         [*reading.warnings, *([looks.doubt] if looks and looks.doubt else [])],
     )
 
@@ -248,6 +252,7 @@ class _Reading:
 
     description: TableDescription | None = None
     unfit: str = ""
+    target_kind: str = ""
     warnings: Sequence[str] = ()
 
     @classmethod
@@ -255,9 +260,9 @@ class _Reading:
         table = read_table_file(file, dialect, skip_bad_rows=skip)
         description = describe_table(table)
         warn_of_skipped_rows(table)
-        unfit = _why_not_fit(table, description, skip=skip)
+        unfit, kind = _kind_of_target(table, description, skip=skip)
         suspicions = table_suspicions(table, description.target)
-        return cls(description, unfit, [*table.notes, *suspicions])
+        return cls(description, unfit, kind, [*table.notes, *suspicions])
 
 
 def _better(file: FileContent, dialect: Dialect, *, skip: bool) -> _Reading | None:
@@ -268,25 +273,26 @@ def _better(file: FileContent, dialect: Dialect, *, skip: bool) -> _Reading | No
         return None
 
 
-def _why_not_fit(table: Table, description: TableDescription, *, skip: bool) -> str:
+def _kind_of_target(table: Table, description: TableDescription, *, skip: bool) -> tuple[str, str]:
     """Return why `fit` would refuse a table with the parameters that its description names.
 
-    That there are too few rows is not said: whoever asks may be trying a part of the table.
+    If it would not, also return what it would take the values of the target for. That there are too
+    few rows is not said: whoever asks may be trying a part of the table.
     """
     given: Mapping[str, Any] = description.parameters or {"target": description.numbers[-1:]}
     few = table.rows < FEWEST_ROWS
     if few or not given.get("target", [description.columns[-1].name]):
-        return ""
+        return "", ""
     options = FitOptions(**given, on_bad_rows="skip" if skip else "fail")
     try:
         with python_warnings.catch_warnings():
             python_warnings.simplefilter("ignore")
             layout = _layout(table, options)
             dataset = training_dataset(table, layout, RowRules(skip=skip))
-            measure_schema(table.source, dataset, layout)
+            schema, _ = measure_schema(table.source, dataset, layout)
     except MdnError as error:
-        return error.message
-    return ""
+        return error.message, ""
+    return "", schema.targets[0].kind
 
 
 def built_in_problem(name: str, **parameters: Any) -> Result:

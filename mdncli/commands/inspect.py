@@ -64,6 +64,7 @@ def _table_as_json(report: "TableReport") -> dict[str, Any]:
         **(description.to_plain() if description else {"rows": None, "columns": []}),
         "options": _options(report.best) if report.best else None,
         "refused": as_flags(report.unfit) or None,
+        "target_kind": report.target_kind or None,
         "looks": report.looks.to_plain() if report.looks else None,
         "reading": dialect_words(report.suggested or report.dialect),
         "problem": as_flags(report.problem) or None,
@@ -111,6 +112,8 @@ def _needed(report: "TableReport", best: "TableDescription", path: str) -> list[
         lines.append(f"To read it like that: mdn {command}")
     elif fits and words:
         lines.append(f"mdn fit needs these options: {' '.join(words)}")
+    if report.target_kind and best.target is not None:
+        lines.append(f"mdn fit would take {quoted(best.target)} as: {report.target_kind}.")
     if report.unfit:
         lines.append(f"mdn fit would refuse it: {as_flags(report.unfit)}")
     elif options is None:

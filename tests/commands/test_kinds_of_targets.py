@@ -69,6 +69,8 @@ def test_fit_and_inspect_say_what_the_values_are(here: Run, folder: Path) -> Non
     assert "values of 'time' only say that it is at least 3" in done.stderr.decode()
     for name, kind in (("rain", "number, atom 0"), ("wind", "angle, period 360")):
         assert kind in here("inspect", f"{name}.pt", cwd=folder).stdout.decode()
+    of_table = here("inspect", "rain.csv", cwd=folder).stdout.decode()
+    assert "mdn fit would take 'rain' as: number, atom 0." in of_table
     command = here("inspect", "time.pt", cwd=folder).stdout.decode()
     assert "--event dead" in command
     done = here("fit", "rain.csv", "--atom", "0", *QUICK, "--json", "-o", "a.pt", cwd=folder)
