@@ -20,6 +20,7 @@ def coverage(distribution: Any, y: np.ndarray, level: float = 0.9) -> float:
         level: of the intervals.
     """
     [transform] = getattr(distribution, "transforms", [IDENTITY])
+    y = np.ravel(y)
     cells = transform.cells(y)
     cdf = below = distribution.cdf(y)
     if not cells.is_point.all():
