@@ -77,7 +77,7 @@ _SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1
 # What these are multiplied by where networks read a memory, which takes time itself.
 _FINISH_WITH_MEMORY = 0.5
 # The share of the background's weight in learning: rows that lie apart should be learned, too.
-_BACKGROUND_IN_LEARNING = 1e-3
+_BACKGROUND_IN_LEARNING = 1e-6
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
 # nats. The preset `best` keeps all that helps.
 _LEAST_GAIN_OF_RUNG, _LEAST_GAIN_OF_POOL = 0.01, 0.02
