@@ -30,12 +30,16 @@ _JOINT_AT_ONCE = 256
 class Distribution:
     """The distributions of T targets at N rows, in the units of the file.
 
-    Each target is y = transform.forward(u), and u has a Gaussian mixture at each row. A rounded
-    target has probabilities at the values of a grid; its density is the probability of a value
-    over the step of the grid. Density, cdf,
+    Each target is y = transform.forward(u), and u has a Gaussian mixture at each row. Density, cdf,
     quantiles and samples go through the transforms exactly. For a target with bounds, the mean, the
     standard deviation and the CRPS have closed forms, or are computed by quadrature to a relative
     error of 1e-9. At a bound and beyond it the density is 0.
+
+    A single target may be more than a point on a line; see `mdncli.columns.discrete`. A rounded
+    target has probabilities at the values of a grid; its density is the probability of a value over
+    the step of the grid. Where a target has an atom, what is said of the density is said of the
+    probability of the atom. Of an angle, mean and standard deviation are the circular ones, and
+    quantiles count from the point opposite the mean.
 
     With a single target, results have no axis for it: `mean()` is (N,), and `quantile([0.1, 0.9])`
     is (N, 2). With several targets that axis comes after the one of rows: (N, T), (N, T, 2). Mean,
@@ -178,7 +182,8 @@ class Distribution:
     def cdf(self, values: ArrayLike, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(y <= value) of each target, shape (N,) or (N, T).
 
-        It is 0 up to a lower bound, and 1 from an upper bound on.
+        It is 0 up to a lower bound, and 1 from an upper bound on. Of an angle it counts from the
+        lowest value.
 
         Args:
             values: one for each row, (N,) or (N, T), or one for all rows.
