@@ -95,8 +95,8 @@ def fit(
         prepared: is called with the rows to learn from and their schema, before learning.
         stop: is called after every step. Once it returns True, learning ends, and the result is
             the best model so far.
-        parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight` and `group` may be
-            the name of a column, or one value for each row.
+        parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight`, `group` and
+            `event` may be the name of a column, or one value for each row.
 
     Raises:
         MdnError: the table cannot be learned from, or a parameter has a wrong value.
@@ -367,10 +367,15 @@ def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
         targets=schema.target_names,
         inside=schema.transforms_of(schema.target_names),
         weights=schema.weight,
-        event=schema.event,
+        event=schema.event or None,
         remedy="Correct them, or remove the rows.",
     )
     dataset = model_dataset(table, schema, rules)
+    if schema.event == "":
+        raise ParameterError(
+            f"{parameter('event')} must name a column where {parameter('valid_file')} is given, so "
+            "that both tables have it."
+        )
     if not len(dataset):
         raise DataError(f"{table.source}: there are no rows to hold out.")
     return dataset

@@ -41,7 +41,7 @@ from mdncli.requests import (
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import Table, read_table
 from mdncli.tables.writer import take_rows
-from mdncli.text import listed, quoted
+from mdncli.text import quoted
 from mdncli.types import Array
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ __all__ = [
 ]
 
 TableLike = Any
-_DEFAULT_DRAWS = 1000
 _COMPONENT = "component"
 _NO_WEIGHTS = "which weighted the rows in training. All rows count equally."
 _NO_EVENTS = "which said in training where the target is known. All values count as known."
@@ -176,6 +175,7 @@ class ConditionalDensity:
             targets=[*own, *own_targets],
             missing_target="fault",
             inside=self.schema.transforms_of(own),
+            clip=False,
             skip=request.skip,
             remedy="Correct them, or leave the answers of such rows empty: "
             f"{parameter('on_bad_rows', repr('skip'))}.",
@@ -234,7 +234,7 @@ class ConditionalDensity:
                 f"give a value: {parameter('given', 'NAME=VALUE')}."
             )
         if rows is None:
-            x, columns, n = _places(schema, request)
+            x, columns, n = request.places(schema)
         else:
             x, columns, values = self._rows_to_draw_for(rows, request, own)
             known, n = {**known, **values}, request.n or 1
@@ -277,7 +277,12 @@ class ConditionalDensity:
         return dataset.x, columns, _own_values(schema, dataset, own)
 
     def evaluate(
-        self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
+        self,
+        data: TableLike,
+        targets: Any = None,
+        weights: Any = None,
+        events: Any = None,
+        **reading: Any,
     ) -> Evaluation:
         """Return how well the model predicts rows with known targets.
 
@@ -288,6 +293,8 @@ class ConditionalDensity:
             targets: (N,) or (N, T), if `data` holds the features alone.
             weights: (N,), how much each row counts; by default the column that weighted the rows in
                 training, where `data` has it.
+            events: (N,), 1 where the target is known and 0 where it is only known to exceed its
+                value; by default the column of events in training, where `data` has it.
             reading: `on_bad_rows`, and how to read a file; see `read_table`.
 
         Raises:
@@ -296,10 +303,15 @@ class ConditionalDensity:
         >>> load("model.pt").evaluate("data.csv").rows
         1000
         """
-        return self.evaluate_rows(data, targets, weights, **reading)[0]
+        return self.evaluate_rows(data, targets, weights, events, **reading)[0]
 
     def score_rows(
-        self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
+        self,
+        data: TableLike,
+        targets: Any = None,
+        weights: Any = None,
+        events: Any = None,
+        **reading: Any,
     ) -> "pd.DataFrame":
         """Return the rows with the scores of each beside them: nll, y_crps, y_error and y_pit.
 
@@ -312,13 +324,18 @@ class ConditionalDensity:
         dialect, skip = _reading({**reading})
         with _recalling(self.network, data, dialect):
             table = self._table(data, dialect, skip=skip)
-        evaluation, result = self.evaluate_rows(table, targets, weights, **reading)
+        evaluation, result = self.evaluate_rows(table, targets, weights, events, **reading)
         scored = result.frame()
         scores = scored.columns[-1 - 3 * len(evaluation.targets) :]
         return _as_frame(data, table).assign(**{name: scored[name].to_numpy() for name in scores})
 
     def evaluate_rows(
-        self, data: TableLike, targets: Any = None, weights: Any = None, **reading: Any
+        self,
+        data: TableLike,
+        targets: Any = None,
+        weights: Any = None,
+        events: Any = None,
+        **reading: Any,
     ) -> tuple[Evaluation, Result]:
         """Return what `evaluate` does, and the rows with the scores of each beside them.
 
@@ -332,10 +349,12 @@ class ConditionalDensity:
                 table = _with_targets(table, targets, schema.target_names)
             if weights is None:
                 weights = _column_of_training(table, schema.weight, _NO_WEIGHTS)
+            if events is None:
+                events = _column_of_training(table, schema.event, _NO_EVENTS)
             rules = RowRules(
                 targets=schema.target_names,
                 weights=weights,
-                event=_column_of_training(table, schema.event, _NO_EVENTS),
+                event=events,
                 skip=skip,
                 consequence="are left out of the scores",
             )
@@ -422,7 +441,7 @@ class ConditionalDensity:
                     skip=request.skip,
                 )
             else:
-                event = schema.event if schema.event in table.names else None
+                event = schema.event if schema.event and schema.event in table.names else None
                 rules = RowRules(targets=schema.target_names, event=event, skip=request.skip)
             dataset = model_dataset(table, schema, rules)
         if request.needs_data and not len(dataset):
@@ -492,39 +511,6 @@ def _resolved(questions: Questions, targets: list[str]) -> Questions:
     return replace(questions, exceed=exceed, at_target=at_target)
 
 
-def _places(schema: Schema, request: SampleRequest) -> tuple[Array, dict[str, Any], int]:
-    """Return where to draw without rows: x (N, F), the columns of the features, and the draws."""
-    features = schema.features
-    if request.at is not None and request.at != []:
-        x, n = _point(schema, request.at), request.n or _DEFAULT_DRAWS
-    elif len(features) == 1:
-        x, n = features[0].points(request.n or _DEFAULT_DRAWS)[:, None], 1
-    else:
-        example = ",".join(f"{name}=…" for name in schema.feature_names)
-        raise ParameterError(
-            f"The model has {len(features)} features. Say where to draw: with "
-            f"{parameter('rows', 'FILE')}, or with {parameter('at', repr(example))}."
-        )
-    return x, {each.name: each.column(x[:, i]) for i, each in enumerate(features)}, n
-
-
-def _point(schema: Schema, at: Any) -> Array:
-    """Return the one row that `at` names, (1, F)."""
-    values = NamedValues("at", "feature", schema.feature_names).values(at)
-    missing = [name for name in schema.feature_names if name not in values]
-    if missing:
-        raise ParameterError(
-            f"{parameter('at')} must name every feature: {listed(missing)} is missing."
-        )
-    table = dataframe.table_of({n: [v] for n, v in values.items()})
-    table = replace(table, source=parameter("at"))
-    try:
-        return model_dataset(table, schema, RowRules(remedy="Correct the value.")).x
-    except DataError as error:
-        # There is only one row, so its number would say nothing.
-        raise ParameterError(error.message.replace(", row 1,", ",", 1)) from error
-
-
 def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
     """Return a table with these targets, by their names or in the order of the model."""
     added = dataframe.table_of(targets, names)
@@ -534,8 +520,8 @@ def _with_targets(table: Table, targets: Any, names: list[str]) -> Table:
 
 def _column_of_training(table: Table, name: str | None, lost: str) -> str | None:
     """Return the name of a column of training if a table has it; `lost` warns of what it did."""
-    if name is None or name in table.names:
-        return name
+    if not name or name in table.names:
+        return name or None
     warn(f"The table has no column {quoted(name)}, {lost}")
     return None
 

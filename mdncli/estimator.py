@@ -32,6 +32,10 @@ _OTHERS: dict[str, Any] = {
     "min_sigma": None,
     "lower": None,
     "upper": None,
+    "target_kind": "auto",
+    "atom": None,
+    "censor_below": None,
+    "censor_above": None,
     "random_state": 0,
 }
 _SETTINGS = [each.name for each in fields(Settings) if each.name != "seed"]
@@ -47,6 +51,7 @@ class MixtureDensityRegressor(RegressorMixin, BaseEstimator):  # type: ignore[mi
         preset: `fast`, `default` or `best`.
         min_sigma, lower, upper: a number for all targets, or a dictionary by their names; see
             `mdncli.fit`.
+        target_kind, atom, censor_below, censor_above: see `mdncli.fit`.
         random_state: the seed.
 
     Attributes:

@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, get_args
 
-from mdncli.columns.roles import numbers_of, probabilities
+from mdncli.columns import dataframe
+from mdncli.columns.dataset import RowRules, model_dataset
+from mdncli.columns.roles import NamedValues, numbers_of, probabilities
+from mdncli.columns.schema import Schema
 from mdncli.declarations import require_whole
 from mdncli.density.answers import Questions
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.settings import MOST_ROWS, PlotKind
 from mdncli.tables.dialect import Dialect
-from mdncli.text import nearest, quoted
+from mdncli.text import listed, nearest, quoted
+from mdncli.types import Array
+
+_DEFAULT_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,26 @@ class SampleRequest(Request):
                 "positive."
             )
 
+    def places(self, schema: Schema) -> tuple[Array, dict[str, Any], int]:
+        """Return where to draw without rows: x (N, F), the columns of the features, and the draws.
+
+        Raises:
+            ParameterError: there are several features, and `at` does not say where to draw.
+            DataError: `at` names no feature, or does not name all of them.
+        """
+        features = schema.features
+        if self.at is not None and self.at != []:
+            x, n = _point(schema, self.at), self.n or _DEFAULT_DRAWS
+        elif len(features) == 1:
+            x, n = features[0].points(self.n or _DEFAULT_DRAWS)[:, None], 1
+        else:
+            example = ",".join(f"{name}=…" for name in schema.feature_names)
+            raise ParameterError(
+                f"The model has {len(features)} features. Say where to draw: with "
+                f"{parameter('rows', 'FILE')}, or with {parameter('at', repr(example))}."
+            )
+        return x, {each.name: each.column(x[:, i]) for i, each in enumerate(features)}, n
+
 
 @dataclass(frozen=True)
 class PlotRequest(Request):
@@ -175,6 +201,23 @@ class PlotRequest(Request):
                 f"the row's own value; only {parameter('kind', repr('row'))} and "
                 f"{parameter('kind', repr('pairs'))} have rows. Give a value."
             )
+
+
+def _point(schema: Schema, at: Any) -> Array:
+    """Return the one row that `at` names, (1, F)."""
+    values = NamedValues("at", "feature", schema.feature_names).values(at)
+    missing = [name for name in schema.feature_names if name not in values]
+    if missing:
+        raise ParameterError(
+            f"{parameter('at')} must name every feature: {listed(missing)} is missing."
+        )
+    table = dataframe.table_of({n: [v] for n, v in values.items()})
+    table = replace(table, source=parameter("at"))
+    try:
+        return model_dataset(table, schema, RowRules(remedy="Correct the value.")).x
+    except DataError as error:
+        # There is only one row, so its number would say nothing.
+        raise ParameterError(error.message.replace(", row 1,", ",", 1)) from error
 
 
 def _require_seed(seed: Any) -> None:

@@ -96,8 +96,8 @@ class FitOptions:
         metavar="COL[=FORMAT]",
     )
     period: NumberByTarget | None = _by_target(
-        "Columns that wrap around, and after how much: hour=24,direction=360. A target among them "
-        "is an angle: its mean and mode are on the circle, and its intervals may cross the origin.",
+        "Columns that begin again after so much: hour=24,direction=360. If the target is one of "
+        "them, its answers are on the circle, and an interval may cross the origin.",
         "COL=N,…",
     )
     weight: Any = declared(
@@ -129,9 +129,9 @@ class FitOptions:
     )
     target_kind: TargetKind = declared(
         "auto",
-        "What a value of the target is. rounded: it stands for a cell of a grid, as a count does, "
-        "and has a probability. auto: rounded, if it has at most 100 different values in at "
-        "most 300 steps; otherwise a value that more than 5% of the rows hold is an atom. "
+        "What the values of the target stand for. rounded: cells of a grid, as counts do, each "
+        "with a probability. auto: rounded, if it has at most 100 different values in at most 300 "
+        "steps; otherwise a value that more than 5% of the rows hold is an atom. "
         "continuous: neither.",
         _COLUMNS,
         choices=TargetKind,
@@ -147,19 +147,18 @@ class FitOptions:
     event: Any = declared(
         None,
         "A column that is 1 where the target is known, and 0 where it is only known to exceed its "
-        "value, as the survival time of a case that was lost from sight.",
+        "value, such as the survival time of a patient who left the study.",
         _COLUMNS,
         metavar="COL",
         names_columns=True,
     )
     censor_below: NumberByTarget | None = _by_target(
-        "A detection limit: a value of the target up to it only says that the target is at most "
-        "the limit.",
+        "A detection limit. A value at or below it only says that the target is at or below it.",
         "V",
     )
     censor_above: NumberByTarget | None = _by_target(
-        "A limit above which the target was not recorded: a value from it on only says that the "
-        "target is at least the limit.",
+        "The highest value that was recorded. A value at or above it only says that the target is "
+        "at least this.",
         "V",
     )
     lower: NumberByTarget | None = _by_target(

@@ -1,10 +1,9 @@
 """What a table holds, what `fit` would need to learn from it, and what looks wrong in it.
 
 There is a warning for each thing that makes a model misleading. The checks look for values that
-seem to mark missing cells or are far from the others, for targets
-that a bound or another kind of model would suit better, for leakage (a feature that is nearly the
-target), for a value that many rows share, for a minimum sigma that one target imposes on the
-others, and for too few rows.
+seem to mark missing cells or are far from the others, for targets that a bound or another kind of
+model would suit better, for leakage (a feature that is nearly the target), for a value that many
+rows share, for a minimum sigma that one target imposes on the others, and for too few rows.
 """
 
 import math
@@ -212,7 +211,8 @@ def _check_repeated_value(target: Target, values: Array) -> None:
     if repeated:
         warn(
             f"{repeated[1]:.0%} of the rows have exactly {repeated[0]:g} as {quoted(target.name)}. "
-            "A mixture can only put a narrow component there; consider a model without these rows."
+            f"A mixture can only put a narrow component there. Use "
+            f"{parameter('atom', f'{repeated[0]:g}')} to learn the probability of that value."
         )
 
 
@@ -297,7 +297,7 @@ class NumberColumn:
         values: (N,), without missing cells.
         rows: (N,), the rows of the table that they are in.
         is_target: whether the column is a target.
-        bounded: whether it is a target with bounds.
+        bounded: whether it is a target with bounds or of another kind.
     """
 
     table: Table

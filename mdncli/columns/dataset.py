@@ -76,6 +76,11 @@ class Dataset:
         """How much each row counts, (N,)."""
         return np.ones(len(self.y)) if self.weights is None else self.weights
 
+    @property
+    def known_rows(self) -> Mask:
+        """Where the target is known, (N,)."""
+        return np.ones(len(self.y), dtype=bool) if self.known is None else self.known
+
     def take(self, rows: Positions) -> "Dataset":
         """Return the rows at these positions: groups renumbered, weights of mean 1."""
         return Dataset(
@@ -116,6 +121,7 @@ class RowRules:
             only known to exceed its value; None where it is known everywhere.
         censor: the limits of a target, below and above, by name; None for none. Values beyond them
             are moved to them.
+        clip: whether to do so for a model, whose limits are known.
         skip: whether bad rows are left out.
         most_skipped: the largest share of bad rows that may be left out.
         remedy: what to do about bad cells, for the error.
@@ -132,6 +138,7 @@ class RowRules:
     groups: Any = None
     event: Any = None
     censor: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    clip: bool = True
     skip: bool = False
     most_skipped: float = 1.0
     remedy: str = f"{_CORRECT}: {parameter('on_bad_rows', repr('skip'))}."
@@ -310,7 +317,7 @@ def model_dataset(table: Table, schema: Schema, rules: RowRules) -> Dataset:
         DataError: as for `read_dataset`.
     """
     complete = [feature.name for feature in schema.features if not feature.allows_missing]
-    limits = {t.name: (t.censor_below, t.censor_above) for t in schema.targets}
+    limits = {t.name: (t.censor_below, t.censor_above) for t in schema.targets if rules.clip}
     rules = replace(rules, complete=complete, warn_of_unseen=True, censor=limits)
     dataset = read_dataset(table, [reader_of(feature) for feature in schema.features], rules)
     y = np.full((len(dataset), len(schema.targets)), np.nan)
@@ -354,6 +361,13 @@ def measure_schema(source: str, dataset: Dataset, layout: Layout) -> tuple[Schem
         raise _too_large_column(source, column, float(largest[i]), _LARGEST_FEATURE)
     features = tuple(layout.features[i].measure(dataset.x[:, i]) for i in kept)
     schema = Schema(features, targets, layout.weight, layout.event)
+    cells = schema.cells(dataset.y, dataset.known)
+    if cells is not None and np.isposinf(cells.low).any():
+        raise DataError(
+            f"{source}: a row only says that {quoted(targets[0].name)} exceeds "
+            f"{dataset.y[np.argmax(cells.low), 0]:g}, and that is its highest possible value. "
+            f"Leave out {parameter('upper')}, or correct the row."
+        )
     if len(kept) == len(layout.features):
         return schema, dataset
     return schema, replace(dataset, x=dataset.x[:, kept])
@@ -435,14 +449,19 @@ def _clip(y: Array, rules: RowRules) -> None:
 
 def _outside_bounds(y: Array, rules: RowRules) -> list[Fault]:
     faults: list[Fault] = []
+    learning = rules.most_skipped < 1.0 and len(rules.targets) == 1
     for position, name in enumerate(rules.targets):
         transform = rules.inside.get(name)
-        if transform is not None:
-            rows = np.flatnonzero(transform.outside(y[:, position]))
-            if len(rows):
-                faults.append(
-                    Fault(name, rows, partial(_not_inside, transform, rules.most_skipped < 1.0))
-                )
+        if transform is None:
+            continue
+        values = y[:, position]
+        outside = transform.outside(values)
+        bounded = transform.inner if isinstance(transform, Atoms) else transform
+        at_bound = np.isin(values, [e for e in (bounded.lower, bounded.upper) if e is not None])
+        for rows, hint in ((outside & at_bound, learning), (outside & ~at_bound, False)):
+            if rows.any():
+                reason = partial(_not_inside, transform, hint)
+                faults.append(Fault(name, np.flatnonzero(rows), reason))
     return faults
 
 
@@ -460,12 +479,10 @@ def _reason_too_large(cell: str) -> str:
     )
 
 
-def _not_inside(transform: Transform, learning: bool, cell: str) -> str:
+def _not_inside(transform: Transform, hint: bool, cell: str) -> str:
     text = f"{cell.strip()} is not {transform.describe()}"
-    bounded = transform.inner if isinstance(transform, Atoms) else transform
-    if learning and float(cell) in (bounded.lower, bounded.upper):
-        return f"{text}; if that is a possible value, add {parameter('atom', cell.strip())}"
-    return text
+    atom = parameter("atom", cell.strip())
+    return f"{text}; if that is a possible value, add {atom}" if hint else text
 
 
 def _rows_of(faults: Sequence[Fault], rows: int) -> Mask:
@@ -527,7 +544,8 @@ def _about_missing(table: Table, rules: RowRules, faults: list[Fault]) -> str:
 
 
 def _remedy(rules: RowRules, faults: list[Fault]) -> str:
-    needed = (*rules.targets, rules.weights)
+    names = (name for name in (rules.weights, rules.event) if isinstance(name, str))
+    needed = {*rules.targets, *names}
     if rules.feature_remedy and all(fault.column not in needed for fault in faults):
         return rules.feature_remedy
     return rules.remedy

@@ -73,10 +73,11 @@ class Rounding(Transform):
             beyond |= y > self.upper
         return beyond
 
-    def is_off_grid(self, value: float) -> bool:
-        """Return whether a value is none of the grid."""
-        steps = (value - self.origin) / self.step
-        return abs(steps - round(steps)) > _ON_GRID
+    def off_grid(self, y: Array) -> Mask:
+        """Return which values y of any shape are none of the grid."""
+        steps = (y - self.origin) / self.step
+        off: Mask = np.abs(steps - np.rint(steps)) > _ON_GRID
+        return off
 
     def cells(self, y: Array) -> Cells:
         """Return the cells in which values y, (N,), lie."""
@@ -154,7 +155,7 @@ def rounding_of(
         lower = origin % step
     rounding = Rounding(step, origin, lower, upper)
     for name, bound in (("lower", lower), ("upper", upper)):
-        if bound is None or not Rounding(step, origin).is_off_grid(bound):
+        if bound is None or not Rounding(step, origin).off_grid(np.array(bound)):
             continue
         if not always:
             return None
@@ -208,7 +209,8 @@ class Atoms(Transform):
 
     @property
     def segments(self) -> list[tuple[float, float, float]]:
-        """The intervals of u of all other values: their ends, and u less that of `inner`."""
+        """The intervals of u of all other values: their ends, and how much larger u is there than
+        the u of `inner`."""
         found, start, shift = [], -math.inf, 0.0
         for low, high in self.intervals:
             if low > start:
@@ -367,7 +369,12 @@ def found_atoms(values: Array) -> tuple[float, ...]:
 
 
 def atoms_of(
-    name: str, values: Array, atoms: tuple[float, ...], lower: float | None, upper: float | None
+    name: str,
+    values: Array,
+    atoms: tuple[float, ...],
+    lower: float | None,
+    upper: float | None,
+    open_ends: tuple[bool, bool] = (False, False),
 ) -> Atoms:
     """Return the transform of a target with these atoms.
 
@@ -379,6 +386,7 @@ def atoms_of(
         values: (N,), known values.
         atoms: in rising order, at least one.
         lower, upper: the bounds that the user gave.
+        open_ends: whether censored values may be below the first atom, and above the last one.
 
     Raises:
         ParameterError: an atom is outside the bounds.
@@ -394,8 +402,8 @@ def atoms_of(
             )
         if not (values == atom).any():
             raise DataError(
-                f"{parameter('atom')} is {atom:g}, and {quoted(name)} is that in no row. Leave it "
-                "out, or give the value as the table has it."
+                f"{parameter('atom')} is {atom:g}, and no row has that value of {quoted(name)}. "
+                "Leave it out, or give the value as the table has it."
             )
     others = values[~np.isin(values, atoms)]
     if len(np.unique(others)) < 2:
@@ -403,7 +411,10 @@ def atoms_of(
             f"{parameter('atom')}: {quoted(name)} has fewer than two other values, so it has no "
             f"density. Use {parameter('target_kind', repr('rounded'))}."
         )
-    closed = bool(others.min() > atoms[0]), bool(others.max() < atoms[-1])
+    closed = (
+        not open_ends[0] and bool(others.min() > atoms[0]),
+        not open_ends[1] and bool(others.max() < atoms[-1]),
+    )
     from_lowest, from_highest = others - atoms[0], atoms[-1] - others
     no_bounds = lower is None and upper is None
     if lower == atoms[0] or (closed[0] and no_bounds and _is_skewed(from_lowest)):

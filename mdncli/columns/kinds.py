@@ -196,9 +196,9 @@ class Layout:
         features: the reader of each feature.
         targets: the names of the targets.
         weight, group: the names of the columns of weights and groups, if any.
-        transforms: of the targets that are no plain numbers without bounds, by name.
+        transforms: by name, of the targets with bounds or of another kind.
         min_sigma: by name, of the targets with a smallest sigma of the user's choice.
-        event: the column that says whether the value of the target is known, if any.
+        event: the column that says whether the value of the target is known, as in `Schema`.
         censor: the limits of a target, below and above, by name.
     """
 

@@ -26,7 +26,10 @@ from mdncli.types import Array, Mask
 
 @dataclass(frozen=True)
 class Roles:
-    """Which columns are features and targets, and which hold weights, groups and events, if any."""
+    """Which columns are features and targets, and which hold weights, groups and events, if any.
+
+    The name of an event that is given as an array is empty.
+    """
 
     features: list[str]
     targets: list[str]
@@ -67,10 +70,10 @@ def choose_roles(table: Table, options: FitOptions) -> Roles:
         raise DataError(f"{table.source}: {_why_no_feature(table, targets)}")
     for note in [*table.notes, *_doubts(table)]:
         warn(note)
-    weight, group, event = (
-        each if isinstance(each, str) else None
-        for each in (options.weight, options.group, options.event)
+    weight, group = (
+        each if isinstance(each, str) else None for each in (options.weight, options.group)
     )
+    event = options.event if isinstance(options.event, str | None) else ""
     return Roles(features, targets, weight, group, event)
 
 
@@ -106,8 +109,8 @@ def _why_no_feature(table: Table, targets: Sequence[str]) -> str:
             f"{parameter('delimiter')}."
         )
     return (
-        f"no feature is left beside the target {listed(targets)}. Ignored columns, the weight and "
-        "the group are not features."
+        f"no feature is left beside the target {listed(targets)}. Ignored columns, the weight, the "
+        "group and the event are not features."
     )
 
 
@@ -400,9 +403,9 @@ def target_layout(table: Table, roles: Roles, options: FitOptions) -> dict[str, 
             )
     transforms = transforms_by_name(numbers["lower"], numbers["upper"])
     if len(names) > 1:
-        _require_plain_targets(names, options)
+        _require_plain_targets(table, names, options)
     else:
-        alone = _SingleTarget(table, names[0], roles, options, numbers)
+        alone = _SingleTarget(table, names[0], options, numbers)
         transforms = alone.transform() or transforms
         if _is_given(options.event) and not transforms and alone.is_positive:
             # Times are positive, and their logarithm has no end to run into.
@@ -414,15 +417,14 @@ def target_layout(table: Table, roles: Roles, options: FitOptions) -> dict[str, 
     return {"transforms": transforms, "min_sigma": numbers["min_sigma"], "censor": limits}
 
 
-def _require_plain_targets(names: Sequence[str], options: FitOptions) -> None:
-    periods = NamedValues("period", "column", names)
+def _require_plain_targets(table: Table, names: Sequence[str], options: FitOptions) -> None:
     asked = {
         "target_kind": options.target_kind == "rounded",
         **{
             name: _is_given(getattr(options, name))
             for name in ("atom", "event", "censor_below", "censor_above")
         },
-        "period": any(name in names for name in periods_of(options, [*periods.names])),
+        "period": any(name in names for name in periods_of(options, table.names)),
     }
     for name, given in asked.items():
         if given:
@@ -443,7 +445,6 @@ class _SingleTarget:
 
     table: Table
     name: str
-    roles: Roles
     options: FitOptions
     numbers: Mapping[str, Mapping[str, float]]
 
@@ -472,7 +473,9 @@ class _SingleTarget:
             atoms = self._found_atoms(values, lower, upper)
         if not atoms:
             return {}
-        return {self.name: atoms_of(self.name, values, atoms, lower, upper)}
+        censored = self._number("censor_below"), self._number("censor_above")
+        open_ends = censored[0] is not None, censored[1] is not None or _is_given(options.event)
+        return {self.name: atoms_of(self.name, values, atoms, lower, upper, open_ends)}
 
     @property
     def is_positive(self) -> bool:
@@ -504,8 +507,8 @@ class _SingleTarget:
         found = found_atoms(values)
         if np.isin(found, missing_markers(values)).any():
             return ()
-        outside = [a for a in found if (lower is not None and a < lower) or _exceeds(a, upper)]
-        return () if outside else found
+        ends = -np.inf if lower is None else lower, np.inf if upper is None else upper
+        return found if all(ends[0] <= atom <= ends[1] for atom in found) else ()
 
     def _period(self) -> float | None:
         return periods_of(self.options, self.table.names).get(self.name)
@@ -518,7 +521,7 @@ class _SingleTarget:
             "target_kind": kind == "rounded",
         }
         also = {
-            "event": self.roles.event is not None or _is_given(self.options.event),
+            "event": _is_given(self.options.event),
             **{name: self._number(name) is not None for name in self.numbers},
         }
         both = [name for name, given in asked.items() if given]
@@ -553,10 +556,6 @@ def events_of(table: Table, name: str) -> tuple[Mask, Mask]:
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(table.columns[name]))
     true, false = (to_mask(pc.equal(texts, word)) for word in ("true", "false"))
     return true | (values == 1.0), false | (values == 0.0)
-
-
-def _exceeds(value: float, limit: float | None) -> bool:
-    return limit is not None and value > limit
 
 
 def _is_given(value: Any) -> bool:

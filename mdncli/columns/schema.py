@@ -110,14 +110,22 @@ class Target(Column):
             known: (N,), False where the target is only known to exceed the value; None where all
                 values are known.
         """
-        cells = self.transform.cells(self.clipped(y))
+        y, transform = self.clipped(y), self.transform
+        cells = transform.cells(y)
+        if not self.is_limit(y, known).any():
+            return cells
         nowhere = np.zeros(len(y), dtype=bool)
         below = nowhere if self.censor_below is None else y <= self.censor_below
         above = nowhere if self.censor_above is None else y >= self.censor_above
         beyond = nowhere if known is None else ~known
-        if below.any() or above.any() or beyond.any():
-            cells = cells.censored(below, above, beyond)
-        return cells
+        upto, least = transform.edge_above(y), cells.low
+        if isinstance(transform, Rounding):
+            # The smallest value of the grid that is at least y may be larger than y.
+            least = np.where(transform.off_grid(y), upto, least)
+        low = np.where(beyond, upto, np.where(above, least, np.where(below, -np.inf, cells.low)))
+        high = np.where(above | beyond, np.inf, np.where(below, upto, cells.high))
+        unit = np.where(below | above | beyond, 0.0, cells.log_unit)
+        return replace(cells, low=low, high=high, log_unit=unit)
 
     @classmethod
     def measure_target(
@@ -139,8 +147,9 @@ class Target(Column):
             transform: of the target.
             min_sigma: the smallest sigma to use instead, in the units of the file.
         """
-        column = Column.measure(name, values)
         rounded = isinstance(transform, Rounding)
+        # A censored value may be between two values of the grid.
+        column = Column.measure(name, transform.forward(values) if rounded else values)
         others = values[~np.isin(values, getattr(transform, "values", ()))]
         step = transform.step if isinstance(transform, Rounding) else step_of(others)
         per_unit = 1.0
@@ -163,7 +172,7 @@ class Target(Column):
             rounded=rounded,
         )
         if isinstance(transform, Wrapped):
-            return target._of_angle(transform, values)
+            return target._of_angle(transform, values, min_sigma)
         if not isinstance(transform, Atoms):
             return target
         inner = transform.inner
@@ -177,14 +186,15 @@ class Target(Column):
             closed=transform.closed,
         )
 
-    def _of_angle(self, transform: Wrapped, values: Array) -> "Target":
+    def _of_angle(self, transform: Wrapped, values: Array, min_sigma: float | None) -> "Target":
         """Return the target of an angle: standardized from its circular mean on."""
         turns = 2.0 * math.pi / transform.period * values
         mean = math.atan2(np.sin(turns).sum(), np.cos(turns).sum()) / (2.0 * math.pi)
         length = min(float(np.hypot(np.sin(turns).mean(), np.cos(turns).mean())), 1.0 - 1e-12)
         spread = math.sqrt(-2.0 * math.log(max(length, _LEAST_LENGTH))) / (2.0 * math.pi)
         scale = transform.period * spread
-        smallest = _DEFAULT_MIN_SIGMA * scale if self.step is None else self.min_sigma
+        default = self.step is None and not min_sigma
+        smallest = _DEFAULT_MIN_SIGMA * scale if default else self.min_sigma
         return replace(
             self,
             mean=transform.period * mean,
@@ -203,7 +213,8 @@ class Schema:
         features: F of them.
         targets: T of them.
         weight: the column that weighted the rows, if any.
-        event: the column that says whether the value of the only target is known, if any.
+        event: the column that says whether the value of the only target is known; empty if an
+            array said so, and None if it is always known.
     """
 
     features: tuple[Feature, ...]
@@ -434,9 +445,16 @@ def measure_targets(
                 f"{source}: the target {quoted(name)} is {values[0]:g} in every row, so there is "
                 f"nothing to learn. Choose another {parameter('target')}."
             )
-        _require_near_bounds(source, name, values, transforms.get(name, IDENTITY))
+        transform = transforms.get(name, IDENTITY)
+        _require_near_bounds(source, name, values, transform)
+        if isinstance(transform, Atoms) and len(np.unique(values[transform.atom(values) < 0])) < 2:
+            raise DataError(
+                f"{source}: {quoted(name)} has fewer than two values beside its atoms, so there is "
+                f"no density to learn. Use {parameter('target_kind', repr('rounded'))}, or more "
+                "rows."
+            )
         given = min_sigma.get(name)
-        target = Target.measure_target(name, values, transforms.get(name, IDENTITY), given)
+        target = Target.measure_target(name, values, transform, given)
         least = _LEAST_MIN_SIGMA * target.scale
         if given is not None and target.min_sigma < least:
             raise DataError(
@@ -449,7 +467,7 @@ def measure_targets(
 
 def _require_near_bounds(source: str, name: str, values: Array, transform: Transform) -> None:
     """Check that values keep their digits as distances from the bounds."""
-    if transform.is_identity or isinstance(transform, Wrapped):
+    if transform.is_identity or isinstance(transform, Rounding | Wrapped):
         return
     column = Column.measure(name, values)
     lost = np.abs(transform.forward(transform.inverse(values)) - values)

@@ -70,24 +70,12 @@ class Cells:
         unit = self.log_unit + np.where(self.is_point, math.log(scale), 0.0)
         return Cells(low, high, unit, self.period / scale)
 
-    def censored(self, below: Mask, above: Mask, beyond: Mask) -> "Cells":
-        """Return the cells of values of which only an upper or a lower limit is known.
-
-        Args:
-            below: (N,), where the target is at most the value.
-            above: (N,), where the target is at least the value.
-            beyond: (N,), where the target exceeds the value.
-        """
-        low = np.where(beyond, self.high, np.where(below, -np.inf, self.low))
-        high = np.where(above | beyond, np.inf, self.high)
-        unit = np.where(below | above | beyond, 0.0, self.log_unit)
-        return Cells(low, high, unit)
-
 
 class Transform:
     """The identity: y = u.
 
-    Subclasses are increasing functions from the whole line onto the values between two bounds.
+    The subclasses here are increasing functions from the whole line onto the values between two
+    bounds. Those in `mdncli.columns.discrete` give one value to many u.
 
     Attributes:
         lower, upper: the bounds of y, in its units; None where there is none.

@@ -71,7 +71,7 @@ def predict(
         list[str] | None,
         option(
             "Highest-density regions: y_hdr90_lo1 y_hdr90_hi1 … There is a pair of columns for "
-            "each component, at most 8. Pairs that a row does not use are empty.",
+            "each component and each atom, at most 8. Pairs that a row does not use are empty.",
             panel=_INTERVALS,
             metavar="P,…",
         ),

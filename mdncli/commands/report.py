@@ -147,19 +147,21 @@ def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) 
     ]
     say(TextTable(rows, ["column", "kind", "why", "missing", "range or categories"], left=5))
     for target, values in zip(schema.targets, dataset.y.T, strict=True):
-        _say_kind(target, values)
-    if schema.event is not None and dataset.known is not None:
-        name = quoted(schema.target_names[0])
+        _say_kind(target, values, named="atom" in parameters)
+    if dataset.known is not None:
+        [target] = schema.targets
+        of_u = target.transform.name_of_u(target.name)
+        learned = f" What is learned is {of_u}." if of_u != target.name else ""
         say(
-            f"{int((~dataset.known).sum())} of {len(dataset)} rows have {quoted(schema.event)} 0: "
-            f"{name} is only known to exceed its value there."
-            f"{' Its logarithm is learned.' if schema.targets[0].lower == 0.0 else ''}"
+            f"In {int((~dataset.known).sum())} of {len(dataset)} rows, {quoted(target.name)} is "
+            f"only known to exceed its value.{learned}"
         )
 
 
-def _say_kind(target: Target, values: Array) -> None:
-    """Say what the values of a target stand for, and how to change that."""
+def _say_kind(target: Target, values: Array, *, named: bool) -> None:
+    """Say what the values of a target stand for, and how to change that; `named`: by an option."""
     name, continuous = quoted(target.name), "--target-kind continuous gives a density instead."
+    of_u = target.transform.name_of_u(target.name)
     if target.rounded:
         ends = "" if target.lower is None else f" from {target.lower:g} on"
         say(
@@ -175,16 +177,16 @@ def _say_kind(target: Target, values: Array) -> None:
         where = "With bounds, this minimum applies at the median, for the mixture itself. "
         say(
             f"{name} was recorded in steps of {target.step:g}, so no σ is below "
-            f"{target.min_sigma:.3g}. {'' if target.transform.is_identity else where}"
+            f"{target.min_sigma:.3g}. {'' if of_u == target.name else where}"
             "--min-sigma sets another minimum."
         )
     for atom in target.atoms:
         say(
             f"{name} is {atom:g} in {(values == atom).mean():.0%} of the rows, so the model also "
-            f"learns the probability of that value. {continuous}"
+            f"learns the probability of that value. {'' if named else continuous}".rstrip()
         )
-    if target.atoms and target.lower is not None:
-        say(f"The other values of {name} are learned on a logarithmic scale.")
+    if target.atoms and of_u != target.name:
+        say(f"Of the other values, what is learned is {of_u}.")
     for limit, most, at in (
         (target.censor_below, "most", values <= (target.censor_below or 0.0)),
         (target.censor_above, "least", values >= (target.censor_above or 0.0)),
@@ -518,6 +520,8 @@ def show_model(model: ConditionalDensity) -> None:
     ]
     if schema.weight:
         rows.append(("weighted by", quoted(schema.weight)))
+    if schema.event:
+        rows.append(("event", f"{quoted(schema.event)} says where the target is known"))
     rows += [
         (f"levels of {quoted(feature.name)}", feature.range)
         for feature in schema.features
@@ -537,8 +541,8 @@ def _model_columns(model: ConditionalDensity) -> TextTable:
     for target in schema.targets:
         step = "continuous" if target.step is None else f"{target.step:g}"
         smallest = f"{target.min_sigma:.3g}"
-        if not (target.transform.is_identity or target.rounded):
-            smallest += f" of {target.transform.name_of_u(target.name)}"
+        of_u = target.transform.name_of_u(target.name)
+        smallest += f" of {of_u}" if of_u != target.name else ""
         numbers = (target.lowest, target.median, target.highest)
         row = [quoted(target.name), "target", target.kind, *(f"{number:g}" for number in numbers)]
         # Beside an atom, the bound is only slightly beyond it.

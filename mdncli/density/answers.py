@@ -89,17 +89,19 @@ class Questions:
                     raise ParameterError(
                         f"{parameter(name)} is {value:g}: it must be between 0 and 1."
                     )
-        density, cdf, exceed = (parameter(name) for name in ("density", "cdf", "exceed"))
+        names = ("density", "probability", "cdf", "exceed", "survival")
+        density, probability, cdf, exceed, survival = map(parameter, names)
         if _is_given(self.at_target) and not self._at_values:
             raise ParameterError(
-                f"{parameter('at_target')} sets where {density} and {cdf} are computed. Add one of "
-                "them."
+                f"{parameter('at_target')} sets where {density}, {probability} and {cdf} are "
+                "computed. Add one of them."
             )
         if self.marginal and not self.density:
             raise ParameterError(f"{parameter('marginal')} applies to {density}. Add {density}.")
         if self.log and not (self._at_values or _is_given(self.exceed) or _several(self.survival)):
             raise ParameterError(
-                f"{parameter('log')} applies to {density}, {cdf} and {exceed}. Add one of them."
+                f"{parameter('log')} applies to {density}, {probability}, {cdf}, {exceed} and "
+                f"{survival}. Add one of them."
             )
 
     @property

@@ -156,11 +156,10 @@ def evaluate(
     def mean(values: Array) -> Array:
         return np.asarray(np.average(values, axis=0, weights=weights))
 
-    nll, beyond = float(mean(by_row.nll)), int(model.schema.outside(y).sum())
-    improvements = [math.nan, math.nan]
-    if not beyond:
-        others = by_row.nll_marginal, by_row.nll_baseline
-        improvements = [float(mean(other)) - nll for other in others]
+    nll = float(mean(by_row.nll))
+    beyond = int((model.schema.outside(y) & np.isinf(by_row.nll)).sum())
+    others = by_row.nll_marginal, by_row.nll_baseline
+    improvements = [math.nan if beyond else float(mean(other)) - nll for other in others]
     return Evaluation(
         targets=model.schema.target_names,
         rows=len(y),

@@ -66,7 +66,7 @@ def regions_of_segments(segments: Sequence[Segment], mass: Array, coverage: floa
     Args:
         segments: N densities each, of different parts of one target.
         mass: (N,), the probability that the intervals of all segments hold together.
-        coverage: more than the mass, where the rest of the probability is in no segment.
+        coverage: the probability that the intervals and the atoms hold together; at least the mass.
     """
     densities = [
         TargetDensity(density.mixture.with_resolvable_sigma(), density.transform)

@@ -195,6 +195,11 @@ class Baseline:
     sigma: Array
     nll: float
 
+    def mixture(self, means: Array) -> GaussianMixture:
+        """Return the Gaussians with these means, (N, T), standardized, as mixtures."""
+        sigma = np.broadcast_to(self.sigma, means.shape)
+        return GaussianMixture(np.zeros((len(means), 1)), means[:, None], sigma[:, None])
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -360,10 +365,8 @@ class MixtureDensityNetwork:
         """
         if self.baseline is None:
             raise ValueError("the model has no baseline")
-        mean = self.baseline.network(self.schema.inputs(x))
-        sigma = np.broadcast_to(self.baseline.sigma, mean.shape)
-        one = GaussianMixture(np.zeros((len(mean), 1)), mean[:, None], sigma[:, None])
-        return self._in_units(one)
+        means = self.baseline.network(self.schema.inputs(x))
+        return self._in_units(self.baseline.mixture(means))
 
     def reference_mixture(self, x: Array) -> GaussianMixture:
         """Return the marginal reference, repeated for each row of x, (N, F), as `mixture` does.

@@ -418,6 +418,7 @@ def _nodes_of_u(pair: GaussianMixture, nodes: Array) -> tuple[Array, Array]:
 # The nodes of a component's part between two ends, and how far it reaches, in sigmas.
 _NODES, _REACH_OF_NODES = 48, 9.0
 # Where an integral over the mixture is cut: at these quantiles.
+_WHERE_F_ENDS = np.array([1e-13, 1.0 - 1e-13])
 _CUTS_AT = np.array([1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0 - 1e-6])
 
 
@@ -519,7 +520,10 @@ def crps_of_segments(mixture: Marginal, transform: Atoms, y: Array) -> Array:
         transform: from u to the target.
         y: (N,), in the units of the target; it may be impossible.
     """
-    at = transform.inverse(np.clip(y, *_ends_of(transform)))
+    reached = transform.forward(quantiles(mixture, _WHERE_F_ENDS))
+    # Beyond what is possible, the distance to all values grows alike.
+    inside = np.where(transform.outside(y), np.clip(y, *reached.T), y)
+    at = transform.inverse(inside)
 
     def compute(part: Marginal, u: Array) -> Array:
         total = np.zeros(len(u))
@@ -527,16 +531,7 @@ def crps_of_segments(mixture: Marginal, transform: Atoms, y: Array) -> Array:
             total += _crps_of_segment(part, transform.inner, (low, high, shift), u)
         return total
 
-    score = _in_pieces_of_rows(compute, mixture, at)
-    # Beyond the lowest and the highest possible value, the distance to all values grows alike.
-    low, high = _ends_of(transform)
-    return score + np.maximum(low - y, 0.0) + np.maximum(y - high, 0.0)
-
-
-def _ends_of(transform: Atoms) -> tuple[float, float]:
-    lowest = transform.values[0] if transform.closed[0] else -np.inf
-    highest = transform.values[-1] if transform.closed[1] else np.inf
-    return lowest, highest
+    return _in_pieces_of_rows(compute, mixture, at) + np.abs(y - inside)
 
 
 def _crps_of_segment(

@@ -394,7 +394,8 @@ class WrappedMixture:
 
         It is E d(Y, y) - E d(Y, Y') / 2 with the length d of the shorter arc (Grimit, Gneiting,
         Berrocal and Johnson 2006, eq. 8). An arc of a radians is pi/2 - (4/pi) sum cos(k a) / k^2
-        over odd k, so both means follow from E exp(i k Y).
+        over odd k, so both means follow from E exp(i k Y). The series ends after 2000 terms, which
+        leaves an error of at most 2e-4 radians.
         """
         narrowest = float(self.mixture.sigma.min(initial=self.period)) * self._rate
         last = min(_MOST_TERMS, math.ceil(_LAST_TERM / narrowest))
@@ -434,12 +435,13 @@ class PeriodicTarget(ContinuousTarget):
     def cdf(self, y: Array, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(origin <= Y <= y), with `upper` P(Y > y), (N,), or its logarithm.
 
-        The origin is the lowest value of the target.
+        The origin is the lowest value of the target. Angles beyond a turn are wrapped.
         """
-        origin = np.full(len(y), self.transform.origin)
-        inside = np.clip(y, origin, origin + self.transform.period)
-        found = self._wrapped.between(origin, inside)
-        found = 1.0 - found if upper else found
+        origin, period = np.full(len(y), self.transform.origin), self.transform.period
+        # The end of the period is the whole turn, not its beginning.
+        inside = np.where(y == origin + period, y, self.transform.forward(y))
+        ends = (inside, origin + period) if upper else (origin, inside)
+        found = np.clip(self._wrapped.between(*ends), 0.0, 1.0)
         with np.errstate(divide="ignore"):
             return np.log(found) if log else found
 

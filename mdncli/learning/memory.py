@@ -72,8 +72,8 @@ def learn_memory(
     is_angle = rows.cells is not None and rows.cells.period > 0.0
     if is_angle and asked:
         raise DataError(
-            "Trees and neighbours cannot tell of an angle, which jumps after a period. Leave out "
-            f"{parameter('memory', repr('on'))}."
+            "A memory does not suit an angle: trees and neighbours do not know that it begins "
+            f"again. Leave out {parameter('memory', repr('on'))}."
         )
     if is_angle or not settings.uses_memory(count, targets):
         return nothing

@@ -33,11 +33,11 @@ _SMALLEST_FIRST_SIGMA = 0.3
 # A target that was standardized by quantiles, for its tails, has a larger standard deviation.
 _HEAVY_TAILS = 3.0
 _LOG_2PI = math.log(2.0 * math.pi)
-# The square of a larger scale overflows in float32. A component that reaches for a row far from the
-# others may get one at other rows, where its weight is almost 0.
 # Beyond so many standard deviations, a probability is near the end of single precision.
 _FAR = -10.0
 _SQRT_HALF = math.sqrt(0.5)
+# The square of a larger scale overflows in float32. A component that reaches for a row far from the
+# others may get one at other rows, where its weight is almost 0.
 _LARGEST_LOG_SCALE = 43.0
 
 

@@ -82,8 +82,8 @@ def split_dataset(
     weights = known = None
     if dataset.weights is not None or validation.weights is not None:
         weights = np.concatenate([dataset.row_weights, validation.row_weights])
-    if dataset.known is not None and validation.known is not None:
-        known = np.concatenate([dataset.known, validation.known])
+    if dataset.known is not None or validation.known is not None:
+        known = np.concatenate([dataset.known_rows, validation.known_rows])
     x = np.concatenate([dataset.x, validation.x])
     y = np.concatenate([dataset.y, validation.y])
     train, valid = np.arange(rows), np.arange(rows, len(y))
@@ -248,10 +248,6 @@ class StandardizedRows:
     def cells_of(self, rows: Positions) -> Cells | None:
         """Return what the values of some rows stand for; see `cells`."""
         return None if self.cells is None else self.cells.rows(rows)
-
-    def total_weight(self, rows: Positions) -> float:
-        """Return the sum of the weights of some rows."""
-        return float(self.weights[rows].sum())
 
     def nll_offset(self, rows: Positions) -> float:
         """Return what to add to a mean NLL of y to get the mean NLL in the units of the file, nats.

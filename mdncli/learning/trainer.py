@@ -149,7 +149,8 @@ class Trainer:
             cells = self._rows.cells_of(train)
             if cells is not None and schema.targets[0].atoms:
                 # Atoms are as far from the others as their intervals are wide, which means nothing.
-                train = train[cells.is_point]
+                points = train[cells.is_point]
+                train = points if len(np.unique(self._rows.y[points])) > 1 else train
             self._background = background_of(self._rows.y[train], self._rows.weights[train])
         self._judged = self._rows_to_judge(rng)
         mixtures = cast(int, settings.mixtures)
@@ -202,8 +203,7 @@ class Trainer:
         kind = self._kinds[names.index(model.main.name) if model.main.name in names else 0]
         split = self._split.first_member()
         generator = torch.Generator().manual_seed(self._settings.seed)
-        inputs = self._input_widths(self._rows)
-        outputs = len(self._schema.targets)
+        inputs, outputs = self._input_widths(self._rows), len(self._schema.targets)
         networks = Perceptrons(1, inputs, model.main.architecture, outputs, generator)
         batches = self._batches(replace(self._rows, cells=None), split, networks, kind.settings)
         problem = Problem(networks, squares_and_gradient, batches)
@@ -214,19 +214,19 @@ class Trainer:
                 "The loss of the least-squares baseline was NaN or infinite in every epoch. Fit "
                 f"without {parameter('baseline')}."
             )
-        [network] = networks.to_numpy()
-        return self._scored_baseline(network, split)
+        return self._scored_baseline(networks.to_numpy()[0], split)
 
     def _scored_baseline(self, network: Perceptron, split: Split) -> Baseline:
         [judged] = split.valid if split.holds_out else split.train
-        errors = outputs_of(network, self._rows, judged) - self._rows.y[judged]
-        weights = self._rows.weights[judged]
+        means = outputs_of(network, self._rows, judged)
+        errors, weights = means - self._rows.y[judged], self._rows.weights[judged]
+        errors -= self._period * np.rint(errors / (self._period or 1.0))
         # The error may be zero, for instance in a single row.
-        rmse = np.sqrt(np.average(errors**2, axis=0, weights=weights))
-        sigma = np.maximum(rmse, self._min_sigma)
-        nlls = 0.5 * ((errors / sigma) ** 2 + np.log(2.0 * np.pi * sigma**2)).sum(axis=1)
+        sigma = np.maximum(np.sqrt(np.average(errors**2, axis=0, weights=weights)), self._min_sigma)
+        baseline = Baseline(network, sigma, math.nan)
+        nlls = -self._log_prob(baseline.mixture(means), judged)
         nll = float(np.average(nlls, weights=weights)) + self._rows.nll_offset(judged)
-        return Baseline(network, sigma, nll)
+        return replace(baseline, nll=nll)
 
     def nll_held_out(self, model: MixtureDensityNetwork) -> tuple[Array, Array]:
         """Return the NLL of each validation row of the first member, (V,), and the row's weight."""

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from mdncli.columns.discrete import Atoms
 from mdncli.columns.features import AngleFeature, CategoryFeature, Column, DateFeature, Feature
 from mdncli.columns.schema import Schema, Target
 from mdncli.columns.transforms import HIGHEST_ORDER
@@ -341,6 +342,8 @@ def _schema(plain: dict[str, Any]) -> Schema:
     alone = len(schema.targets) == 1
     plain_targets = all(_is_plain(target) for target in schema.targets)
     _require(alone or (plain_targets and schema.event is None), "the kinds of several targets")
+    no_angle = all(target.period is None for target in schema.targets)
+    _require(schema.event is None or no_angle, "the column of events of an angle")
     return schema
 
 
@@ -406,10 +409,14 @@ def _check_kind(target: Target) -> None:
     _require(rising and one_kind, "the atoms of a target")
     _require((target.gap > 0.0) == bool(atoms), "the gap of a target")
     _require(target.period is None or target.period > 0.0, "the period of a target")
-    _require(bool(atoms) or not any(closed), "the closed ends of a target")
+    _require(len(atoms) >= sum(closed), "the closed ends of a target")
+    transform = target.transform
+    if isinstance(transform, Atoms):
+        _require(not transform.inner.outside(np.array(atoms)).any(), "an atom of a target")
     ends = [each for each in (target.censor_below, target.censor_above) if each is not None]
     _require(ends == sorted(set(ends)), "the limits of a target")
-    _require(not ends or target.period is None, "the limits of an angle")
+    plain = not ends and target.upper is None
+    _require(target.period is None or plain, "the limits of an angle")
 
 
 def _check_column(column: Column, more: list[float]) -> None:

@@ -107,7 +107,8 @@ def draw_comparison(shown: Slice, seed: int) -> Figure:
     gaussian, forward = shown.baseline, shown.transform.forward
     mean, sigma = gaussian.mu[:, 0, 0], gaussian.sigma[:, 0, 0]
     low, middle, high = (forward(mean + by * sigma) for by in (-2.0, 0.0, 2.0))
-    baseline.fill_between(shown.grid, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
+    for band in _on_line(shown, np.stack([low, high], axis=1)[:, None]):
+        baseline.fill_between(shown.grid, *band[:, 0].T, color=COLOURS[0], alpha=0.2, linewidth=0)
     baseline.plot(shown.grid, middle, color=COLOURS[0], linewidth=2.0)
     of_u = "" if shown.transform.is_identity else f"\nof {plain(shown.name_of_u, 40)}"
     baseline.set_title(f"least-squares baseline: mean ± 2 σ{of_u}")
@@ -140,17 +141,21 @@ def draw_intervals(shown: Slice) -> Figure:
     look: dict[str, Any] = {"color": DATA, "linestyle": "--", "linewidth": 1.0}
     if not split:
         look = {"color": COLOURS[0], "linewidth": 2.0}
-    if isinstance(shown.transform, Wrapped):
+    if _is_angle(shown):
         # A line would cross the whole picture where an angle begins again.
         look = {"color": DATA, "linestyle": "none", "marker": ".", "markersize": 2.0}
     axes.plot(shown.grid, shown.distribution.median(), label="median", **look)
     label_axes(axes, shown)
-    if not isinstance(shown.transform, Wrapped):
+    if not _is_angle(shown):
         axes.set_ylim(*_limits(shown, bands))
     axes.set_title("highest-density regions" if split else "central intervals")
     legend(axes)
     title(figure, shown)
     return figure
+
+
+def _is_angle(shown: Slice) -> bool:
+    return isinstance(shown.transform, Wrapped)
 
 
 def _on_line(shown: Slice, band: Array) -> list[Array]:
@@ -296,7 +301,9 @@ def draw_components(shown: Slice) -> Figure:
     forward = shown.transform.forward
     for each in _components(shown):
         low, middle, high = (forward(each.mu + by * each.sigma) for by in (-1.0, 0.0, 1.0))
-        _draw_band(axes, shown.grid, low, high, 0.4 * np.sqrt(each.pi), each.colour)
+        for band in _on_line(shown, np.stack([low, high], axis=1)[:, None]):
+            ends = band[:, 0, 0], band[:, 0, 1]
+            _draw_band(axes, shown.grid, *ends, 0.4 * np.sqrt(each.pi), each.colour)
         strong_line(axes, shown.grid, middle, each.pi, each.colour)
     label_axes(axes, shown)
     axes.set_title(f"means ± one σ{_of_u(shown, ' ')}, opacity by π")
@@ -355,7 +362,8 @@ def _draw_weights(axes: Axes, shown: Slice) -> None:
 def _draw_means(axes: Axes, shown: Slice) -> None:
     """Draw the components' means with opacity by their weights."""
     for each in _components(shown):
-        strong_line(axes, shown.grid, each.mu, each.pi, each.colour)
+        mu = shown.transform.forward(each.mu) if _is_angle(shown) else each.mu
+        strong_line(axes, shown.grid, mu, each.pi, each.colour)
     axes.set_ylim(*limits_of_u(shown))
     axes.set_title("means μ, opacity by π")
     axes.set_ylabel(f"μ of {plain(shown.name_of_u, 25)}")
@@ -448,8 +456,10 @@ def _draw_survival_of_rows(axes: Axes, shown: Slice, times: Array) -> None:
     """Draw the mean of the predicted curves of the rows, and the observed one."""
     some = slice(None, None, max(1, len(shown.x) // _MOST_CURVES))
     mean = _survival(shown.at(shown.x[some]), times).mean(axis=0)
-    known = np.ones(len(shown.x), dtype=bool) if shown.known is None else shown.known
-    observed, low, high = kaplan_meier(shown.y[:, shown.target], known, times)
+    y, limit = shown.y[:, shown.target], shown.model.schema.targets[shown.target].censor_above
+    known = np.ones(len(y), dtype=bool) if shown.known is None else shown.known
+    known = known if limit is None else known & (y < limit)
+    observed, low, high = kaplan_meier(y, known, times)
     axes.fill_between(times, low, high, step="post", color=DATA, alpha=0.15, linewidth=0)
     axes.plot(
         times, observed, drawstyle="steps-post", color=DATA, label="observed (Kaplan-Meier), 95%"

@@ -218,6 +218,9 @@ def _points(predicted: Distribution, row: int, reach: Array, region: Array) -> A
     [transform] = predicted.transforms
     if isinstance(transform, Wrapped):
         low, high = transform.origin, transform.origin + transform.period
+    if not low < high:
+        # The value is almost certainly an atom.
+        low, high = low - 1.0, high + 1.0
     mu, sigma = predicted.mixture.mu[row, :, 0], predicted.mixture.sigma[row, :, 0]
     near = transform.forward((mu[:, None] + sigma[:, None] * _NEAR).ravel())
     points = np.concatenate([np.linspace(low, high, _POINTS), near, region.ravel()])

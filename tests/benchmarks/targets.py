@@ -172,7 +172,7 @@ def main() -> int:
             before = "" if np.isnan(old) else f"{old:.4f}"
             rows.append([kind, name, f"{own:.4f}", before, f"{limit:g}"])
             print(f"{kind:12} {name:34} {own:8.4f} {before:>8} at most {limit:g}", file=sys.stderr)
-    titles = ["data", "figure", "as its kind", "the old way", "at most"]
+    titles = ["data", "figure", "as its kind", "as continuous", "limit"]
     if options.markdown:
         print(markdown_table(titles, rows))
     return int(missed > 0)

@@ -85,7 +85,7 @@ def test_atoms_that_cannot_be() -> None:
         atoms_of("y", values, (0.0,), 0.5, None)
     with pytest.raises(ParameterError, match="outside the bound upper=20"):
         atoms_of("y", values, (29.0,), None, 20.0)
-    with pytest.raises(DataError, match="atom is 7.5, and 'y' is that in no row"):
+    with pytest.raises(DataError, match="atom is 7.5, and no row has that value of 'y'"):
         atoms_of("y", values, (7.5,), None, None)
     with pytest.raises(DataError, match="fewer than two other values"):
         atoms_of("y", np.array([0.0, 0.0, 1.0]), (0.0,), None, None)

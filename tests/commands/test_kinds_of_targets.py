@@ -58,9 +58,12 @@ def test_fit_and_inspect_say_what_the_values_are(here: Run, folder: Path) -> Non
     rain = here("fit", "rain.csv", *QUICK[:-1], "-o", "again.pt", cwd=folder).stderr.decode()
     assert "'rain' is 0 in" in rain
     assert "also learns the probability of that value" in rain
-    assert "logarithmic scale" in rain
+    assert "what is learned is log(" in rain
     done = here("fit", "time.csv", "--event", "dead", *QUICK[:-1], "-o", "a.pt", cwd=folder)
-    assert "have 'dead' 0: 'time' is only known to exceed its value there" in done.stderr.decode()
+    assert (
+        "rows, 'time' is only known to exceed its value. What is learned is log(time)"
+        in done.stderr.decode()
+    )
     done = here("fit", "wind.csv", "--period", "wind=360", *QUICK[:-1], "-o", "a.pt", cwd=folder)
     assert "'wind' is an angle with the period 360" in done.stderr.decode()
     limits = "--censor-below", "0.5", "--censor-above", "3", "--target-kind", "continuous"
@@ -130,7 +133,7 @@ def test_angles(here: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "message", "options"),
     [
-        (65, "--atom is 0.25, and 'rain' is that in no row", ("--atom", "0.25")),
+        (65, "--atom is 0.25, and no row has that value of 'rain'", ("--atom", "0.25")),
         (2, "--atom is 'x': it must be a finite number", ("--atom", "x")),
         (2, "--atom 0 is outside the bound --lower 1 of 'rain'", ("--atom", "0", "--lower", "1")),
         (2, "--period of 'rain' is 0: it must be positive", ("--period", "rain=0")),

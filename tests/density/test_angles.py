@@ -67,6 +67,17 @@ def test_the_cdf_counts_from_the_origin(turn: Wrapped, predicted: Distribution) 
         )
 
 
+def test_the_cdf_of_an_angle_beyond_a_turn_is_that_of_the_angle(
+    turn: Wrapped, predicted: Distribution
+) -> None:
+    y = turn.origin + 0.3 * turn.period
+    for turns in (-2.0, 1.0):
+        moved = predicted.cdf(y + turns * turn.period)
+        np.testing.assert_allclose(moved, predicted.cdf(y), atol=1e-12)
+    logs = predicted.cdf(turn.origin + turn.period, upper=True, log=True)
+    assert (logs == -np.inf).all()
+
+
 def test_mean_and_spread_are_those_of_the_unit_vectors(
     turn: Wrapped, predicted: Distribution
 ) -> None:

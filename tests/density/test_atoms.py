@@ -207,3 +207,12 @@ def test_draws_have_the_probabilities_of_the_atoms(
         expected = [probabilities(transform, row)[position] for row in range(ROWS)]
         np.testing.assert_allclose((draws == value).mean(axis=1), expected, atol=0.01)
     np.testing.assert_allclose(draws.mean(axis=1), predicted.mean(), atol=0.05, rtol=0.05)
+
+
+def test_the_score_of_an_impossible_value_grows_with_its_distance() -> None:
+    inner = LowerBound(0.0)
+    for transform in (Atoms(inner, (5.0,), 2.0, (False, False)), KINDS["both ends"]):
+        predicted = Distribution(mixtures(), [transform])
+        near, far = predicted.crps(-4.0), predicted.crps(-6.0)
+        np.testing.assert_allclose(far - near, 2.0, atol=1e-6)
+        assert np.isfinite(near).all()

@@ -122,6 +122,88 @@ def test_events_in_other_words_and_too_few_of_them() -> None:
         mdncli.fit(frame.assign(dead=frame["dead"].where(frame.index != 3)), event="dead", **quick)
 
 
+def test_a_periodic_feature_beside_several_targets() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.random(60) for name in ("hour", "u", "v")})
+    model = mdncli.fit(frame, target=["u", "v"], period={"hour": 1.0}, ladder=False, steps=3)
+    assert model.schema.features[0].kind == "angle"
+
+
+def test_an_array_of_events_gives_the_model_of_a_column() -> None:
+    x, time, until = lifetimes(120, 0)
+    known, seen = time <= until, np.minimum(time, until)
+    quick = {"ladder": False, "steps": 30}
+    array = mdncli.fit(x[:, None], seen, event=known, **quick)
+    frame = pd.DataFrame({"x": x, "e": known * 1, "y": seen})
+    column = mdncli.fit(frame, event="e", **quick)
+    assert (array.schema.event, column.schema.event) == ("", "e")
+    one, other = (model.condition(x[:9, None]) for model in (array, column))
+    np.testing.assert_array_equal(one.mean(), other.mean())
+    scores = array.evaluate(x[:, None], seen, events=known)
+    assert scores.nll == column.evaluate(frame).nll
+    assert scores.rows_censored == int((~known).sum())
+    with pytest.raises(ParameterError, match="event must name a column where valid_file is given"):
+        mdncli.fit(frame[["x", "y"]], event=known, valid_file=frame[["x", "y"]], **quick)
+
+
+def test_rounded_times_with_limits_between_the_values() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random(300)
+    weeks = np.ceil(rng.exponential(3.0 + 3.0 * x))
+    until = rng.uniform(0.0, 12.0, 300)
+    known = weeks <= until
+    frame = pd.DataFrame({"x": x, "e": known * 1, "y": np.where(known, weeks, until)})
+    model = mdncli.fit(frame, event="e", ladder=False, steps=30)
+    assert model.schema.targets[0].kind == "number, rounded"
+    row = pd.DataFrame({"x": [0.5], "e": [0], "y": [3.6]})
+    alive = model.condition([[0.5]]).cdf(3.0, upper=True)
+    assert model.evaluate(row).nll == pytest.approx(-np.log(alive[0]))
+    capped = mdncli.fit(frame[["x", "y"]].assign(y=weeks), censor_above=4.5, ladder=False, steps=30)
+    row = pd.DataFrame({"x": [0.5], "y": [9.0]})
+    above = capped.condition([[0.5]]).cdf(4.0, upper=True)
+    assert capped.evaluate(row).nll == pytest.approx(-np.log(above[0]))
+
+
+def test_the_baseline_is_scored_as_evaluate_scores_it() -> None:
+    train, *_ = directions(300, 0)
+    zeros, _ = with_zeros(300, 0)
+    counts = pd.DataFrame({"x": zeros["x"], "y": np.floor(3.0 * zeros["y"])})
+    for frame, more in ((train, {"period": {"y": 360}}), (zeros, {}), (counts, {})):
+        held_out = frame.iloc[:100]
+        model = mdncli.fit(
+            frame.iloc[100:], baseline=True, valid_file=held_out, ladder=False, steps=30, **more
+        )
+        scores = model.evaluate(held_out)
+        assert model.network.baseline is not None
+        expected = scores.nll + scores.improvement_baseline
+        assert model.network.baseline.nll == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_minimum_sigma_of_an_angle() -> None:
+    train, *_ = directions(200, 0)
+    model = mdncli.fit(train, period={"y": 360}, min_sigma=20, ladder=False, steps=30)
+    assert model.schema.targets[0].min_sigma == 20.0
+    assert model.condition([[0.5]]).sigma.min() >= 20.0
+
+
+def test_an_event_at_the_highest_value_is_refused() -> None:
+    x, time, _ = lifetimes(80, 0)
+    frame = pd.DataFrame({"x": x, "e": 1, "y": np.floor(np.clip(3 * time, 0, 8))})
+    frame.loc[frame.index[frame["y"] == 8.0][0], "e"] = 0
+    with pytest.raises(DataError, match="only says that 'y' exceeds 8, and that is its highest"):
+        mdncli.fit(frame, event="e", upper=8, ladder=False, steps=3)
+
+
+def test_predictions_beyond_a_limit_are_about_the_target() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.0, 1.0, 200)
+    frame = pd.DataFrame({"x": x, "y": np.minimum(x + rng.normal(size=200), 1.0)})
+    model = mdncli.fit(frame, censor_above=1.0, ladder=False, steps=30)
+    row = pd.DataFrame({"x": [0.5], "y": [2.0]})
+    own = model.predict(row, cdf=True, only=True)["y_cdf"][0]
+    assert own == model.predict(row, cdf=True, at_target=2.0, only=True)["y_cdf"][0]
+
+
 def test_a_value_at_a_bound_suggests_an_atom() -> None:
     frame, _ = with_zeros(80, 0)
     frame = frame.assign(y=frame["y"] + 0.01 * (frame.index > 3))
@@ -208,7 +290,7 @@ def test_what_excludes_each_other() -> None:
     ):
         with pytest.raises(ParameterError, match=message):
             mdncli.fit(frame, **{**parameters, "steps": 3})
-    with pytest.raises(DataError, match="cannot tell of an angle"):
+    with pytest.raises(DataError, match="does not suit an angle"):
         mdncli.fit(frame, period={"y": 2}, memory="on", steps=3)
     with pytest.raises(
         DataError, match=r"row 3, column 'e': an event must be 0 or 1, and it is '2'"
