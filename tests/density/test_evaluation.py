@@ -52,7 +52,7 @@ def test_the_plain_keys_are_stable() -> None:
     model, x, y = two_targets()
     plain = evaluate(model, x[:20], y[:20]).to_plain()
     assert set(plain) == {
-        *("rows", "rows_beyond_bounds", "nll", "resolution", "crps", "rmse"),
+        *("rows", "rows_censored", "rows_beyond_bounds", "nll", "resolution", "crps", "rmse"),
         *("coverage", "width", "pit_ks", "pit_ks_p", "skill"),
     }
     assert set(plain["skill"]) == {"unconditional", "baseline"}
