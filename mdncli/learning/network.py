@@ -313,6 +313,16 @@ def log_normal_between(a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
+def _one_target(
+    raw: Tensor, architecture: Architecture, min_sigma: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return logits, mu, 1 / sigma and exp(2 s) / sigma^2 of one target, each (M, K, N)."""
+    logits, mu, log_scale = torch.split(raw, architecture.mixtures, 1)
+    above_minimum = torch.exp(2.0 * log_scale.clamp(max=_LARGEST_LOG_SCALE))
+    variance = above_minimum + min_sigma * min_sigma
+    return logits, mu, torch.rsqrt(variance), above_minimum / variance
+
+
 @torch.no_grad()
 def cell_nll_and_gradient(
     raw: Tensor,
@@ -342,13 +352,9 @@ def cell_nll_and_gradient(
     Returns:
         nll: (M, N), nats; gradient: (M, O, N).
     """
-    components = architecture.mixtures
+    logits, mu, precision, above_minimum = _one_target(raw, architecture, min_sigma)
     gradient = torch.empty_like(raw)
-    logits, mu, log_scale = torch.split(raw, components, 1)
-    to_logits, to_mu, to_scale = torch.split(gradient, components, 1)
-    above_minimum = torch.exp(2.0 * log_scale.clamp(max=_LARGEST_LOG_SCALE))
-    variance = above_minimum + min_sigma * min_sigma
-    precision = torch.rsqrt(variance)
+    to_logits, to_mu, to_scale = torch.split(gradient, architecture.mixtures, 1)
     a, b = ((end - mu) * precision for end in (ends[:, :1], ends[:, 1:]))
     point = ends[:, :1] == ends[:, 1:]
     log_shares = log_normal_between(a, b)
@@ -368,7 +374,7 @@ def cell_nll_and_gradient(
         for height, end in zip(heights, (a, b), strict=True)
     ]
     excess = torch.where(point, responsibility * (1.0 - a * a), moments[1] - moments[0])
-    to_scale.copy_(excess * (above_minimum / variance))
+    to_scale.copy_(excess * above_minimum)
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     if background is not None:
         mixed = background.mixed_with_cells(log_density, ends)
@@ -398,13 +404,9 @@ def wrapped_nll_and_gradient(
         ends: (M, 2, N), the angles, standardized, twice.
         period: standardized.
     """
-    components = architecture.mixtures
+    logits, mu, precision, above_minimum = _one_target(raw, architecture, min_sigma)
     gradient = torch.empty_like(raw)
-    logits, mu, log_scale = torch.split(raw, components, 1)
-    to_logits, to_mu, to_scale = torch.split(gradient, components, 1)
-    above_minimum = torch.exp(2.0 * log_scale.clamp(max=_LARGEST_LOG_SCALE))
-    variance = above_minimum + min_sigma * min_sigma
-    precision = torch.rsqrt(variance)
+    to_logits, to_mu, to_scale = torch.split(gradient, architecture.mixtures, 1)
     away = ends[:, :1] - mu
     away = away - period * torch.round(away / period)
     turns = period * torch.arange(-IMAGES, IMAGES + 1).to(away)
@@ -417,7 +419,7 @@ def wrapped_nll_and_gradient(
 
     torch.sub(pi, responsibility, out=to_logits)
     to_mu.copy_(-(shares * z).sum(2) * precision)
-    to_scale.copy_((responsibility - (shares * z * z).sum(2)) * (above_minimum / variance))
+    to_scale.copy_((responsibility - (shares * z * z).sum(2)) * above_minimum)
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     if background is not None:
         mixed = background.mixed_with_cells(log_density, ends)
