@@ -107,13 +107,13 @@ def _needed(report: "TableReport", best: "TableDescription", path: str) -> list[
     reading = [shlex.quote(word) for word in dialect_words(report.suggested or report.dialect)]
     words = [*reading, *(options or [])] if fits else reading
     lines = []
+    if report.target_kind and best.target is not None:
+        lines.append(f"mdn fit would take {quoted(best.target)} as: {report.target_kind}.")
     if report.suggested is not None:
         command = " ".join(["fit" if fits else "inspect", shlex.quote(path), *words])
         lines.append(f"To read it like that: mdn {command}")
     elif fits and words:
         lines.append(f"mdn fit needs these options: {' '.join(words)}")
-    if report.target_kind and best.target is not None:
-        lines.append(f"mdn fit would take {quoted(best.target)} as: {report.target_kind}.")
     if report.unfit:
         lines.append(f"mdn fit would refuse it: {as_flags(report.unfit)}")
     elif options is None:

@@ -74,7 +74,9 @@ def test_it_is_a_regressor_and_its_score_is_not_r_squared() -> None:
 def test_parameters_are_the_settings_by_the_same_names() -> None:
     given = set(inspect.signature(MixtureDensityRegressor.__init__).parameters) - {"self"}
     settings = set(Settings.__dataclass_fields__)
-    assert given - settings == {"preset", "min_sigma", "lower", "upper", "random_state"}
+    about_targets = {"min_sigma", "lower", "upper", "target_kind", "atom"}
+    about_targets |= {"censor_below", "censor_above"}
+    assert given - settings == {"preset", "random_state", *about_targets}
     assert settings - given == {"seed"}
     assert quick().get_params()["random_state"] == 0
 

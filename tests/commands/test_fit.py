@@ -180,8 +180,10 @@ def test_min_sigma_of_several_targets_goes_by_name(here: Run, wide: Path, tmp_pa
 def test_a_value_shared_by_many_rows_is_named(here: Run, tmp_path: Path) -> None:
     x = RNG.normal(size=300)
     y = np.where(RNG.random(300) < 0.2, 0.0, np.exp(x + RNG.normal(size=300)))
-    _, message = fitted(here, write(tmp_path / "pile.csv", "x,y", x, y), "--epochs", "2")
+    continuous = "--epochs", "2", "--target-kind", "continuous"
+    _, message = fitted(here, write(tmp_path / "pile.csv", "x,y", x, y), *continuous)
     assert "of the rows have exactly 0 as 'y'" in message
+    assert "Use --atom 0 to learn the probability of that value" in message
 
 
 def test_a_feature_that_is_nearly_the_target_is_named(here: Run, tmp_path: Path) -> None:

@@ -184,8 +184,11 @@ def test_a_bad_target_matters_only_where_it_is_needed(
         (("--quantiles", "nan"), "--quantiles is 'nan': it must be a finite number"),
         (("--interval", "90"), "--interval is 90"),
         (("--hdr", "-0.1"), "--hdr is -0.1"),
-        (("--mean", "--log"), "--log applies to --density, --cdf and --exceed"),
-        (("--at-target", "1"), "sets where --density and --cdf are computed"),
+        (
+            ("--mean", "--log"),
+            "--log applies to --density, --probability, --cdf, --exceed and --survival",
+        ),
+        (("--at-target", "1"), "sets where --density, --probability and --cdf are computed"),
         (("--mean", "--marginal"), "--marginal applies to --density"),
         (("--exceed", "much"), "--exceed is 'much': it must be a finite number"),
         (("--cdf", "--at-target", "y=1,y=2"), "names 'y' twice"),

@@ -17,9 +17,15 @@ from mdncli.errors import MdnWarning, ParameterError
         ({"quantiles": [0.5, 1.0]}, "quantiles is 1: it must be between 0 and 1"),
         ({"interval": 0.0}, "interval is 0: it must be between 0 and 1"),
         ({"hdr": float("nan")}, "hdr is nan"),
-        ({"at_target": {"u": 1.0}}, "at_target sets where density and cdf are computed"),
+        (
+            {"at_target": {"u": 1.0}},
+            "at_target sets where density, probability and cdf are computed",
+        ),
         ({"marginal": True}, "marginal applies to density"),
-        ({"log": True, "mean": True}, "log applies to density, cdf and exceed"),
+        (
+            {"log": True, "mean": True},
+            "log applies to density, probability, cdf, exceed and survival",
+        ),
     ],
 )
 def test_questions_that_make_no_sense_are_refused(questions: dict, message: str) -> None:
