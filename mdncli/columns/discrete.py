@@ -7,6 +7,7 @@ mixture over u stays the same Gaussian mixture on a line.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -192,7 +193,7 @@ class Atoms(Transform):
         """Whether y = u: never."""
         return False
 
-    @property
+    @cached_property
     def intervals(self) -> list[tuple[float, float]]:
         """The ends of the interval of each atom, in units of u."""
         ends = self.inner.inverse(np.array(self.values)).tolist()

@@ -407,7 +407,7 @@ def target_layout(table: Table, roles: Roles, options: FitOptions) -> dict[str, 
     else:
         alone = _SingleTarget(table, names[0], options, numbers)
         transforms = alone.transform() or transforms
-        if _is_given(options.event) and not transforms and alone.is_positive:
+        if is_given(options.event) and not transforms and alone.is_positive:
             # Times are positive, and their logarithm has no end to run into.
             transforms = transforms_by_name({names[0]: 0.0}, {})
     limits = {
@@ -421,7 +421,7 @@ def _require_plain_targets(table: Table, names: Sequence[str], options: FitOptio
     asked = {
         "target_kind": options.target_kind == "rounded",
         **{
-            name: _is_given(getattr(options, name))
+            name: is_given(getattr(options, name))
             for name in ("atom", "event", "censor_below", "censor_above")
         },
         "period": any(name in names for name in periods_of(options, table.names)),
@@ -474,7 +474,7 @@ class _SingleTarget:
         if not atoms:
             return {}
         censored = self._number("censor_below"), self._number("censor_above")
-        open_ends = censored[0] is not None, censored[1] is not None or _is_given(options.event)
+        open_ends = censored[0] is not None, censored[1] is not None or is_given(options.event)
         return {self.name: atoms_of(self.name, values, atoms, lower, upper, open_ends)}
 
     @property
@@ -521,7 +521,7 @@ class _SingleTarget:
             "target_kind": kind == "rounded",
         }
         also = {
-            "event": _is_given(self.options.event),
+            "event": is_given(self.options.event),
             **{name: self._number(name) is not None for name in self.numbers},
         }
         both = [name for name, given in asked.items() if given]
@@ -558,7 +558,8 @@ def events_of(table: Table, name: str) -> tuple[Mask, Mask]:
     return true | (values == 1.0), false | (values == 0.0)
 
 
-def _is_given(value: Any) -> bool:
+def is_given(value: Any) -> bool:
+    """Return whether a parameter has a value: one, which may be 0, or a list that is not empty."""
     return value is not None and not (hasattr(value, "__len__") and len(value) == 0)
 
 

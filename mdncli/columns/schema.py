@@ -97,10 +97,15 @@ class Target(Column):
 
     def is_limit(self, y: Array, known: Mask | None = None) -> Mask:
         """Return of which values y, (N,), only a limit of the target is known; see `cells`."""
-        limit = np.zeros(len(y), dtype=bool) if known is None else ~known
-        if self.censor_below is not None:
-            limit = limit | (y <= self.censor_below)
-        return limit if self.censor_above is None else limit | (y >= self.censor_above)
+        limit: Mask = np.any(self._limits(y, known), axis=0)
+        return limit
+
+    def _limits(self, y: Array, known: Mask | None) -> tuple[Mask, Mask, Mask]:
+        """Return where the target is at most y, at least y, and where it exceeds y, each (N,)."""
+        nowhere = np.zeros(len(y), dtype=bool)
+        below = nowhere if self.censor_below is None else y <= self.censor_below
+        above = nowhere if self.censor_above is None else y >= self.censor_above
+        return below, above, nowhere if known is None else ~known
 
     def cells(self, y: Array, known: Mask | None = None) -> Cells:
         """Return what values y, (N,), stand for on the scale of u.
@@ -112,19 +117,17 @@ class Target(Column):
         """
         y, transform = self.clipped(y), self.transform
         cells = transform.cells(y)
-        if not self.is_limit(y, known).any():
+        below, above, beyond = self._limits(y, known)
+        limit = below | above | beyond
+        if not limit.any():
             return cells
-        nowhere = np.zeros(len(y), dtype=bool)
-        below = nowhere if self.censor_below is None else y <= self.censor_below
-        above = nowhere if self.censor_above is None else y >= self.censor_above
-        beyond = nowhere if known is None else ~known
         upto, least = transform.edge_above(y), cells.low
         if isinstance(transform, Rounding):
             # The smallest value of the grid that is at least y may be larger than y.
             least = np.where(transform.off_grid(y), upto, least)
         low = np.where(beyond, upto, np.where(above, least, np.where(below, -np.inf, cells.low)))
         high = np.where(above | beyond, np.inf, np.where(below, upto, cells.high))
-        unit = np.where(below | above | beyond, 0.0, cells.log_unit)
+        unit = np.where(limit, 0.0, cells.log_unit)
         return replace(cells, low=low, high=high, log_unit=unit)
 
     @classmethod

@@ -151,7 +151,7 @@ def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) 
     if dataset.known is not None:
         [target] = schema.targets
         of_u = target.transform.name_of_u(target.name)
-        learned = f" What is learned is {of_u}." if of_u != target.name else ""
+        learned = f" It is learned as {of_u}." if of_u != target.name else ""
         say(
             f"In {int((~dataset.known).sum())} of {len(dataset)} rows, {quoted(target.name)} is "
             f"only known to exceed its value.{learned}"
@@ -186,7 +186,7 @@ def _say_kind(target: Target, values: Array, *, named: bool) -> None:
             f"learns the probability of that value. {'' if named else continuous}".rstrip()
         )
     if target.atoms and of_u != target.name:
-        say(f"Of the other values, what is learned is {of_u}.")
+        say(f"The other values are learned as {of_u}.")
     for limit, most, at in (
         (target.censor_below, "most", values <= (target.censor_below or 0.0)),
         (target.censor_above, "least", values >= (target.censor_above or 0.0)),

@@ -11,6 +11,7 @@ import numpy as np
 
 from mdncli.columns import dataframe
 from mdncli.columns.dataset import Dataset
+from mdncli.columns.roles import is_given
 from mdncli.density.distribution import Distribution
 from mdncli.density.evaluation import Evaluation
 from mdncli.density.hdr import join_closest
@@ -91,14 +92,14 @@ class Questions:
                     )
         names = ("density", "probability", "cdf", "exceed", "survival")
         density, probability, cdf, exceed, survival = map(parameter, names)
-        if _is_given(self.at_target) and not self._at_values:
+        if is_given(self.at_target) and not self._at_values:
             raise ParameterError(
                 f"{parameter('at_target')} sets where {density}, {probability} and {cdf} are "
                 "computed. Add one of them."
             )
         if self.marginal and not self.density:
             raise ParameterError(f"{parameter('marginal')} applies to {density}. Add {density}.")
-        if self.log and not (self._at_values or _is_given(self.exceed) or _several(self.survival)):
+        if self.log and not (self._at_values or is_given(self.exceed) or _several(self.survival)):
             raise ParameterError(
                 f"{parameter('log')} applies to {density}, {probability}, {cdf}, {exceed} and "
                 f"{survival}. Add one of them."
@@ -303,11 +304,6 @@ def percent(probability: float) -> str:
     """Return a probability in percent with at least two integer digits: 05, 50, 97.5."""
     whole, dot, rest = f"{(Decimal(repr(probability)) * 100).normalize():f}".partition(".")
     return whole.zfill(2) + dot + rest
-
-
-def _is_given(values: Any) -> bool:
-    """Return whether there is a value for a target: a number, which may be 0, or some by name."""
-    return values is not None and not (hasattr(values, "__len__") and len(values) == 0)
 
 
 def _several(probabilities: float | Sequence[float]) -> list[float]:

@@ -196,7 +196,8 @@ def _row_scores(
     rng: np.random.Generator,
 ) -> RowScores:
     predicted, target = model.distribution(x), model.schema.targets[0]
-    ends = np.stack([predicted.interval(level).reshape(*y.shape, 2) for level in LEVELS], axis=2)
+    tails = [0.5 * (1.0 + sign * level) for level in LEVELS for sign in (-1.0, 1.0)]
+    ends = predicted.quantile(tails).reshape(*y.shape, len(LEVELS), 2)
     width, error = ends[..., 1] - ends[..., 0], predicted.mean().reshape(y.shape) - y
     if target.period is not None:
         width = np.mod(width, target.period)

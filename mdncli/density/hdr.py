@@ -44,14 +44,7 @@ def highest_density_regions(
         raise ValueError("the mass is not between 0 and 1")
     if not mixture.mu.shape[1]:
         return np.empty((0, 1, 2))
-    mixture = mixture.with_resolvable_sigma()
-    density = TargetDensity(mixture, transform)
-    points = critical_points(density)
-    heights = _log_prob_at(density, points)
-    highest = np.nanmax(heights, axis=1)
-    # Where floats are so far apart that they miss the peak, the second one is the lower.
-    lowest = np.minimum(_level_below(mixture, mass, transform), highest - 1.0)
-    pieces = _MonotonePieces.between(density, points, heights, lowest - 1.0)
+    [pieces], lowest, highest = _pieces_and_levels([TargetDensity(mixture, transform)], mass)
     level = find_roots(_MissingMass(pieces, mass), lowest, highest, lowest)
     return _as_intervals(pieces.with_exact_mass(pieces.crossings(level), mass))
 
@@ -68,25 +61,38 @@ def regions_of_segments(segments: Sequence[Segment], mass: Array, coverage: floa
         mass: (N,), the probability that the intervals of all segments hold together.
         coverage: the probability that the intervals and the atoms hold together; at least the mass.
     """
-    densities = [
-        TargetDensity(density.mixture.with_resolvable_sigma(), density.transform)
-        for density, _ in segments
-    ]
-    points = [critical_points(density) for density in densities]
-    heights = [_log_prob_at(*pair) for pair in zip(densities, points, strict=True)]
-    highest = np.max([np.nanmax(each, axis=1) for each in heights], axis=0)
-    lowest = np.min([_level_below(d.mixture, coverage, d.transform) for d in densities], axis=0)
-    lowest = np.minimum(lowest, highest - 1.0)
-    pieces = [
-        _MonotonePieces.between(*each, lowest - 1.0)
-        for each in zip(densities, points, heights, strict=True)
-    ]
+    pieces, lowest, highest = _pieces_and_levels([density for density, _ in segments], coverage)
     limits = [ends for _, ends in segments]
     level = find_roots(_MissingMassOfSegments(pieces, limits, mass), lowest, highest, lowest)
     return [
         first_intervals(_within(_as_intervals(each.crossings(level)), ends))
         for each, ends in zip(pieces, limits, strict=True)
     ]
+
+
+def _pieces_and_levels(
+    densities: Sequence[TargetDensity], coverage: float
+) -> tuple[list["_MonotonePieces"], Array, Array]:
+    """Return the monotone pieces of each density, and a bracket of their common level, each (N,).
+
+    Args:
+        densities: N each.
+        coverage: the probability that the regions hold together.
+    """
+    densities = [
+        TargetDensity(each.mixture.with_resolvable_sigma(), each.transform) for each in densities
+    ]
+    points = [critical_points(density) for density in densities]
+    heights = [_log_prob_at(*pair) for pair in zip(densities, points, strict=True)]
+    highest = np.max([np.nanmax(each, axis=1) for each in heights], axis=0)
+    lowest = np.min([_level_below(d.mixture, coverage, d.transform) for d in densities], axis=0)
+    # Where floats are so far apart that they miss the peak, the second one is the lower.
+    lowest = np.minimum(lowest, highest - 1.0)
+    pieces = [
+        _MonotonePieces.between(*each, lowest - 1.0)
+        for each in zip(densities, points, heights, strict=True)
+    ]
+    return pieces, lowest, highest
 
 
 def first_intervals(regions: Array) -> Array:

@@ -124,10 +124,8 @@ class Marginal:
 
     def mass_between(self, low: Array, high: Array) -> Array:
         """Return P(low < Y <= high), (N,), each component's from its smaller tails."""
-        a, b = (low - self.mu) / self.sigma, (high - self.mu) / self.sigma
-        upper = a > 0.0
-        a, b = np.where(upper, -b, a), np.where(upper, -a, b)
-        mass: Array = (self.pi * (scipy.special.ndtr(b) - scipy.special.ndtr(a))).sum(axis=0)
+        ends = (low - self.mu) / self.sigma, (high - self.mu) / self.sigma
+        mass: Array = (self.pi * normal_between(*ends)).sum(axis=0)
         return mass
 
     def log_prob_and_derivatives(self, y: Array) -> tuple[Array, Array, Array]:
@@ -210,6 +208,14 @@ class TargetDensity:
         slope = slope - self.transform.slope_of_log_jacobian(u)
         curvature = curvature - self.transform.curvature_of_log_jacobian(u)
         return log_prob + self.log_jacobian(u), slope, curvature
+
+
+def normal_between(a: Array, b: Array) -> Array:
+    """Return Phi(b) - Phi(a) for a < b of any shape, from the smaller tails."""
+    upper = a > 0.0
+    low, high = np.where(upper, -b, a), np.where(upper, -a, b)
+    mass: Array = scipy.special.ndtr(high) - scipy.special.ndtr(low)
+    return mass
 
 
 def _log_sum_exp(terms: Array) -> Array:

@@ -13,7 +13,7 @@ import scipy
 
 from mdncli.columns.discrete import Atoms
 from mdncli.columns.transforms import Interval, Transform
-from mdncli.density.marginal import Marginal, quantiles
+from mdncli.density.marginal import Marginal, normal_between, quantiles
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
 from mdncli.density.numerics import in_pieces, integrate
 from mdncli.types import Array, Positions
@@ -458,20 +458,12 @@ def _standard_ends(mixture: Marginal, ends: tuple[float, float]) -> list[Array]:
     return [(end - mixture.mu) / mixture.sigma for end in ends]
 
 
-def _mass(a: Array, b: Array) -> Array:
-    """Return Phi(b) - Phi(a), from the smaller tails."""
-    upper = a > 0.0
-    low, high = np.where(upper, -b, a), np.where(upper, -a, b)
-    mass: Array = scipy.special.ndtr(high) - scipy.special.ndtr(low)
-    return mass
-
-
 def _gaussian_part(
     mixture: Marginal, ends: tuple[float, float], power: int, centre: Array
 ) -> Array:
     """Return the integral of (u - centre)^power p(u) between the ends, power 1 or 2, (N,)."""
     a, b = _standard_ends(mixture, ends)
-    held, away, sigma = _mass(a, b), mixture.mu - centre, mixture.sigma
+    held, away, sigma = normal_between(a, b), mixture.mu - centre, mixture.sigma
     heights = [np.exp(-0.5 * (end * end + LOG_2PI)) for end in (a, b)]
     slope = heights[1] - heights[0]
     if power == 1:
@@ -492,7 +484,7 @@ def _exponential_part(mixture: Marginal, ends: tuple[float, float], rate: int) -
     a, b = (end - rate * mixture.sigma for end in _standard_ends(mixture, ends))
     weight = mixture.log_pi + rate * mixture.mu + 0.5 * (rate * mixture.sigma) ** 2
     with np.errstate(over="ignore", divide="ignore"):
-        part = np.exp(weight + np.log(_mass(a, b)))
+        part = np.exp(weight + np.log(normal_between(a, b)))
     return np.asarray(part.sum(axis=0))
 
 

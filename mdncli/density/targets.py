@@ -53,14 +53,7 @@ class ContinuousTarget:
 
     def cdf(self, y: Array, *, upper: bool = False, log: bool = False) -> Array:
         """Return P(Y <= y), with `upper` P(Y > y), (N,), or its logarithm."""
-        return self._cdf_at(self.transform.edge_above(y), upper=upper, log=log)
-
-    def cdf_of_quantiles(self, y: Array) -> Array:
-        """Return the cdf that `quantiles` inverts, (N,), at y, (N,)."""
-        return self.cdf(y)
-
-    def _cdf_at(self, u: Array, *, upper: bool = False, log: bool = False) -> Array:
-        one = self.mixture
+        u, one = self.transform.edge_above(y), self.mixture
         found = one.log_cdf(u, upper=upper) if log else one.cdf(u, upper=upper)
         if self.transform.is_identity:
             return found
@@ -69,6 +62,10 @@ class ContinuousTarget:
         found = np.where(side == np.inf, 0.0 if log else 1.0, found)
         return np.where(side == -np.inf, -np.inf if log else 0.0, found)
 
+    def cdf_of_quantiles(self, y: Array) -> Array:
+        """Return the cdf that `quantiles` inverts, (N,), at y, (N,)."""
+        return self.cdf(y)
+
     def quantiles(self, p: Array) -> Array:
         """Return the quantiles at probabilities p, (Q,), shape (N, Q); they never cross."""
         found = self.transform.forward(quantiles(self.mixture, p))
@@ -76,10 +73,6 @@ class ContinuousTarget:
         # Rounding in the transform could let two quantiles cross.
         found[:, rising] = np.maximum.accumulate(found[:, rising], axis=1)
         return found
-
-    def interval(self, coverage: float) -> Array:
-        """Return the ends of the central interval, (N, 2)."""
-        return self.quantiles(np.array([0.5 * (1.0 - coverage), 0.5 * (1.0 + coverage)]))
 
     def moments(self) -> Array:
         """Return the mean and the variance, (N, 2)."""

@@ -231,9 +231,7 @@ def nll_and_gradient(
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     log_density -= 0.5 * targets * _LOG_2PI
     if background is not None:
-        mixed = background.mixed_with(log_density, y)
-        gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
-        log_density = mixed
+        log_density = background.mix_into(log_density, gradient, background.at(y))
     return -log_density, gradient
 
 
@@ -257,18 +255,28 @@ class BackgroundDensity:
         """The logarithm of the weight of all other components."""
         return math.log1p(-math.exp(self.log_weight))
 
-    def mixed_with(self, log_density: Tensor, y: Tensor) -> Tensor:
-        """Return the log density of the mixture with another one, (M, N), at y, (M, T, N)."""
+    def mix_into(self, log_density: Tensor, gradient: Tensor, own: Tensor) -> Tensor:
+        """Return the log density of the mixture with another one, (M, N).
+
+        Args:
+            log_density: of the other one, (M, N).
+            gradient: of its NLL, (M, O, N), which becomes that of the mixture.
+            own: the log density of this one, (M, N).
+        """
+        mixed = torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
+        gradient *= torch.exp(self.log_rest + log_density - mixed)[:, None]
+        return mixed
+
+    def at(self, y: Tensor) -> Tensor:
+        """Return its log density, (M, N), at y, (M, T, N)."""
         z = (y - self.mu) / self.sigma
         constant = torch.log(self.sigma).sum() + 0.5 * len(self.mu) * _LOG_2PI
-        own = -0.5 * (z * z).sum(1) - constant
-        return torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
+        return -0.5 * (z * z).sum(1) - constant
 
-    def mixed_with_cells(self, log_density: Tensor, ends: Tensor) -> Tensor:
+    def at_cells(self, ends: Tensor) -> Tensor:
         """Return the same for what the values of one target stand for, ends (M, 2, N)."""
         precision = 1.0 / self.sigma
-        own = log_of_cells((ends - self.mu) * precision, precision, self.period / self.sigma)
-        return torch.logaddexp(self.log_weight + own, self.log_rest + log_density)
+        return log_of_cells((ends - self.mu) * precision, precision, self.period / self.sigma)
 
 
 def log_of_cells(z: Tensor, precision: Tensor, period: Tensor) -> Tensor:
@@ -377,9 +385,7 @@ def cell_nll_and_gradient(
     to_scale.copy_(excess * above_minimum)
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     if background is not None:
-        mixed = background.mixed_with_cells(log_density, ends)
-        gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
-        log_density = mixed
+        log_density = background.mix_into(log_density, gradient, background.at_cells(ends))
     return -log_density, gradient
 
 
@@ -422,9 +428,7 @@ def wrapped_nll_and_gradient(
     to_scale.copy_((responsibility - (shares * z * z).sum(2)) * above_minimum)
     log_density = _log_normalizer(log_joint, responsibility) - _log_normalizer(logits, pi)
     if background is not None:
-        mixed = background.mixed_with_cells(log_density, ends)
-        gradient *= torch.exp(background.log_rest + log_density - mixed)[:, None]
-        log_density = mixed
+        log_density = background.mix_into(log_density, gradient, background.at_cells(ends))
     return -log_density, gradient
 
 

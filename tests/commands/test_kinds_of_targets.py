@@ -58,10 +58,10 @@ def test_fit_and_inspect_say_what_the_values_are(here: Run, folder: Path) -> Non
     rain = here("fit", "rain.csv", *QUICK[:-1], "-o", "again.pt", cwd=folder).stderr.decode()
     assert "'rain' is 0 in" in rain
     assert "also learns the probability of that value" in rain
-    assert "what is learned is log(" in rain
+    assert "The other values are learned as log(" in rain
     done = here("fit", "time.csv", "--event", "dead", *QUICK[:-1], "-o", "a.pt", cwd=folder)
     assert (
-        "rows, 'time' is only known to exceed its value. What is learned is log(time)"
+        "rows, 'time' is only known to exceed its value. It is learned as log(time)"
         in done.stderr.decode()
     )
     done = here("fit", "wind.csv", "--period", "wind=360", *QUICK[:-1], "-o", "a.pt", cwd=folder)
