@@ -33,6 +33,11 @@ _STEPS_OF_PLAIN, _STEPS_OF_PLAIN_OF_MANY, _STEPS_OF_DEEP = 0.35, 0.2, 0.5
 _PARTS_OF_BEST = 20
 _RATE_OF_MANY_ROWS = 2.0
 _SMALL_STEPS, _SMALL_DROPOUT = 150, 0.3
+# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it: with one
+# target, with several, and of the preset `best`.
+_SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1.0
+# What these are multiplied by where networks read a memory, which takes time itself.
+_FINISH_WITH_MEMORY = 0.5
 # The parts of the memory that networks of some kinds read. Kinds that read different parts make a
 # better mean.
 _TREES = "forest", "boosted"
@@ -120,6 +125,24 @@ def _rungs_of_best(
         deep = replace(settings, hidden=hidden, frequencies=2, dropout=0.2, batch_size=256)
         rungs.append(Recipe("deep", _with_steps(deep, _STEPS_OF_DEEP, rows), trees))
     return rungs
+
+
+def steps_of_finish(settings: Settings, rows: int, targets: int, reads_memory: bool) -> int:
+    """Return the number of steps of the finish of a kind of networks.
+
+    Args:
+        settings: of the kind.
+        rows: to learn from.
+        targets: T.
+        reads_memory: whether networks of any kind read a memory.
+    """
+    share = 1.0
+    if settings.ladder:
+        share = _SHARE_OF_FINISH if targets == 1 else _SHARE_OF_JOINT_FINISH
+        share = min(1.0, share * max(1.0, math.sqrt(rows / 1000.0)))
+        share = share if settings.steps is not None else _SHARE_OF_FINISH_OF_BEST
+        share *= _FINISH_WITH_MEMORY if reads_memory else 1.0
+    return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
 
 
 def _beside(recipe: Recipe, memory: UseOfMemory) -> list[Recipe]:

@@ -32,6 +32,10 @@ _HEAD_GAIN = 0.3
 _SMALLEST_FIRST_SIGMA = 0.3
 # A target that was standardized by quantiles, for its tails, has a larger standard deviation.
 _HEAVY_TAILS = 3.0
+# A part of the rows lies apart if it has at least this share of them, and is so many scales away
+# from the first means. Rows farther away are more likely faults, and are left to the background.
+_LEAST_SHARE_APART, _APART, _TOO_FAR = 0.01, 3.0, 15.0
+_SMALLEST_SIGMA_OF_MARGINAL = 0.05
 _LOG_2PI = math.log(2.0 * math.pi)
 # Beyond so many standard deviations, a probability is near the end of single precision.
 _FAR = -10.0
@@ -106,14 +110,22 @@ class Perceptrons:
             hidden = dropout(hidden) if dropout else hidden
         return torch.baddbmm(head_bias[..., None], head_weight, hidden)
 
-    def spread_components(self, y: Tensor, generator: torch.Generator) -> None:
-        """Set the first means and sigmas so that the components cover the rows of y, (N, T).
+    def spread_components(
+        self, y: Tensor, generator: torch.Generator, marginal: Tensor | None = None
+    ) -> None:
+        """Set the first means and sigmas so that the components cover the rows of y.
 
         With one target, the means start at its quantiles. With several, they start at rows of y
         that are drawn one after another. The probability of a row is proportional to its squared
         distance from the rows drawn before (Arthur and Vassilvitskii 2007), so that the components
         start far from each other. With heavy tails, the last component starts as broad as all rows,
-        so that it can reach those far from the rest.
+        so that it can reach those far from the rest. Where a part of the rows lies apart, no
+        quantile need be near it, and all components start as those of the marginal.
+
+        Args:
+            y: (N, T), standardized.
+            generator: draws the rows.
+            marginal: (O,), the outputs that stand for the marginal of one target.
         """
         components, targets = self._architecture.mixtures, y.shape[1]
         bias = self.layers[-1][1]
@@ -133,6 +145,11 @@ class Perceptrons:
                 last = to_scale.view(components, -1)[-1]
                 last.copy_(torch.log(spread.clamp(min=1.0) if len(last) > 1 else spread.max()))
                 to_mu.view(components, targets)[-1] = 0.0
+            if targets == 1 and marginal is not None and len(marginal) == bias.shape[1]:
+                logits, mu, scale = marginal.view(3, components)
+                if _lies_apart(logits.softmax(0), mu, means):
+                    scale = scale.clamp(min=math.log(_SMALLEST_SIGMA_OF_MARGINAL))
+                    bias[member] = torch.cat([logits, mu, scale])
 
     def parameters(self) -> list[Tensor]:
         """Return every tensor that is learned; weights have three dimensions, biases two."""
@@ -168,6 +185,13 @@ def _distant_rows(y: Tensor, count: int, generator: torch.Generator) -> Tensor:
         chosen.append(min(int(torch.searchsorted(probability.cumsum(0), place)), len(y) - 1))
         distance = torch.minimum(distance, ((y - y[chosen[-1]]) ** 2).sum(dim=1))
     return y[chosen]
+
+
+def _lies_apart(pi: Tensor, mu: Tensor, means: Tensor) -> bool:
+    """Return whether a component of the marginal, (K,), is not near any of the first means."""
+    distance = (mu[:, None] - means).abs().min(1).values
+    apart = (distance > _APART) & (distance < _TOO_FAR) & (pi > _LEAST_SHARE_APART)
+    return bool(apart.any())
 
 
 def _to_numpy(tensor: Tensor) -> Array:

@@ -38,6 +38,7 @@ from mdncli.learning.ladder import (
     log_prob_standardized,
     network_rungs,
     parts_to_hold_out,
+    steps_of_finish,
     targets_of_pool,
 )
 from mdncli.learning.loop import (
@@ -71,11 +72,6 @@ _MOST_JUDGED = 20_000
 _MOST_IN_BLOCK = 6
 # How far the NLL must be below that of the marginal for a finish, in nats.
 _GAIN_TO_FINISH = 2.0
-# The steps of the finish in a ladder on up to 1000 rows, as a share of those before it: with one
-# target, with several, and of the preset `best`.
-_SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1.0
-# What these are multiplied by where networks read a memory, which takes time itself.
-_FINISH_WITH_MEMORY = 0.5
 # The share of the background's weight in learning: rows that lie apart should be learned, too.
 _BACKGROUND_IN_LEARNING = 1e-6
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
@@ -294,7 +290,9 @@ class Trainer:
             architecture.head_width(len(self._schema.targets)),
             generator,
         )
-        networks.spread_components(batches.y[self._train_rows].cpu(), generator)
+        [(_, outputs)] = self._marginal.rung.networks[0].layers
+        y, of_marginal = batches.y[self._train_rows].cpu(), torch.from_numpy(outputs).float()
+        networks.spread_components(y, generator, of_marginal)
         objective = partial(
             self._loss(),
             architecture=architecture,
@@ -339,14 +337,8 @@ class Trainer:
         reference = self._reference_nll["nll_valid"] - self._nll_offsets()[1]
         if periodic_of_ladder or not loop.best_loss < reference - _GAIN_TO_FINISH:
             return 0
-        rows = len(self._train_rows)
-        share = 1.0
-        if settings.ladder:
-            share = _SHARE_OF_FINISH if len(self._min_sigma) == 1 else _SHARE_OF_JOINT_FINISH
-            share = min(1.0, share * max(1.0, math.sqrt(rows / 1000.0)))
-            share = share if settings.steps is not None else _SHARE_OF_FINISH_OF_BEST
-            share *= _FINISH_WITH_MEMORY if any(kind.reads for kind in self._kinds) else 1.0
-        return round(share * settings.epochs_for(rows) * settings.steps_per_epoch(rows))
+        reads = any(kind.reads for kind in self._kinds)
+        return steps_of_finish(settings, len(self._train_rows), len(self._min_sigma), reads)
 
     def _stage(self, stage: str, kind: Kind, members: slice) -> str:
         count = kind.members

@@ -126,6 +126,17 @@ def test_heavy_tails_are_learned(tail: str) -> None:
     assert model.record.nll_valid < model.record.reference["nll_valid"] - 0.5
 
 
+def test_a_few_rows_that_lie_apart_are_learned() -> None:
+    # Three rows in a hundred are near -8; the first feature says which.
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.0, 1.0, size=(1500, 2))
+    apart = x[:, 0] > 0.94
+    y = np.where(apart, -8.0, x[:, 1])[:, None] + 0.3 * rng.normal(size=(1500, 1))
+    model, _ = fitted(Dataset(x, y), Settings(ladder=False))
+    means = model.distribution(np.array([[0.98, 0.0], [0.0, 0.0]])).mean().ravel()
+    assert means == pytest.approx([-8.0, 0.0], abs=0.5)
+
+
 def test_more_features_than_most_tables_have() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 200))
