@@ -24,9 +24,8 @@ from mdncli.density.answers import (
     scored_rows,
     warn_of_extrapolation,
 )
-from mdncli.density.conditioning import remaining_targets
 from mdncli.density.evaluation import Evaluation, evaluate
-from mdncli.density.mixture import generator_of_draws
+from mdncli.density.mixture import generator_of_draws, remaining_targets
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file, replacing

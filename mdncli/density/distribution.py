@@ -9,9 +9,16 @@ from numpy.typing import ArrayLike
 from mdncli.columns.discrete import Atoms, Rounding
 from mdncli.columns.transforms import IDENTITY, Transform, inverse_and_log_jacobian
 from mdncli.density import moments
-from mdncli.density.conditioning import GivenTargets, condition, position_of
 from mdncli.density.marginal import Marginal
-from mdncli.density.mixture import GaussianMixture, MixtureSource, derived, generator_of_draws
+from mdncli.density.mixture import (
+    GaussianMixture,
+    GivenTargets,
+    MixtureSource,
+    condition,
+    derived,
+    generator_of_draws,
+    position_of,
+)
 from mdncli.density.modes import joint_modes
 from mdncli.density.numerics import for_each_piece, in_pieces
 from mdncli.density.targets import ContinuousTarget, on_target

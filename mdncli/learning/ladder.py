@@ -9,7 +9,7 @@ member that held it out.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -33,6 +33,8 @@ _STEPS_OF_PLAIN, _STEPS_OF_PLAIN_OF_MANY, _STEPS_OF_DEEP = 0.35, 0.2, 0.5
 _PARTS_OF_BEST = 20
 _RATE_OF_MANY_ROWS = 2.0
 _SMALL_STEPS, _SMALL_DROPOUT = 150, 0.3
+# Of the preset `best`, for several targets.
+_STEPS_OF_SHORT, _BATCH_OF_SHORT, _MOST_COMPONENTS_OF_SHORT = 1000, 256, 10
 # The steps of the finish in a ladder on up to 1000 rows, as a share of those before it: with one
 # target, with several, and of the preset `best`.
 _SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1.0
@@ -82,7 +84,7 @@ def network_rungs(
         small = replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT)
         return _beside(Recipe("small", small), memory)
     if targets > 1:
-        return _beside(Recipe("plain", replace(plain, dropout=0.0)), memory)
+        return _rungs_of_joint(replace(plain, dropout=0.0), memory)
     periodic = replace(
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
@@ -98,6 +100,18 @@ def network_rungs(
         # These never read the memory: where it misleads the others, they make up for it.
         return [*_beside(Recipe("plain", plain), memory), Recipe("periodic", periodic)]
     return _rungs_of_best(settings, plain, periodic, rows, memory)
+
+
+def _rungs_of_joint(plain: Settings, memory: UseOfMemory) -> list[Recipe]:
+    """Return the kinds of networks for several targets; two kinds with the preset `best`.
+
+    Few steps suit a posterior that the features say little about, and many suit an exact one.
+    """
+    if plain.steps is not None:
+        return _beside(Recipe("plain", plain), memory)
+    components = min(cast(int, plain.mixtures), _MOST_COMPONENTS_OF_SHORT)
+    short = replace(plain, mixtures=components, steps=_STEPS_OF_SHORT, batch_size=_BATCH_OF_SHORT)
+    return [*_beside(Recipe("plain", short), memory), Recipe("long", plain)]
 
 
 def _rungs_of_best(

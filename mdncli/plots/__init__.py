@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from mdncli.density.conditioning import remaining_targets
+from mdncli.density.mixture import remaining_targets
 from mdncli.density.model import MixtureDensityNetwork, TrainingRecord
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.plots.along import (

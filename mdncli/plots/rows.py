@@ -12,9 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from mdncli.columns.discrete import Wrapped
-from mdncli.density.conditioning import remaining_targets
 from mdncli.density.distribution import Distribution, log_prob
-from mdncli.density.mixture import GaussianMixture, normalize_weights
+from mdncli.density.mixture import GaussianMixture, normalize_weights, remaining_targets
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.numerics import in_pieces
 from mdncli.errors import DataError, parameter

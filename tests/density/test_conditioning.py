@@ -6,9 +6,8 @@ from density.correlated import correlated
 from density.models import two_targets
 
 from mdncli.columns.transforms import IDENTITY, transform_between
-from mdncli.density.conditioning import GivenTargets, remaining_targets
 from mdncli.density.distribution import Distribution
-from mdncli.density.mixture import GaussianMixture
+from mdncli.density.mixture import GaussianMixture, GivenTargets, remaining_targets
 from mdncli.errors import DataError, ParameterError
 
 TRANSFORMS = (transform_between(0.0, None), IDENTITY, transform_between(-1.0, 2.0))

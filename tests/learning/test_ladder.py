@@ -239,3 +239,16 @@ def test_a_ladder_that_is_stopped_early_is_a_model() -> None:
     assert model.record.stopped == "interrupted"
     assert math.isfinite(model.record.nll_valid)
     assert math.isfinite(model.record.nll_train)
+
+
+def test_best_learns_a_short_and_a_long_kind_for_several_targets() -> None:
+    settings = Settings.of("best").for_rows(10_000, 2)
+    short, long = ladder.network_rungs(settings, 10_000, targets=2)
+    assert (short.name, long.name) == ("plain", "long")
+    assert short.settings.mixtures == 10
+    assert long.settings.mixtures == 20
+    steps = [
+        each.settings.epochs_for(10_000) * each.settings.steps_per_epoch(10_000)
+        for each in (short, long)
+    ]
+    assert steps[0] < steps[1]
