@@ -105,7 +105,7 @@ def network_rungs(
 def _rungs_of_joint(plain: Settings, memory: UseOfMemory) -> list[Recipe]:
     """Return the kinds of networks for several targets; two kinds with the preset `best`.
 
-    Few steps suit a posterior that the features say little about, and many suit an exact one.
+    Few passes over the rows suit targets that the features say little about; many suit others.
     """
     if plain.steps is not None:
         return _beside(Recipe("plain", plain), memory)
