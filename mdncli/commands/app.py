@@ -11,7 +11,14 @@ import typer
 from typer.core import TyperGroup
 
 from mdncli import __version__
-from mdncli.commands.console import ReaderGone, abandon_standard_output, fail, show_warnings
+from mdncli.commands import Interrupted, handling_signals, interrupt, status_of
+from mdncli.commands.console import (
+    ReaderGone,
+    abandon_standard_output,
+    fail,
+    say,
+    show_warnings,
+)
 from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.generate import generate
@@ -30,7 +37,6 @@ from mdncli.errors import (
 from mdncli.files import reason
 
 _BUG = 70
-_INTERRUPTED = 130
 _EXIT_STATUS: dict[type[MdnError], int] = {
     ParameterError: 2,
     DataError: 65,
@@ -105,6 +111,20 @@ def run() -> int:
     """Run the command line on `sys.argv` and return the exit status."""
     show_warnings()
     try:
+        with handling_signals(interrupt):
+            return _run()
+    except Interrupted as interruption:
+        say("interrupted")
+        return status_of(interruption.number)
+
+
+def _run() -> int:
+    """Return the exit status of the command line on `sys.argv`.
+
+    Raises:
+        Interrupted: a signal asked the process to end.
+    """
+    try:
         status = app(prog_name="mdn", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -117,8 +137,6 @@ def run() -> int:
     except ReaderGone:
         abandon_standard_output()
         return 0
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except MdnError as error:
         fail(error.message)
         return _EXIT_STATUS[type(error)]

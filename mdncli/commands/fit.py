@@ -11,8 +11,6 @@ from mdncli.files import require_writable
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect
 
-_EXIT_STATUS = {"faults": 1, "interrupted": 130}
-
 
 @with_parameters_of(FitOptions, Settings, Dialect)
 def fit(
@@ -53,7 +51,7 @@ def fit(
 
     from mdncli.commands.report import fit_and_report
 
-    result = fit_and_report(data, parameters, output, quiet=quiet)
+    result, status = fit_and_report(data, parameters, output, quiet=quiet)
     if as_json:
         write_json(result)
-    raise typer.Exit(_EXIT_STATUS.get(result["stopped"], 0))
+    raise typer.Exit(status)

@@ -1,12 +1,12 @@
 """What people see of a fit and of its model: columns, progress, scores, components, warnings."""
 
 import math
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean, stdev
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from mdncli.api import inspect as inspect_file
 from mdncli.columns.dataset import Dataset
 from mdncli.columns.kinds import why_kind
 from mdncli.columns.schema import Schema, Target
+from mdncli.commands import handling_signals, interrupt, status_of
 from mdncli.commands.console import (
     STANDARD,
     TextTable,
@@ -54,8 +55,15 @@ ShowEpoch = Callable[[Any], None]
 
 def fit_and_report(
     data: str, parameters: dict[str, Any], output: str, *, quiet: bool
-) -> dict[str, Any]:
-    """Fit a model, write it, show how it went, and return what `--json` prints."""
+) -> tuple[dict[str, Any], int]:
+    """Fit a model, write it, and show how it went.
+
+    Returns:
+        What `--json` prints, and the exit status.
+
+    Raises:
+        Interrupted: a signal came before there was a model to keep, or a second one came.
+    """
     started = perf_counter()
     valid_file = parameters.get("valid_file")
     if valid_file is not None:
@@ -71,21 +79,32 @@ def fit_and_report(
 
     # The time of the last epoch of every fit, since a cross-validation fits several times.
     seconds: dict[str, float] = {}
-    with _stop_on_interrupt() as stop, _progress(quiet=quiet) as show:
+    interruption = _Interruption()
+    with handling_signals(interruption.handle), _progress(quiet=quiet) as show:
 
         def progress(epoch: Any) -> None:
+            interruption.learning = not epoch.fold
             seconds[epoch.fold] = epoch.seconds
             show(epoch)
 
-        model = fit(source(data), progress=progress, prepared=prepared, stop=stop, **parameters)
-    times["train"] = sum(seconds.values())
-    with writing(output) as stream:
-        model.write(stream)
+        model = fit(
+            source(data),
+            progress=progress,
+            prepared=prepared,
+            stop=lambda: interruption.number > 0,
+            **parameters,
+        )
+        times["train"] = sum(seconds.values())
+        with writing(output) as stream:
+            model.write(stream)
     times["total"] = perf_counter() - started
     if not quiet:
         _show_result(model, times, output)
     _warn_of_result(model.network)
-    return {**_result(model.network, output), "seconds": times, "left_out": left_out}
+    result = {**_result(model.network, output), "seconds": times, "left_out": left_out}
+    if interruption.number:
+        return result, status_of(interruption.number)
+    return result, int(result["stopped"] == "faults")
 
 
 def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
@@ -198,22 +217,23 @@ def _say_kind(target: Target, values: Array, *, named: bool) -> None:
 # While learning.
 
 
-@contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C was pressed; a second Ctrl-C interrupts at once."""
-    pressed = False
+class _Interruption:
+    """Notes a signal while learning goes on; at any other time, and the second time, raises.
 
-    def remember(*_: object) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
+    Attributes:
+        number: of the signal; 0 if there was none.
+        learning: whether there is a model to keep.
+    """
 
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def __init__(self) -> None:
+        self.number, self.learning = 0, False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note a signal, or raise `Interrupted`."""
+        at_once = self.number or not self.learning
+        self.number = number
+        if at_once:
+            interrupt(number, frame)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ of threads that BLAS uses, since that would affect the whole process. The matrix
 piece are small instead, so that BLAS starts no threads.
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ def for_each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> No
         _state.in_piece = True
         work(piece)
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with _threads(_cores()) as pool:
         # The list makes an error in a piece appear here.
         list(pool.map(work_in_thread, pieces))
 
@@ -183,11 +184,23 @@ def in_pieces(compute: Callable[[slice], Array], rows: int, at_once: int) -> Arr
 
 def prefetched(items: Iterator[Item]) -> Iterator[Item]:
     """Yield the items; each is computed in a thread while the one before it is being used."""
-    with ThreadPoolExecutor(1) as pool:
+    with _threads(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads. After an error or an interruption, nothing waits for them."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _cores() -> int:
