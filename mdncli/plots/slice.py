@@ -32,6 +32,9 @@ _GOLDEN = 0.6180339887498949
 # In scales of the target: a value that is farther from the mean is not shown, unless the density
 # reaches it with this share in each tail.
 _FARTHEST, _TAIL = 20.0, 0.01
+# Of more features than this, those with the largest effects on some random rows are compared, at
+# every eighth point.
+_MOST_COMPARED, _RANDOM_ROWS, _BINS, _EVERY = 10, 400, 10, 8
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ class Slice:
             return cls(model, position, target, points, x, y, given or {}, known)
 
         if along is None:
-            slices = [along_feature(position) for position in range(len(features))]
-            effects = [np.ptp(one.distribution.mean()) for one in slices]
+            slices = [along_feature(position) for position in along_feature(0).candidates()]
+            effects = [np.ptp(one.at(one.points[::_EVERY]).mean()) for one in slices]
             return slices[int(np.argmax(effects))]
         names = model.schema.feature_names
         if along not in names:
@@ -103,6 +106,22 @@ class Slice:
                 f"Its features are: {listed(names)}."
             )
         return along_feature(names.index(along))
+
+    def candidates(self) -> list[int]:
+        """Return the positions of the features along which the mean may change most.
+
+        Of many features these are a few: every feature takes random values from its training range
+        in some rows, and the means of the target are averaged in bins of each feature. The averages
+        of the candidates vary most.
+        """
+        features = self.model.schema.features
+        if len(features) <= _MOST_COMPARED:
+            return list(range(len(features)))
+        rng = np.random.default_rng(0)
+        x = np.stack([rng.permutation(each.points(_RANDOM_ROWS)) for each in features], axis=1)
+        means = self.at(x).mean().ravel()[x.argsort(axis=0, kind="stable")]
+        spread = means.reshape(_BINS, -1, len(features)).mean(axis=1).std(axis=0)
+        return np.sort(np.argsort(-spread, kind="stable")[:_MOST_COMPARED]).tolist()
 
     @property
     def feature(self) -> Feature:

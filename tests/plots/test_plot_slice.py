@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from density.models import bounded_targets, inverse_sinusoid, two_targets, with_a_category
 
+import mdncli
 from mdncli.density.mixture import GaussianMixture
 from mdncli.plots import style
 from mdncli.plots.slice import Slice, feature_places, feature_ticks, given_values
@@ -12,6 +13,17 @@ from mdncli.plots.slice import Slice, feature_places, feature_ticks, given_value
 @pytest.mark.parametrize(("target", "name"), [(0, "b"), (1, "a")])
 def test_along_is_by_default_the_feature_that_moves_the_mean_most(target: int, name: str) -> None:
     assert Slice.of(*two_targets(), target=target).feature.name == name
+
+
+def test_of_many_features_only_the_likely_ones_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 60))
+    y = 2.0 * (x[:, 7] > 0.0) + 0.2 * rng.normal(size=400)
+    model = mdncli.fit(x, y, ladder=False, frequencies=0, steps=300).network
+    shown = Slice.of(model, x, y[:, None])
+    assert shown.feature.name == model.schema.feature_names[7]
+    assert 7 in shown.candidates()
+    assert len(shown.candidates()) == 10
 
 
 def test_the_other_features_are_fixed_at_their_medians() -> None:
