@@ -35,6 +35,7 @@ _RATE_OF_MANY_ROWS = 2.0
 _SMALL_STEPS, _SMALL_DROPOUT = 150, 0.3
 # Of the preset `best`, for several targets.
 _STEPS_OF_SHORT, _BATCH_OF_SHORT, _MOST_COMPONENTS_OF_SHORT = 1000, 256, 10
+_MOST_TARGETS_OF_LONG = 3
 # The steps of the finish in a ladder on up to 1000 rows, as a share of those before it: with one
 # target, with several, and of the preset `best`.
 _SHARE_OF_FINISH, _SHARE_OF_JOINT_FINISH, _SHARE_OF_FINISH_OF_BEST = 0.3, 0.4, 1.0
@@ -84,7 +85,7 @@ def network_rungs(
         small = replace(plain, hidden=hidden, steps=steps, dropout=_SMALL_DROPOUT)
         return _beside(Recipe("small", small), memory)
     if targets > 1:
-        return _rungs_of_joint(replace(plain, dropout=0.0), memory)
+        return _rungs_of_joint(replace(plain, dropout=0.0), targets, memory)
     periodic = replace(
         settings, hidden=settings.hidden or (64, 64), frequencies=settings.frequencies or 8
     )
@@ -102,8 +103,8 @@ def network_rungs(
     return _rungs_of_best(settings, plain, periodic, rows, memory)
 
 
-def _rungs_of_joint(plain: Settings, memory: UseOfMemory) -> list[Recipe]:
-    """Return the kinds of networks for several targets; two kinds with the preset `best`.
+def _rungs_of_joint(plain: Settings, targets: int, memory: UseOfMemory) -> list[Recipe]:
+    """Return the kinds of networks for several targets; two kinds for few of them with `best`.
 
     Few passes over the rows suit targets that the features say little about; many suit others.
     """
@@ -111,7 +112,8 @@ def _rungs_of_joint(plain: Settings, memory: UseOfMemory) -> list[Recipe]:
         return _beside(Recipe("plain", plain), memory)
     components = min(cast(int, plain.mixtures), _MOST_COMPONENTS_OF_SHORT)
     short = replace(plain, mixtures=components, steps=_STEPS_OF_SHORT, batch_size=_BATCH_OF_SHORT)
-    return [*_beside(Recipe("plain", short), memory), Recipe("long", plain)]
+    long = [Recipe("long", plain)] if targets <= _MOST_TARGETS_OF_LONG else []
+    return [*_beside(Recipe("plain", short), memory), *long]
 
 
 def _rungs_of_best(
