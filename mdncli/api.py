@@ -3,6 +3,7 @@
 A table is the path of a file, a data frame, a mapping from names to columns, or an array.
 """
 
+import hashlib
 import os
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +67,14 @@ __all__ = [
 # The first bytes of the zip archive that a model file is.
 _MODEL_BEGINS = b"PK\x03\x04"
 
+# Seconds between two states of a fit that are kept in a file.
+CHECKPOINT_EVERY = 60.0
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from mdncli.density.evaluation import Evaluation
-    from mdncli.learning.loop import Epoch
+    from mdncli.learning.monitor import Epoch
 
 
 def fit(
@@ -81,6 +85,9 @@ def fit(
     progress: "Callable[[Epoch], None] | None" = None,
     prepared: Callable[[Dataset, Schema], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = CHECKPOINT_EVERY,
+    resume: bool = False,
     **parameters: Any,
 ) -> "ConditionalDensity":
     """Return a model of p(y | x), learned from a table. It needs PyTorch.
@@ -95,6 +102,10 @@ def fit(
         prepared: is called with the rows to learn from and their schema, before learning.
         stop: is called after every step. Once it returns True, learning ends, and the result is
             the best model so far.
+        checkpoint: a file in which to keep the state of learning. It stays there; remove it once
+            the model is saved.
+        checkpoint_every: seconds between two states. A shorter fit keeps none.
+        resume: go on from the state in this file. The model is the same as without a break.
         parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight`, `group` and
             `event` may be the name of a column, or one value for each row.
 
@@ -107,44 +118,110 @@ def fit(
     >>> model.condition([[2.5]]).mean().shape
     (1,)
     """
-    options, given, dialect = _fit_parameters(parameters, settings)
-    table = _training_table(data, y, dialect, skip=options.on_bad_rows == "skip")
-    if y is not None:
-        options = replace(options, target=table.names[len(table.names) - _width(y) :])
-    chosen = settings or Settings.of(options.preset, **given)
-    _warn_of_unused_share(given, chosen, options)
-    layout = _layout(table, options)
-    rules = RowRules(
-        weights=options.weight,
-        groups=options.group,
-        event=options.event,
-        skip=options.on_bad_rows == "skip",
-        feature_remedy=_feature_remedy(layout),
-    )
-    every = training_dataset(table, layout, rules)
-    schema, dataset = measure_schema(table.source, every, layout)
-    _warn_of_constant_features(layout, schema)
-    if options.valid_file is not None:
-        dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
-    check_training_rows(dataset, schema, chosen, table)
+    if resume and checkpoint is None:
+        raise ParameterError(f"{parameter('resume')} needs {parameter('checkpoint', 'FILE')}.")
+    task = _Task.of(data, y, settings, parameters)
     if prepared is not None:
-        prepared(dataset, schema)
+        prepared(task.dataset, task.schema)
     # Only now: importing PyTorch takes 1 to 2 s, and a table that is refused should not wait.
     from mdncli.learning import fit as learning
 
+    chosen, dataset = task.settings, task.dataset
+    origin = replace(task.origin, versions=learning.versions())
+    watch: dict[str, Any] = {"progress": progress, "stop": stop}
+    if checkpoint is not None:
+        identity = _identity(origin, chosen, task.every, dataset.validation)
+        path = os.fspath(checkpoint)
+        watch["checkpoint"] = learning.Checkpoint(path, checkpoint_every, identity, resume=resume)
     folds: list[Evaluation] = []
-    if options.cv is not None:
+    if task.folds is not None:
         folds = learning.cross_validate(
-            every, layout, chosen, options.cv, source=table.source, progress=progress, stop=stop
+            task.every, task.layout, chosen, task.folds, source=task.source, **watch
         )
         if stop is not None and stop():
             raise KeyboardInterrupt
-    network = learning.fit(dataset, schema, chosen, progress=progress, stop=stop)
-    named = _changed(settings) if settings is not None else parameters
-    request = _request(options, _plain(named, chosen, options), layout, table.names)
-    origin = Origin(request, dialect.to_plain(), table.content_sha256, learning.versions())
+    network = learning.fit(dataset, task.schema, chosen, **watch)
     record = replace(network.record, cv=[fold.to_plain() for fold in folds])
     return ConditionalDensity(replace(network, record=record, origin=origin))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be learned, from which rows.
+
+    Attributes:
+        source: what messages call the table.
+        layout: how the columns of the table are read.
+        every: all rows that can be used, in the units of the file.
+        dataset: the rows to learn from, with those of the user's own to hold out.
+        schema: of these rows.
+        settings: what to learn, and how.
+        folds: of a cross-validation; None for none.
+        origin: what was asked for, without the versions.
+    """
+
+    source: str
+    layout: Layout
+    every: Dataset
+    dataset: Dataset
+    schema: Schema
+    settings: Settings
+    folds: int | None
+    origin: Origin
+
+    @classmethod
+    def of(
+        cls, data: TableLike, y: Any, settings: Settings | None, parameters: Mapping[str, Any]
+    ) -> "_Task":
+        """Return the task that the arguments of `fit` describe.
+
+        Raises:
+            MdnError: the table cannot be learned from, or a parameter has a wrong value.
+            TypeError: there is no such parameter.
+        """
+        options, given, dialect = _fit_parameters(parameters, settings)
+        skip = options.on_bad_rows == "skip"
+        table = _training_table(data, y, dialect, skip=skip)
+        if y is not None:
+            options = replace(options, target=table.names[len(table.names) - _width(y) :])
+        chosen = settings or Settings.of(options.preset, **given)
+        _warn_of_unused_share(given, chosen, options)
+        layout = _layout(table, options)
+        rules = RowRules(
+            weights=options.weight,
+            groups=options.group,
+            event=options.event,
+            skip=skip,
+            feature_remedy=_feature_remedy(layout),
+        )
+        every = training_dataset(table, layout, rules)
+        schema, dataset = measure_schema(table.source, every, layout)
+        _warn_of_constant_features(layout, schema)
+        if options.valid_file is not None:
+            dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
+        check_training_rows(dataset, schema, chosen, table)
+        named = _changed(settings) if settings is not None else parameters
+        request = _request(options, _plain(named, chosen, options), layout, table.names)
+        origin = Origin(request, dialect.to_plain(), table.content_sha256)
+        return cls(*(table.source, layout, every, dataset, schema), *(chosen, options.cv, origin))
+
+
+def _identity(
+    origin: Origin, settings: Settings, dataset: Dataset, validation: Dataset | None
+) -> dict[str, Any]:
+    """Return all that a model depends on, by what a message calls it."""
+    rows = hashlib.sha256()
+    for each in (dataset, *([] if validation is None else [validation])):
+        for array in (each.x, each.y, each.weights, each.groups, each.known):
+            rows.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    return {
+        "table": origin.table_sha256,
+        "rows": rows.hexdigest(),
+        **settings.to_plain(),
+        **origin.request,
+        **origin.dialect,
+        **origin.versions,
+    }
 
 
 def read_table(

@@ -1,12 +1,14 @@
 """`mdn fit`."""
 
+import math
+import os
 from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import STANDARD, check_paths, write_json
+from mdncli.commands.console import STANDARD, check_paths, warn, write_json
 from mdncli.commands.options import Quiet, option, with_parameters_of
-from mdncli.errors import ParameterError
+from mdncli.errors import MissingInputError, ParameterError
 from mdncli.files import require_writable
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect
@@ -27,6 +29,26 @@ def fit(
         ),
     ] = "model.pt",
     as_json: Annotated[bool, option("Print the result as JSON.", "--json", panel="Result")] = False,
+    checkpoint_every: Annotated[
+        float,
+        option(
+            "Keep the state of learning in FILE.checkpoint, beside the model, after so many "
+            "seconds, by default 60, and again and again; 0 keeps none. It is removed once the "
+            "model is written.",
+            "--checkpoint-every",
+            panel="Result",
+            metavar="SECONDS",
+        ),
+    ] = 60.0,
+    resume: Annotated[
+        bool,
+        option(
+            "Go on from FILE.checkpoint, with the table and the options of the fit that was "
+            "interrupted. The model is the same as without a break.",
+            "--resume",
+            panel="Result",
+        ),
+    ] = False,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -44,6 +66,12 @@ def fit(
         raise ParameterError(
             "-o - and --json both use standard output. Write one of them to a file."
         )
+    if not checkpoint_every >= 0.0:
+        raise ParameterError(
+            f"--checkpoint-every is {checkpoint_every}, but it must be at least 0."
+        )
+    if resume and output == STANDARD:
+        raise ParameterError("--resume needs the -o FILE of the fit that was interrupted.")
     FitOptions(**{k: v for k, v in parameters.items() if k in FitOptions.__dataclass_fields__})
     check_paths(output, {"DATA": data, "--valid-file": parameters.get("valid_file")})
     if output != STANDARD:
@@ -51,7 +79,18 @@ def fit(
 
     from mdncli.commands.report import fit_and_report
 
-    result, status = fit_and_report(data, parameters, output, quiet=quiet)
+    state = f"{output}.checkpoint"
+    if resume and not os.path.exists(state):
+        raise MissingInputError(
+            f"{state}: there is no such file. The fit ended, or was too short to keep its state. "
+            "Leave out --resume."
+        )
+    if not resume and output != STANDARD and os.path.exists(state):
+        warn(f"{state} is from a fit that did not end. With --resume it goes on.")
+    keeps = output != STANDARD and (checkpoint_every > 0.0 or resume)
+    kept: dict[str, Any] = {"checkpoint_every": checkpoint_every or math.inf, "resume": resume}
+    checkpoint = {**kept, "checkpoint": state} if keeps else {}
+    result, status = fit_and_report(data, parameters, output, checkpoint, quiet=quiet)
     if as_json:
         write_json(result)
     raise typer.Exit(status)

@@ -1,6 +1,7 @@
 """What people see of a fit and of its model: columns, progress, scores, components, warnings."""
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,9 +55,21 @@ ShowEpoch = Callable[[Any], None]
 
 
 def fit_and_report(
-    data: str, parameters: dict[str, Any], output: str, *, quiet: bool
+    data: str,
+    parameters: dict[str, Any],
+    output: str,
+    checkpoint: dict[str, Any],
+    *,
+    quiet: bool,
 ) -> tuple[dict[str, Any], int]:
     """Fit a model, write it, and show how it went.
+
+    Args:
+        data: a path, or `-`.
+        parameters: of `FitOptions`, `Settings` and `Dialect`.
+        output: the model file, or `-`.
+        checkpoint: what `mdncli.fit` should know of a checkpoint; empty for none.
+        quiet: whether to show errors and warnings only.
 
     Returns:
         What `--json` prints, and the exit status.
@@ -79,7 +92,7 @@ def fit_and_report(
 
     # The time of the last epoch of every fit, since a cross-validation fits several times.
     seconds: dict[str, float] = {}
-    interruption = _Interruption()
+    interruption, arguments = _Interruption(), {**parameters, **checkpoint}
     with handling_signals(interruption.handle), _progress(quiet=quiet) as show:
 
         def progress(epoch: Any) -> None:
@@ -87,13 +100,10 @@ def fit_and_report(
             seconds[epoch.fold] = epoch.seconds
             show(epoch)
 
-        model = fit(
-            source(data),
-            progress=progress,
-            prepared=prepared,
-            stop=lambda: interruption.number > 0,
-            **parameters,
-        )
+        def stop() -> bool:
+            return interruption.number > 0
+
+        model = fit(source(data), progress=progress, prepared=prepared, stop=stop, **arguments)
         times["train"] = sum(seconds.values())
         with writing(output) as stream:
             model.write(stream)
@@ -102,9 +112,20 @@ def fit_and_report(
         _show_result(model, times, output)
     _warn_of_result(model.network)
     result = {**_result(model.network, output), "seconds": times, "left_out": left_out}
+    _end_checkpoint(checkpoint.get("checkpoint", ""), result["stopped"])
     if interruption.number:
         return result, status_of(interruption.number)
     return result, int(result["stopped"] == "faults")
+
+
+def _end_checkpoint(path: str, stopped: str) -> None:
+    """Remove a checkpoint of learning that is over, or say how to go on from it."""
+    if not os.path.exists(path):
+        return
+    if stopped == "interrupted":
+        say(f"{path} holds the state of learning. Add --resume to the same command to go on.")
+    else:
+        os.unlink(path)
 
 
 def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:

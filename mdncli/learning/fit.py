@@ -4,6 +4,7 @@ import math
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from mdncli.columns.schema import Schema
 from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, parameter
-from mdncli.learning.loop import Epoch, Monitor, one_core
+from mdncli.learning.loop import one_core
+from mdncli.learning.monitor import Checkpoint as Checkpoint
+from mdncli.learning.monitor import Epoch, Monitor
 from mdncli.learning.splits import random_parts
 from mdncli.learning.trainer import Trainer
 from mdncli.settings import Settings
@@ -40,6 +43,8 @@ def fit(
     *,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
+    fold: str = "",
 ) -> MixtureDensityNetwork:
     """Return a model of p(y | x), learned from the rows of a dataset.
 
@@ -50,12 +55,14 @@ def fit(
         progress: is called after every epoch.
         stop: is called after every step; once it returns True, learning stops, and the result is
             the best model so far.
+        checkpoint: keeps the state of learning, and may have one to go on from.
+        fold: of a cross-validation; empty otherwise.
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
         DataError: no epoch ended with a finite loss, or all rows are in one group.
     """
-    monitor = Monitor(progress, stop, settings.time_limit)
+    monitor = Monitor(progress, stop, settings.time_limit, checkpoint, fold)
     settings = settings.for_rows(len(dataset.y), len(schema.targets))
     with one_core():
         tried: dict[int, float] = {}
@@ -168,6 +175,7 @@ def cross_validate(
     source: str,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Evaluation]:
     """Return the scores of each fold, by a model that was fitted without the fold.
 
@@ -182,7 +190,7 @@ def cross_validate(
         folds: from 2 to the number of rows, or of groups.
         source: the name of the table in messages.
         progress: as for `fit`; each epoch has the name of its fold.
-        stop: as for `fit`.
+        stop, checkpoint: as for `fit`.
 
     Raises:
         DataError: there are more folds than rows or groups, or the rows outside a fold are not
@@ -202,8 +210,9 @@ def cross_validate(
     for number, fold in enumerate(held_out, start=1):
         train = dataset.take(np.setdiff1d(np.arange(rows), fold))
         schema, train = measure_schema(f"{source}, fold {number}", train, layout)
-        named_progress = _with_fold(f"fold {number}", progress)
-        model = fit(train, schema, settings, progress=named_progress, stop=stop)
+        name = f"fold {number}"
+        watch: dict[str, Any] = {"stop": stop, "checkpoint": checkpoint, "fold": f"{name}, "}
+        model = fit(train, schema, settings, progress=_with_fold(name, progress), **watch)
         if stop is not None and stop():
             break
         test = dataset.take(fold)

@@ -7,14 +7,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mdncli.learning.monitor import LoopState, Slot
 from mdncli.learning.network import Perceptrons
 from mdncli.learning.optimizer import AveragedAdam, Soap
 from mdncli.learning.splits import Split, StandardizedRows
@@ -50,74 +50,6 @@ _LOCK = threading.Lock()
 
 # From outputs (M, O, N) and targets (M, T, N) to losses (M, N) and their gradient (M, O, N).
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The result of one epoch, for a progress display.
-
-    Attributes:
-        stage: what is trained; empty for a single network, otherwise some members of a kind, the
-            model as a whole, the least-squares baseline or a trial with another number of
-            components.
-        epoch: from 1.
-        epochs: the largest number of epochs.
-        nll_train: mean over the training rows during the epoch, in nats per row, in the units of
-            the file.
-        nll_valid: mean over the validation rows after the epoch, of the averaged weights; NaN if
-            there are no such rows.
-        reference: the NLL of the marginal reference on the validation rows, or on the training rows
-            if there are no validation rows.
-        seconds: of learning so far.
-        fold: the name of the fold of a cross-validation; empty otherwise.
-    """
-
-    stage: str
-    epoch: int
-    epochs: int
-    nll_train: float
-    nll_valid: float
-    reference: float
-    seconds: float
-    fold: str = ""
-
-
-class Monitor:
-    """Measures the time of learning, passes epochs on, and knows when learning must stop.
-
-    Threads may share it.
-
-    Args:
-        progress: is called with every epoch.
-        stop: returns True once learning must stop.
-        time_limit: seconds after which learning must stop; None for no limit.
-    """
-
-    def __init__(
-        self,
-        progress: Callable[[Epoch], None] | None = None,
-        stop: Callable[[], bool] | None = None,
-        time_limit: float | None = None,
-    ) -> None:
-        self._progress, self._stop, self._time_limit = progress, stop, time_limit
-        self._started = perf_counter()
-        self._lock = threading.Lock()
-
-    def seconds(self) -> float:
-        """Return the seconds since learning began."""
-        return perf_counter() - self._started
-
-    def show(self, epoch: Epoch) -> None:
-        """Pass an epoch on."""
-        if self._progress is not None:
-            with self._lock:
-                self._progress(epoch)
-
-    def reason_to_stop(self) -> str:
-        """Return why learning must stop now, `interrupted` or `time`; empty if it need not."""
-        if self._stop is not None and self._stop():
-            return "interrupted"
-        return "time" if self._time_limit and self.seconds() > self._time_limit else ""
 
 
 def in_threads(jobs: Sequence[Callable[[], Result]], threads: int) -> list[Result]:
@@ -335,6 +267,8 @@ def history_of(
 class TrainingLoop:
     """Minimizes an objective by mini-batches, with a one-cycle learning rate.
 
+    Its state can be kept after any epoch, and a loop of the same problem goes on from it exactly.
+
     The learning rate rises to its peak and falls to almost zero, each as half a cosine (Smith and
     Topin 2018). Each network is judged by the loss of its averaged weights on its validation rows.
 
@@ -342,13 +276,20 @@ class TrainingLoop:
         problem: what to minimize.
         settings: of the fit.
         generator: of the order of rows, of noise and of dropout.
+        slot: keeps the state; what it has kept is where this loop goes on.
 
     Attributes:
         epochs: the largest number of epochs.
         result: how it went so far.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        generator: torch.Generator,
+        slot: Slot | None = None,
+    ) -> None:
         self._networks, self._objective = problem.networks, problem.objective
         self._batches = batches = problem.batches
         self._settings, self._generator = settings, generator
@@ -370,6 +311,10 @@ class TrainingLoop:
         if settings.dropout:
             keep = 1.0 - settings.dropout
             self._kept = torch.empty(_DROPOUT_NUMBERS).bernoulli_(keep, generator=generator) / keep
+        self._slot, self._phase, self._epochs_done = slot, "run", 0
+        self._state_kept = slot.kept() if slot is not None else None
+        if self._state_kept is not None:
+            self._set_state(self._state_kept)
 
     def run(
         self, on_epoch: Callable[[int, float, float], None], reason_to_stop: Callable[[], str]
@@ -385,10 +330,16 @@ class TrainingLoop:
                 out.
             reason_to_stop: is called after every step; a text that is not empty ends the training.
         """
+        return self.result if self._phase != "run" else self._run(on_epoch, reason_to_stop)
+
+    def _run(
+        self, on_epoch: Callable[[int, float, float], None], reason_to_stop: Callable[[], str]
+    ) -> LoopResult:
         result, optimizer = self.result, self._optimizer
         good = optimizer.state()
-        for start in range(0, self._epochs_of_cycle, self._check_every):
-            epochs = min(self._check_every, self._epochs_of_cycle - start)
+        while self._epochs_done < self._epochs_of_cycle and result.stopped == "epochs":
+            epochs = min(self._check_every, self._epochs_of_cycle - self._epochs_done)
+            self._epochs_done += epochs
             train_loss = self._run_epochs(epochs, reason_to_stop)
             valid_losses = self._losses_of(optimizer.average)
             if not self._is_good(train_loss, valid_losses):
@@ -402,9 +353,10 @@ class TrainingLoop:
             good = optimizer.state()
             self._record(train_loss, valid_losses, epochs)
             on_epoch(len(result.train_losses), train_loss, result.valid_losses[-1])
-            result.stopped = self._reason_to_end(reason_to_stop())
-            if result.stopped != "epochs":
-                break
+            reason = reason_to_stop()
+            result.stopped = self._reason_to_end(reason)
+            if self._slot is not None and not reason:
+                self._slot.keep(self._state)
         optimizer.weights.copy_(self._best_weights)
         return result
 
@@ -423,6 +375,8 @@ class TrainingLoop:
             steps: the number of steps.
             on_epoch, reason_to_stop: as for `run`.
         """
+        if self._phase == "done":
+            return
         self._optimizer = Soap(
             self._networks, self._batches.y.device, weight_decay=self._settings.weight_decay
         )
@@ -435,7 +389,49 @@ class TrainingLoop:
         self._patience = self._epochs_of_cycle
         self.epochs = len(self.result.train_losses) + self._epochs_of_cycle
         self._peak_rate = _RATE_OF_FINISH * self._settings.lr
-        self.run(on_epoch, reason_to_stop)
+        self.result.stopped, self._epochs_done = "epochs", 0
+        if self._phase == "finish" and self._state_kept is not None:
+            self._set_state(self._state_kept)
+        self._phase = "finish"
+        self._run(on_epoch, reason_to_stop)
+
+    def close(self) -> None:
+        """Keep that this loop is done, with its result."""
+        self._phase = "done"
+        if self._slot is not None:
+            self._slot.close(self._state)
+
+    def _state(self) -> LoopState:
+        """Return a copy of all that later steps depend on."""
+        tensors = {"best_losses": self._best_losses, "best_weights": self._best_weights}
+        if self._phase != "done":
+            tensors |= self._optimizer.tensors()
+            tensors["generator"] = self._generator.get_state()
+        plain = {
+            "phase": self._phase,
+            "epochs_done": self._epochs_done,
+            "steps": self._steps,
+            "peak_rate": self._peak_rate,
+            "optimizer_steps": self._optimizer.steps,
+            "result": asdict(self.result),
+        }
+        return LoopState(plain, {name: each.cpu().clone() for name, each in tensors.items()})
+
+    def _set_state(self, state: LoopState) -> None:
+        """Go on from a state; that of the optimizer is set once there is the right one."""
+        plain, tensors = state.plain, dict(state.tensors)
+        self._phase, self.result = plain["phase"], LoopResult(**plain["result"])
+        self._best_losses = tensors.pop("best_losses")
+        self._best_weights.copy_(tensors.pop("best_weights"))
+        self._optimizer.weights.copy_(self._best_weights)
+        if (
+            isinstance(self._optimizer, Soap) == (self._phase == "finish")
+            and "generator" in tensors
+        ):
+            self._generator.set_state(tensors.pop("generator"))
+            self._epochs_done, self._steps = plain["epochs_done"], plain["steps"]
+            self._peak_rate = plain["peak_rate"]
+            self._optimizer.set_tensors(tensors, plain["optimizer_steps"])
 
     def _epochs_between_checks(self) -> int:
         """Return several in a ladder on a small table, where validation takes as long as an epoch.

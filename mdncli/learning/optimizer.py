@@ -5,7 +5,7 @@ learning from a small table. This one does not.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ class AveragedAdam:
     Attributes:
         weights: (M, P), all P weights of each member.
         average: (M, P), their moving average.
+        steps: since the moments were zero.
     """
 
     def __init__(self, networks: Perceptrons, device: torch.device, *, weight_decay: float) -> None:
@@ -74,10 +75,10 @@ class AveragedAdam:
         if not bool(torch.isfinite(norm).all()):
             return False
         slope.mul_((_LARGEST_NORM / norm).clamp(max=1.0))
-        self._steps += 1
+        self.steps += 1
         self.weights.addcmul_(self.weights, self._decay, value=-rate)
         self._update(slope, rate)
-        keep = _AVERAGE_DECAY if self._steps > _AVERAGE_START else 0.0
+        keep = _AVERAGE_DECAY if self.steps > _AVERAGE_START else 0.0
         self.average.lerp_(self.weights, 1.0 - keep)
         return True
 
@@ -85,8 +86,8 @@ class AveragedAdam:
         """Move the weights, given the gradient of each, (M, P)."""
         self._first.lerp_(slope, 1.0 - _BETA1)
         self._second.mul_(_BETA2).addcmul_(slope, slope, value=1.0 - _BETA2)
-        spread = (self._second / (1.0 - _BETA2**self._steps)).sqrt_().add_(_EPSILON)
-        self.weights.addcdiv_(self._first, spread, value=-rate / (1.0 - _BETA1**self._steps))
+        spread = (self._second / (1.0 - _BETA2**self.steps)).sqrt_().add_(_EPSILON)
+        self.weights.addcdiv_(self._first, spread, value=-rate / (1.0 - _BETA1**self.steps))
 
     def _slope(self, raw: Tensor, gradient: Tensor) -> Tensor:
         # PyTorch imports its compiler for the gradient of anything but a scalar. The gradient of
@@ -116,8 +117,21 @@ class AveragedAdam:
         self.average.copy_(state[1])
         self._reset_moments()
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that later steps depend on, beside the number of steps."""
+        return {"weights": self.weights, "average": self.average, **self._tensors_of_moments()}
+
+    def set_tensors(self, tensors: Mapping[str, Tensor], steps: int) -> None:
+        """Go on from what `tensors` returned after so many steps."""
+        self.steps = steps
+        for name, present in self.tensors().items():
+            present.copy_(tensors[name])
+
+    def _tensors_of_moments(self) -> dict[str, Tensor]:
+        return {"first": self._first, "second": self._second}
+
     def _reset_moments(self) -> None:
-        self._steps = 0
+        self.steps = 0
         self._first = torch.zeros_like(self.weights)
         self._second = torch.zeros_like(self.weights)
 
@@ -132,13 +146,20 @@ class Soap(AveragedAdam):
     """
 
     def _reset_moments(self) -> None:
-        self._steps = 0
+        self.steps = 0
         self._moments: list[_Moments] = [_Moments(view) for view in self._views]
+
+    def _tensors_of_moments(self) -> dict[str, Tensor]:
+        return {
+            f"{place}.{name}": tensor
+            for place, moments in enumerate(self._moments)
+            for name, tensor in moments.tensors().items()
+        }
 
     def _update(self, slope: Tensor, rate: float) -> None:
         parts = torch.split(slope, [view[0].numel() for view in self._views], 1)
         updates = [
-            moments.update(part.view(view.shape), self._steps).flatten(1)
+            moments.update(part.view(view.shape), self.steps).flatten(1)
             for moments, part, view in zip(self._moments, parts, self._views, strict=True)
         ]
         self.weights.add_(torch.cat(updates, 1), alpha=-rate)
@@ -155,6 +176,12 @@ class _Moments:
             members, outputs, inputs = like.shape
             self._left = like.new_zeros((members, outputs, outputs))
             self._right = like.new_zeros((members, inputs, inputs))
+            self._q, self._r = torch.zeros_like(self._left), torch.zeros_like(self._right)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all averages and eigenvectors by name."""
+        names = ["first", "second", *(("left", "right", "q", "r") if self._rotates else ())]
+        return {name: getattr(self, f"_{name}") for name in names}
 
     def update(self, slope: Tensor, steps: int) -> Tensor:
         """Return the direction of a step, of the shape of the gradient."""

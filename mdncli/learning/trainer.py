@@ -43,15 +43,14 @@ from mdncli.learning.ladder import (
 )
 from mdncli.learning.loop import (
     Batches,
-    Epoch,
     LoopResult,
-    Monitor,
     Problem,
     TrainingLoop,
     history_of,
     in_threads,
 )
 from mdncli.learning.memory import learn_memory
+from mdncli.learning.monitor import Epoch, Monitor
 from mdncli.learning.network import (
     BackgroundDensity,
     Perceptrons,
@@ -203,7 +202,7 @@ class Trainer:
         networks = Perceptrons(1, inputs, model.main.architecture, outputs, generator)
         batches = self._batches(replace(self._rows, cells=None), split, networks, kind.settings)
         problem = Problem(networks, squares_and_gradient, batches)
-        loop = TrainingLoop(problem, kind.settings, generator)
+        loop = TrainingLoop(problem, kind.settings, generator, self._monitor.slot("baseline"))
         show = self._show_epochs("baseline ", loop, self._nll_of_squares)
         if loop.run(show, self._monitor.reason_to_stop).failed:
             raise DataError(
@@ -299,7 +298,8 @@ class Trainer:
             min_sigma=batches.y.new_tensor(architecture.limits_of_sigmas(self._min_sigma)),
             background=self._background_density(),
         )
-        loop = TrainingLoop(Problem(networks, objective, batches), settings, generator)
+        slot = self._monitor.slot(f"{stage}{kind.name} {members.start}")
+        loop = TrainingLoop(Problem(networks, objective, batches), settings, generator, slot)
         show = self._show_epochs(self._stage(stage, kind, members), loop, float)
         result = loop.run(show, self._monitor.reason_to_stop)
         if result.failed:
@@ -307,6 +307,8 @@ class Trainer:
         steps = self._finish_steps(loop, settings)
         if steps and result.stopped in ("epochs", "patience"):
             loop.finish(steps, show, self._monitor.reason_to_stop)
+        if not self._monitor.reason_to_stop():
+            loop.close()
         numbers = range(members.start, members.start + batches.members)
         return Block(kind, numbers, networks.to_numpy(), result)
 

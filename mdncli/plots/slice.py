@@ -121,7 +121,7 @@ class Slice:
         x = np.stack([rng.permutation(each.points(_RANDOM_ROWS)) for each in features], axis=1)
         means = self.at(x).mean().ravel()[x.argsort(axis=0, kind="stable")]
         spread = means.reshape(_BINS, -1, len(features)).mean(axis=1).std(axis=0)
-        return np.sort(np.argsort(-spread, kind="stable")[:_MOST_COMPARED]).tolist()
+        return sorted(np.argsort(-spread, kind="stable")[:_MOST_COMPARED].tolist())
 
     @property
     def feature(self) -> Feature:

@@ -10,7 +10,7 @@ from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import Transform
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.learning.fit import fit
-from mdncli.learning.loop import Epoch
+from mdncli.learning.monitor import Epoch
 from mdncli.settings import Settings
 
 

@@ -13,7 +13,7 @@ from mdncli.density.evaluation import Evaluation
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError
 from mdncli.learning import fit as learning
-from mdncli.learning.loop import Epoch
+from mdncli.learning.monitor import Epoch
 from mdncli.settings import Settings
 
 QUICK = Settings(mixtures=2, hidden=(4,), frequencies=0, epochs=2)
