@@ -43,7 +43,7 @@ from mdncli.columns.roles import (
 from mdncli.columns.schema import Schema
 from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
 from mdncli.declarations import declaration_of
-from mdncli.density.model import Origin
+from mdncli.density.model import MixtureDensityNetwork, Origin
 from mdncli.errors import DataError, MdnError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips, split_parameters
@@ -67,6 +67,8 @@ __all__ = [
 # The first bytes of the zip archive that a model file is.
 _MODEL_BEGINS = b"PK\x03\x04"
 
+# What a model to start from decides.
+_SHAPE = ("ladder", "mixtures", "hidden", "frequencies", "activation", "covariance")
 # Seconds between two states of a fit that are kept in a file.
 CHECKPOINT_EVERY = 60.0
 
@@ -140,7 +142,7 @@ def fit(
         )
         if stop is not None and stop():
             raise KeyboardInterrupt
-    network = learning.fit(dataset, task.schema, chosen, **watch)
+    network = learning.fit(dataset, task.schema, chosen, init=task.init, **watch)
     record = replace(network.record, cv=[fold.to_plain() for fold in folds])
     return ConditionalDensity(replace(network, record=record, origin=origin))
 
@@ -158,6 +160,7 @@ class _Task:
         settings: what to learn, and how.
         folds: of a cross-validation; None for none.
         origin: what was asked for, without the versions.
+        init: the model to start from; None for none.
     """
 
     source: str
@@ -168,6 +171,7 @@ class _Task:
     settings: Settings
     folds: int | None
     origin: Origin
+    init: MixtureDensityNetwork | None = None
 
     @classmethod
     def of(
@@ -184,7 +188,8 @@ class _Task:
         table = _training_table(data, y, dialect, skip=skip)
         if y is not None:
             options = replace(options, target=table.names[len(table.names) - _width(y) :])
-        chosen = settings or Settings.of(options.preset, **given)
+        init = None if options.init is None else load(options.init).network
+        chosen = settings or Settings.of(options.preset, **_with_structure_of(init, given))
         _warn_of_unused_share(given, chosen, options)
         layout = _layout(table, options)
         rules = RowRules(
@@ -194,16 +199,22 @@ class _Task:
             skip=skip,
             feature_remedy=_feature_remedy(layout),
         )
-        every = training_dataset(table, layout, rules)
-        schema, dataset = measure_schema(table.source, every, layout)
-        _warn_of_constant_features(layout, schema)
+        if init is not None:
+            schema = init.schema
+            every = dataset = _rows_of(table, schema, "learn from")
+        else:
+            every = training_dataset(table, layout, rules)
+            schema, dataset = measure_schema(table.source, every, layout)
+            _warn_of_constant_features(layout, schema)
         if options.valid_file is not None:
             dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
         check_training_rows(dataset, schema, chosen, table)
         named = _changed(settings) if settings is not None else parameters
         request = _request(options, _plain(named, chosen, options), layout, table.names)
         origin = Origin(request, dialect.to_plain(), table.content_sha256)
-        return cls(*(table.source, layout, every, dataset, schema), *(chosen, options.cv, origin))
+        return cls(
+            *(table.source, layout, every, dataset, schema), *(chosen, options.cv, origin, init)
+        )
 
 
 def _identity(
@@ -437,9 +448,43 @@ def _feature_remedy(layout: Layout) -> str:
     )
 
 
+def _with_structure_of(
+    init: MixtureDensityNetwork | None, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the given settings, with the shape of the networks of a model to start from.
+
+    Raises:
+        ParameterError: a setting asks for another shape.
+    """
+    if init is None:
+        return dict(given)
+    shape = {name: init.settings[name] for name in _SHAPE}
+    shape["hidden"] = tuple(shape["hidden"]) if shape["hidden"] else None
+    for name, value in shape.items():
+        if given.get(name) not in (None, value):
+            raise ParameterError(
+                f"{parameter('init')} keeps the shape of its networks, where {parameter(name)} is "
+                f"{value}. Leave out {parameter(name)}."
+            )
+    return {**given, **shape}
+
+
 def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
     """Return the user's own rows to hold out, their columns as the schema has them."""
-    table = as_table(file, dialect, skip=False)
+    if schema.event == "":
+        raise ParameterError(
+            f"{parameter('event')} must name a column where {parameter('valid_file')} is given, so "
+            "that both tables have it."
+        )
+    return _rows_of(as_table(file, dialect, skip=False), schema, "hold out")
+
+
+def _rows_of(table: Table, schema: Schema, purpose: str) -> Dataset:
+    """Return the rows of a table, their columns as a schema has them.
+
+    Raises:
+        DataError: a column is missing, a cell cannot be used, or there are no rows.
+    """
     rules = RowRules(
         targets=schema.target_names,
         inside=schema.transforms_of(schema.target_names),
@@ -448,13 +493,8 @@ def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
         remedy="Correct them, or remove the rows.",
     )
     dataset = model_dataset(table, schema, rules)
-    if schema.event == "":
-        raise ParameterError(
-            f"{parameter('event')} must name a column where {parameter('valid_file')} is given, so "
-            "that both tables have it."
-        )
     if not len(dataset):
-        raise DataError(f"{table.source}: there are no rows to hold out.")
+        raise DataError(f"{table.source}: there are no rows to {purpose}.")
     return dataset
 
 
@@ -482,7 +522,7 @@ def _request(
         value = given.get(name)
         if value is None or (name in defaults and value == defaults[name]):
             continue
-        if name == "valid_file":
+        if name in ("valid_file", "init"):
             request[name] = "FILE"
         elif name in by_target:
             request[name] = by_target[name]

@@ -121,6 +121,13 @@ class FitOptions:
         _COLUMNS,
         metavar="FILE",
     )
+    init: Any = declared(
+        None,
+        "A model of the same columns to start from. Its networks go on learning from DATA; its "
+        "columns, its scales and the shape of its networks stay.",
+        _NETWORK,
+        metavar="MODEL",
+    )
     min_sigma: NumberByTarget | None = _by_target(
         "The smallest σ, in the units of the target; a=0.1,b=2 for several targets. By default "
         "step/√(2π) for a target recorded in steps, else 1e-4 of its scale. With bounds, this "
@@ -203,6 +210,23 @@ class FitOptions:
             raise ParameterError(
                 f"{parameter('group')} and {parameter('valid_file')} exclude each other: with your "
                 "own rows to hold out, the table is not split."
+            )
+        of_model = (
+            "cv",
+            "group",
+            "event",
+            "target",
+            "feature",
+            "min_sigma",
+            "lower",
+            "upper",
+            "atom",
+        )
+        clash = [name for name in of_model if getattr(self, name) not in (None, (), [])]
+        if self.init is not None and clash:
+            raise ParameterError(
+                f"{parameter('init')} and {parameter(clash[0])} exclude each other: the columns of "
+                "the model stay as they are, and its rows are split anew."
             )
         if self.cv is not None and self.valid_file is not None:
             raise ParameterError(

@@ -234,6 +234,11 @@ class Rung:
         """The number of components, M*K."""
         return len(self.networks) * self.architecture.mixtures
 
+    @property
+    def kind(self) -> tuple[str, Architecture, tuple[str, ...]]:
+        """What networks have in common that can take each other's weights."""
+        return self.name, self.architecture, self.reads
+
     def summary(self) -> dict[str, Any]:
         """Return what it is and what it weighs, as plain values."""
         return {

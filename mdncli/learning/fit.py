@@ -45,6 +45,7 @@ def fit(
     stop: Callable[[], bool] | None = None,
     checkpoint: Checkpoint | None = None,
     fold: str = "",
+    init: MixtureDensityNetwork | None = None,
 ) -> MixtureDensityNetwork:
     """Return a model of p(y | x), learned from the rows of a dataset.
 
@@ -57,6 +58,7 @@ def fit(
             the best model so far.
         checkpoint: keeps the state of learning, and may have one to go on from.
         fold: of a cross-validation; empty otherwise.
+        init: a model of the same schema to start from.
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
@@ -73,7 +75,7 @@ def fit(
             if reason:
                 record = replace(choice.model.record, stopped=reason, tried=tried)
                 return replace(choice.model, record=record)
-        trainer = Trainer(dataset, schema, settings, monitor)
+        trainer = Trainer(dataset, schema, settings, monitor, init)
         model = trainer.train()
         baseline, record = None, model.record
         if settings.baseline:

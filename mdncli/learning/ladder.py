@@ -16,8 +16,10 @@ import numpy as np
 from mdncli.columns.transforms import Cells
 from mdncli.density.marginal import Marginal
 from mdncli.density.mixture import GaussianMixture, log_sum_exp, pooled
-from mdncli.density.network import Architecture, split_head
+from mdncli.density.network import Architecture, Perceptron, split_head
+from mdncli.learning.loop import Batches, LoopResult
 from mdncli.learning.memory import UseOfMemory
+from mdncli.learning.splits import StandardizedRows
 from mdncli.settings import FEW_ROWS, Settings
 from mdncli.types import Array
 
@@ -62,6 +64,49 @@ class Recipe(NamedTuple):
     name: str
     settings: Settings
     reads: tuple[str, ...] = ()
+
+
+def architecture_of(settings: Settings) -> Architecture:
+    """Return the architecture of networks with these settings."""
+    return Architecture(
+        # The number of components is known here: `fit` has replaced None and "auto".
+        mixtures=cast(int, settings.mixtures),
+        hidden=cast(tuple[int, ...], settings.hidden),
+        activation=settings.activation,
+        covariance=settings.covariance,
+        frequencies=cast(int, settings.frequencies),
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of networks: what they are, and the rows that their members learn from."""
+
+    name: str
+    settings: Settings
+    rows: StandardizedRows
+    reads: tuple[str, ...]
+    batches: Batches
+
+    @property
+    def members(self) -> int:
+        """The number of networks."""
+        return cast(int, self.settings.members)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the networks."""
+        return architecture_of(self.settings)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some trained members of a kind, and how their training went."""
+
+    kind: Kind
+    members: range
+    networks: list[Perceptron]
+    result: LoopResult
 
 
 def network_rungs(

@@ -7,9 +7,10 @@ shape (M, K, T, N), rows last, so that every operation runs along the rows.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -150,6 +151,17 @@ class Perceptrons:
                 if _lies_apart(logits.softmax(0), mu, means):
                     scale = scale.clamp(min=math.log(_SMALLEST_SIGMA_OF_MARGINAL))
                     bias[member] = torch.cat([logits, mu, scale])
+
+    def start_from(self, networks: Sequence[Perceptron]) -> None:
+        """Take the weights of other networks of the same shape; members share them if need be."""
+        chosen = [networks[member % len(networks)] for member in range(len(self.layers[-1][1]))]
+        self.layers = [
+            (
+                torch.from_numpy(np.stack([weight for weight, _ in layers])).float(),
+                torch.from_numpy(np.stack([bias for _, bias in layers])).float(),
+            )
+            for layers in zip(*(each.layers for each in chosen), strict=True)
+        ]
 
     def parameters(self) -> list[Tensor]:
         """Return every tensor that is learned; weights have three dimensions, biases two."""

@@ -32,9 +32,12 @@ from mdncli.learning.closed_forms import (
     outputs_of,
 )
 from mdncli.learning.ladder import (
+    Block,
     HeldOut,
+    Kind,
     Recipe,
     Stacking,
+    architecture_of,
     log_prob_standardized,
     network_rungs,
     parts_to_hold_out,
@@ -43,7 +46,6 @@ from mdncli.learning.ladder import (
 )
 from mdncli.learning.loop import (
     Batches,
-    LoopResult,
     Problem,
     TrainingLoop,
     history_of,
@@ -73,40 +75,11 @@ _MOST_IN_BLOCK = 6
 _GAIN_TO_FINISH = 2.0
 # The share of the background's weight in learning: rows that lie apart should be learned, too.
 _BACKGROUND_IN_LEARNING = 1e-6
+# The learning rate of networks that have learned before, as a share of the usual one.
+_RATE_FROM_INIT = 0.3
 # What keeps a plain table at one network: a rung, or several members of one, must gain so much, in
 # nats. The preset `best` keeps all that helps.
 _LEAST_GAIN_OF_RUNG, _LEAST_GAIN_OF_POOL = 0.01, 0.02
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of networks: what they are, and the rows that their members learn from."""
-
-    name: str
-    settings: Settings
-    rows: StandardizedRows
-    reads: tuple[str, ...]
-    batches: Batches
-
-    @property
-    def members(self) -> int:
-        """The number of networks."""
-        return cast(int, self.settings.members)
-
-    @property
-    def architecture(self) -> Architecture:
-        """The architecture of the networks."""
-        return _architecture(self.settings)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some trained members of a kind, and how their training went."""
-
-    kind: Kind
-    members: range
-    networks: list[Perceptron]
-    result: LoopResult
 
 
 class Trainer:
@@ -117,6 +90,7 @@ class Trainer:
         schema: of these rows.
         settings: of the fit, with every choice made; `mixtures` is a number.
         monitor: is called after every epoch and every step.
+        init: a model whose networks go on learning, where they are of the same kind and shape.
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
@@ -124,9 +98,15 @@ class Trainer:
     """
 
     def __init__(
-        self, dataset: Dataset, schema: Schema, settings: Settings, monitor: Monitor
+        self,
+        dataset: Dataset,
+        schema: Schema,
+        settings: Settings,
+        monitor: Monitor,
+        init: MixtureDensityNetwork | None = None,
     ) -> None:
         self._schema, self._settings, self._monitor = schema, settings, monitor
+        self._learned_before = {} if init is None else {rung.kind: rung for rung in init.rungs}
         rng = np.random.default_rng(settings.seed)
         members, rows = cast(int, settings.members), len(dataset.y)
         parts = parts_to_hold_out(settings, rows)
@@ -135,7 +115,8 @@ class Trainer:
         learned = learn_memory(self._rows, self._split, dataset.groups, settings)
         use, self._memory, self._said = learned
         self._device = device_of(settings.device)
-        recipes = network_rungs(settings, rows, len(schema.targets), use)
+        rate = settings.lr * (_RATE_FROM_INIT if init is not None else 1.0)
+        recipes = network_rungs(replace(settings, lr=rate), rows, len(schema.targets), use)
         self._kinds = [self._kind(recipe) for recipe in recipes]
         self._train_rows = self._split.train_rows
         self._background = None
@@ -247,7 +228,7 @@ class Trainer:
         reads = tuple(part for part in self._said if part in recipe.reads)
         columns = [self._rows.inputs, *(self._said[part] for part in reads)]
         rows = replace(self._rows, inputs=np.column_stack(columns)) if reads else self._rows
-        widths, architecture = self._input_widths(rows), _architecture(settings)
+        widths, architecture = self._input_widths(rows), architecture_of(settings)
         networks = Perceptrons(1, widths, architecture, 1, torch.Generator())
         batches = self._batches(rows, self._split, networks, settings)
         return Kind(recipe.name, settings, rows, reads, batches)
@@ -292,6 +273,9 @@ class Trainer:
         [(_, outputs)] = self._marginal.rung.networks[0].layers
         y, of_marginal = batches.y[self._train_rows].cpu(), torch.from_numpy(outputs).float()
         networks.spread_components(y, generator, of_marginal)
+        before = self._learned_before.get((kind.name, architecture, kind.reads))
+        if before is not None:
+            networks.start_from(before.networks)
         objective = partial(
             self._loss(),
             architecture=architecture,
@@ -581,14 +565,3 @@ class _ClosedForm:
 
     rung: Rung
     held_out: HeldOut
-
-
-def _architecture(settings: Settings) -> Architecture:
-    return Architecture(
-        # The number of components is known here: `fit` has replaced None and "auto".
-        mixtures=cast(int, settings.mixtures),
-        hidden=cast(tuple[int, ...], settings.hidden),
-        activation=settings.activation,
-        covariance=settings.covariance,
-        frequencies=cast(int, settings.frequencies),
-    )
