@@ -9,8 +9,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from statistics import NormalDist
 from typing import Any, BinaryIO, get_args
@@ -23,7 +23,7 @@ from mdncli.columns.discrete import Atoms, Rounding, Wrapped
 from mdncli.columns.features import CategoryFeature, DateFeature, Feature
 from mdncli.columns.roles import probabilities
 from mdncli.columns.transforms import Interval, Transform
-from mdncli.density.marginal import IMAGES
+from mdncli.density.marginal import IMAGES, normal_between
 from mdncli.density.memory import BoostedTrees, Forest, as_inputs_of_memory
 from mdncli.density.model import MixtureDensityNetwork, Rung
 from mdncli.density.network import Perceptron, pairs_of_targets
@@ -34,19 +34,20 @@ from mdncli.settings import ExportFormat
 from mdncli.text import quoted
 from mdncli.types import Array
 
+ExportTarget = str | os.PathLike[str] | BinaryIO
 QUANTILES = (0.05, 0.5, 0.95)
 _FORMAT = "mdncli.onnx"
 _OUTPUTS = ("pi", "mu", "sigma", "factor", "mean", "quantiles")
 
 _SECONDS_A_DAY = 86_400.0
 _SQRT_2PI, _TINY = math.sqrt(2.0 * math.pi), 1e-300
-# The search of a quantile, as in `mdncli.density.numerics`: after some steps every other one halves.
+# The search of a quantile: after some steps every other one halves the bracket.
 _TOLERANCE, _MOST_STEPS, _STEPS_BEFORE_HALVING = 1e-13, 300, 8
 # In sigmas: beyond this a component has no probability that counts.
 _REACH = 9.0
-# An integral over a component: Gauss-Legendre nodes on pieces of at most so many sigmas, and of at
-# most so many units of u.
-_NODES, _PIECE, _PIECE_OF_U = 12, 1.5, 2.0
+# An integral between two bounds: the nodes on a piece, which is at most so many sigmas and units of
+# u long; and where y has reached a bound, in units of u.
+_NODES, _PIECE, _PIECE_OF_U, _FLAT = 12, 1.5, 2.0, 40.0
 
 
 def _inputs(features: Sequence[Feature], cells: Sequence[Tensor]) -> tuple[Any, Any]:
@@ -56,7 +57,9 @@ def _inputs(features: Sequence[Feature], cells: Sequence[Tensor]) -> tuple[Any, 
     none was in training, or if it is infinite.
     """
     periodic, plain, refused = [], [], []
-    for feature, column in zip(features, cells, strict=True):
+    # Any: NumPy's types do not know tensors.
+    columns: Sequence[Any] = cells
+    for feature, column in zip(features, columns, strict=True):
         if isinstance(feature, CategoryFeature):
             inputs, wrong = _levels(feature, column)
             plain.append(inputs)
@@ -96,7 +99,7 @@ def _boosted(trees: BoostedTrees, inputs: Any) -> Any:
     """Return the sum of boosted trees, (N, T), from inputs in single precision."""
     count, levels = trees.feature.shape
     asked = inputs.take(trees.feature.astype(np.int64).ravel(), 1)
-    above = (asked > trees.threshold.ravel()).astype(np.int64).reshape(-1, count, levels)
+    above = (asked > trees.threshold.ravel()).astype(np.int64).reshape(0, count, levels)
     leaf = (above * 2 ** np.arange(levels - 1, -1, -1)).sum(2) + (np.arange(count) << levels)
     values = trees.value.astype(np.float32).reshape(count << levels, -1)
     return inputs.graph.tensor(values).take(leaf).astype(np.float64).sum(1) + trees.base
@@ -141,7 +144,7 @@ def _outputs(network: Perceptron, inputs: Any) -> Any:
     columns, (count, waves) = inputs, network.frequencies.shape
     if count * waves:
         rates = 2.0 * np.pi * network.frequencies
-        angles = (inputs.take(np.arange(count), 1)[:, :, None] * rates).reshape(-1, count * waves)
+        angles = (inputs.take(np.arange(count), 1)[:, :, None] * rates).reshape(0, count * waves)
         columns = np.concatenate([inputs, np.sin(angles), np.cos(angles)], axis=1)
     for position, (weight, bias) in enumerate(network.layers):
         product = inputs.graph.node("MatMul", columns, weight.T.astype(np.float32))
@@ -169,15 +172,15 @@ def _split_head(rung: Rung, raw: Any, limits: tuple[Array, Array]) -> _Mixture:
     logits, mu, log_scale, *slopes = (each.astype(np.float64) for each in found)
     pi = raw.graph.node("Softmax", logits / rung.temperature, axis=1)
     least, largest = (shape.limits_of_sigmas(limit) for limit in limits)
-    scale = np.exp(np.minimum(log_scale, 80.0)).reshape(-1, shape.mixtures, len(least))
+    scale = np.exp(np.minimum(log_scale, 80.0)).reshape(0, shape.mixtures, len(least))
     scale = np.minimum(scale, largest) * rung.sigma_scale
     sigma = np.sqrt(scale * scale + least**2) * np.ones(targets)
-    mu = mu.reshape(-1, shape.mixtures, targets)
+    mu = mu.reshape(0, shape.mixtures, targets)
     if not slopes:
         return _Mixture(pi, mu, sigma)
     unit = np.eye(targets)
     rows = [sigma.take(np.array([target]), 2) * unit[target] for target in range(targets)]
-    pairs = slopes[0].reshape(-1, shape.mixtures, shape.slopes(targets))
+    pairs = slopes[0].reshape(0, shape.mixtures, shape.slopes(targets))
     for pair, (later, earlier) in enumerate(pairs_of_targets(targets)):
         rows[later] = rows[later] + pairs.take(np.array([pair]), 2) * rows[earlier]
     norms = [np.sqrt((row * row).sum(2, keepdims=True)) for row in rows]
@@ -197,7 +200,8 @@ def _mixture(model: MixtureDensityNetwork, inputs: Any) -> _Mixture:
     rows = inputs.take(np.array([0]), 1) * 0.0
     parts, weights = [], []
     if model.background is not None:
-        mu, sigma = (rows[:, :, None] + part for part in _broad(model))
+        broad = model.background.mixture()
+        mu, sigma = (rows[:, :, None] + part for part in (broad.mu, broad.sigma))
         parts.append(_Mixture(rows + 1.0, mu, sigma))
         weights.append(model.background.weight)
     for rung in model.rungs:
@@ -219,13 +223,6 @@ def _mixture(model: MixtureDensityNetwork, inputs: Any) -> _Mixture:
     return _Mixture(pi, mu, sigma * schema.target_scales, factor)
 
 
-def _broad(model: MixtureDensityNetwork) -> tuple[Array, Array]:
-    """Return the mean and the sigma of the background, (1, T) each, standardized."""
-    if model.background is None:
-        raise ValueError("the model has no background")
-    return model.background.mu[None], model.background.sigma[None]
-
-
 @dataclass(frozen=True)
 class _Marginal:
     """N mixtures of u of one target: pi, mu, sigma (N, K), with the transform to the target."""
@@ -241,11 +238,11 @@ class _Marginal:
         graph: OnnxGraph = self.pi.graph
         return graph
 
-    def ends(self, of_components: Any) -> tuple[Any, Any]:
+    def _ends(self, of_components: Any) -> tuple[Any, Any]:
         """Return the lowest and the highest of points of the components, (N, K, Q), each (N, Q)."""
         used = self.pi[:, :, None] > 0.0
-        low = -np.where(used, -of_components, -np.inf).largest(1)
-        return low, np.where(used, of_components, -np.inf).largest(1)
+        low, high = (_where(used, sign * of_components, -np.inf).largest(1) for sign in (-1.0, 1.0))
+        return -low, high
 
     def quantiles(self, p: Array) -> Any:
         """Return the quantiles of the target at probabilities p, (Q,), shape (N, Q)."""
@@ -255,7 +252,7 @@ class _Marginal:
         sign, lesser = np.where(p <= 0.5, 1.0, -1.0), np.minimum(p, 1.0 - p)
         mu, sigma = self.mu[:, :, None] * sign, self.sigma[:, :, None]
         scores = np.array([NormalDist().inv_cdf(each) for each in lesser])
-        low, high = self.ends(mu + sigma * scores)
+        low, high = self._ends(mu + sigma * scores)
         parts = self.pi[:, :, None], mu, sigma
         return self.transform.forward(sign * _root(parts, lesser, 0.0, low, high))
 
@@ -275,35 +272,51 @@ class _Marginal:
 
     def mean(self) -> Any:
         """Return the mean of the target, (N, 1)."""
-        transform, half = self.transform, 0.5 * self.sigma * self.sigma
+        transform = self.transform
         if isinstance(transform, Rounding):
             return self._rounded_mean(transform)
         if isinstance(transform, Wrapped):
             return transform.forward(self._circular_mean(transform.period))
-        if isinstance(transform, Atoms | Interval):
-            return self._integrated_mean(transform)
-        if transform.is_identity:
-            return (self.pi * self.mu).sum(1, keepdims=True)
-        # y = bound + sign exp(sign u).
-        sign, bound = (1.0, transform.lower) if transform.upper is None else (-1.0, transform.upper)
-        of_components = np.exp(self.mu * sign + half)
-        return (self.pi * of_components).sum(1, keepdims=True) * sign + bound
+        if not isinstance(transform, Atoms):
+            return self._integral(transform, (-math.inf, math.inf))
+        total = 0.0
+        for low, high, shift in transform.segments:
+            part = replace(self, mu=self.mu - shift)
+            total = part._integral(transform.inner, (low - shift, high - shift)) + total
+        for value, ends in zip(transform.values, transform.intervals, strict=True):
+            total = total + self._sum(self._held(ends)) * value
+        return total
+
+    def _sum(self, of_components: Any) -> Any:
+        """Return the sum over the components by their weights, (N, 1)."""
+        return (self.pi * of_components).sum(1, keepdims=True)
+
+    def _standard(self, ends: tuple[float, float], shift: Any = 0.0) -> tuple[Any, Any]:
+        """Return ends of u in sigmas from the means of the components, less a shift, (N, K)."""
+        low, high = ((end - self.mu) / self.sigma - shift for end in ends)
+        return low, high
+
+    def _held(self, ends: tuple[float, float]) -> Any:
+        """Return the probability that each component gives to an interval of u, (N, K)."""
+        return normal_between(*self._standard(ends))
 
     def _rounded_mean(self, rounding: Rounding) -> Any:
-        """Return the sum of P(Y > v) over the values v of the grid, times the step."""
+        """Return the mean of the sums over the grid, first + step sum P(Y > v), of the components.
+
+        Each component has a first value of its own, so that the sum has few terms.
+        """
         reach = _REACH * self.sigma
-        low, _ = self.ends((self.mu - reach)[:, :, None])
-        _, high = self.ends((self.mu + reach)[:, :, None])
-        first, last = rounding.forward(low), rounding.forward(high)
-        steps = np.rint((last - first).largest() / rounding.step).astype(np.int64)
+        first, last = rounding.forward(self.mu - reach), rounding.forward(self.mu + reach)
+        span: Any = last - first
+        steps = np.rint(span.largest() / rounding.step).astype(np.int64)
 
         def add(step: Any, total: Any) -> tuple[Any, list[Any]]:
             edge = rounding.edge_above(first + step.astype(np.float64) * rounding.step)
-            tail = self.pi * scipy.special.ndtr((self.mu - edge) / self.sigma)
-            return self.graph.tensor(np.array(True)), [total + tail.sum(1, keepdims=True)]
+            tail = scipy.special.ndtr((self.mu - edge) / self.sigma)
+            return self.graph.tensor(np.array(True)), [total + tail]
 
-        [total] = self.graph.loop(steps, [first * 0.0], add)
-        return first + total * rounding.step
+        [total] = self.graph.loop(steps, [self.mu * 0.0], add)
+        return self._sum(first + total * rounding.step)
 
     def _circular_mean(self, period: float) -> Any:
         """Return the circular mean, (N, 1), in units of u."""
@@ -320,38 +333,49 @@ class _Marginal:
         angle = angle + sine * np.cos(angle) - cosine * np.sin(angle)
         return angle / rate
 
-    def _integrated_mean(self, transform: Transform) -> Any:
-        """Return the sum over the atoms plus the integrals between them."""
-        if not isinstance(transform, Atoms):
-            return self._integral(transform, (-math.inf, math.inf, 0.0))
-        total = sum(self._integral(transform.inner, segment) for segment in transform.segments)
-        for value, ends in zip(transform.values, transform.intervals, strict=True):
-            low, high = (scipy.special.ndtr((end - self.mu) / self.sigma) for end in ends)
-            total = total + (self.pi * (high - low)).sum(1, keepdims=True) * value
-        return total
+    def _integral(self, inner: Transform, ends: tuple[float, float]) -> Any:
+        """Return the integral of y p(y) between two ends of u, (N, 1), y = inner.forward(u).
 
-    def _integral(self, inner: Transform, segment: tuple[float, float, float]) -> Any:
-        """Return the integral of y p(y) over a segment of u, (N, 1), as in `Atoms.segments`."""
-        low, high, shift = segment
-        widest = self.sigma.largest()
-        # With one bound, exp(u) moves the peak of the integrand by up to sigma.
-        reach = widest + _REACH
-        a, b = (
-            np.clip((end - self.mu) / self.sigma, -reach, reach)[:, :, None] for end in (low, high)
-        )
-        pieces = np.ceil(2.0 * reach / np.minimum(_PIECE_OF_U / widest, _PIECE))
+        See `moments.partial_moments`.
+        """
+        if isinstance(inner, Interval):
+            return self._integral_between(inner, ends)
+        held = self._held(ends)
+        if inner.is_identity:
+            low, high = (np.exp(-0.5 * z * z) for z in self._standard(ends))
+            return self._sum(self.mu * held - self.sigma * (high - low) / _SQRT_2PI)
+        # y = bound + sign exp(sign u). In logs, a part without probability cannot overflow.
+        sign, bound = (1.0, inner.lower) if inner.upper is None else (-1.0, inner.upper)
+        shifted = normal_between(*self._standard(ends, sign * self.sigma))
+        log_mean = np.log(self.pi) + sign * self.mu + 0.5 * self.sigma * self.sigma
+        part = np.exp(log_mean + np.log(shifted)).sum(1, keepdims=True)
+        return self._sum(held) * bound + part * sign
+
+    def _integral_between(self, inner: Interval, ends: tuple[float, float]) -> Any:
+        """Return the integral by Gauss-Legendre nodes on pieces of each component's interval."""
+        low, high = (float(np.clip(end, -_FLAT, _FLAT)) for end in ends)
+        outside = [(ends[0], low, inner.lower), (high, ends[1], inner.upper)]
+        rest = [self._sum(self._held((a, b))) * y for a, b, y in outside if a < b]
+        a, b = (np.clip(z, -_REACH, _REACH)[:, :, None] for z in self._standard((low, high)))
+        span: Any = np.minimum(2.0 * _REACH * self.sigma.largest(), 2.0 * _FLAT)
+        pieces = np.ceil(np.maximum(span / _PIECE_OF_U, 2.0 * _REACH / _PIECE))
         width = (b - a) / pieces
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        mu, sigma = self.mu[:, :, None], self.sigma[:, :, None]
 
         def add(step: Any, total: Any) -> tuple[Any, list[Any]]:
             z = a + width * (step.astype(np.float64) + 0.5 * (nodes + 1.0))
-            y = inner.forward(self.mu[:, :, None] + self.sigma[:, :, None] * z - shift)
             share = np.exp(-0.5 * z * z) * (0.5 / _SQRT_2PI * weights) * width
-            part = self.pi * (share * y).sum(2)
-            return self.graph.tensor(np.array(True)), [total + part.sum(1, keepdims=True)]
+            part = (share * inner.forward(mu + sigma * z)).sum(2)
+            return self.graph.tensor(np.array(True)), [total + part]
 
-        rows = (self.pi * 0.0).sum(1, keepdims=True)
-        return self.graph.loop(pieces.astype(np.int64), [rows], add)[0]
+        [total] = self.graph.loop(pieces.astype(np.int64), [self.mu * 0.0], add)
+        return sum(rest, self._sum(total))
+
+
+def _where(condition: Any, one: Any, other: Any) -> Any:
+    """Return what NumPy's `where` does, which knows no type for tensors."""
+    return np.where(condition, one, other)
 
 
 def _root(parts: tuple[Any, Any, Any], p: Array, before: Any, low: Any, high: Any) -> Any:
@@ -408,9 +432,9 @@ def onnx_bytes(model: MixtureDensityNetwork, p: Sequence[float]) -> bytes:
     schema = model.schema
     if model.memory.neighbours is not None:
         raise DataError(
-            "The model reads the nearest training rows, and which of equally distant rows is nearest "
-            f"would differ in ONNX. Fit it with {parameter('private', 'True')}, which leaves them "
-            f"out, or write {parameter('format', repr('safetensors'))}."
+            "The model reads the nearest training rows, and ONNX does not say which of equally "
+            f"distant rows is nearest. Fit it with {parameter('private', 'True')}, which leaves "
+            f"them out, or write {parameter('format', repr('safetensors'))}."
         )
     names = schema.feature_names
     free = {name: _free(name, names) for name in _OUTPUTS}
@@ -508,15 +532,15 @@ def export_format(name: str | None, chosen: str | None = None) -> str:
     suffix = formats[0] if name is None else os.path.splitext(name)[1][1:].lower()
     if chosen is None and suffix not in formats:
         raise ParameterError(
-            f"{quoted(str(name))} ends neither in .safetensors nor in .onnx. Choose such a name, or "
-            f"add {parameter('format', repr('safetensors'))} or {parameter('format', repr('onnx'))}."
+            f"{quoted(str(name))} ends neither in .safetensors nor in .onnx. Choose such a name, "
+            f"or say what to write: {parameter('format', repr('onnx'))}."
         )
     return chosen or suffix
 
 
 def write_export(
     model: MixtureDensityNetwork,
-    file: str | os.PathLike[str] | BinaryIO,
+    file: ExportTarget,
     file_format: str | None = None,
     quantiles: Any = None,
 ) -> None:
@@ -540,8 +564,8 @@ def write_export(
         buffer.write(onnx_bytes(model, asked))
     elif quantiles is not None:
         raise ParameterError(
-            f"{parameter('quantiles')} is for {parameter('format', repr('onnx'))}. The other format "
-            "holds the weights of the networks, and no answers."
+            f"{parameter('quantiles')} is for {parameter('format', repr('onnx'))}. Safetensors "
+            "hold the weights of the networks, and no answers."
         )
     else:
         write_safetensors(model, buffer)

@@ -179,9 +179,11 @@ class Tensor(np.lib.mixins.NDArrayOperatorsMixin):
         return 0
 
     def astype(self, dtype: Any) -> Any:
+        """Return the tensor in another type."""
         return self.graph.node("Cast", self, dtype=dtype, to=self.graph.type_of(dtype))
 
     def sum(self, axis: int, *, keepdims: bool = False) -> Any:
+        """Return the sum over an axis."""
         return self.graph.node("ReduceSum", self, np.array([axis]), keepdims=int(keepdims))
 
     def largest(self, *axes: int) -> Any:
@@ -190,9 +192,11 @@ class Tensor(np.lib.mixins.NDArrayOperatorsMixin):
         return self.graph.node("ReduceMax", self, keepdims=0, **more)
 
     def take(self, places: Any, axis: int = 0) -> Any:
+        """Return the parts at these places of an axis."""
         return self.graph.node("Gather", self, places, axis=axis)
 
     def reshape(self, *shape: int) -> Any:
+        """Return the tensor in another shape; 0 stands for a length as it is."""
         return self.graph.node("Reshape", self, np.array(shape))
 
 
@@ -342,14 +346,14 @@ def _remainder(values: Any, period: Array) -> Any:
 def _ndtr(z: Any) -> Any:
     """Return the cdf of a standard Gaussian; onnxruntime has no erf in double precision.
 
-    Phi(-z) = exp(-z^2 / 2) w(x) / (2 + 4 x), x = z / sqrt 2, and w(x) = (1 + 2 x) exp(x^2) erfc(x)
-    is a polynomial in t = (x - c) / (x + c), with a relative error of 2e-13 (Shepherd and Laframboise
-    1981).
+    Phi(-z) = exp(-z^2 / 2) w(x) / (2 + 4 x) with x = z / sqrt 2, where w(x) = (1 + 2 x) exp(x^2)
+    erfc(x) is a polynomial in t = (x - c) / (x + c), with a relative error of 2e-13 (Shepherd and
+    Laframboise 1981).
     """
 
-    def scaled(t: Array) -> Array:
+    def scaled(t: Any) -> Any:
         x = _CENTRE * (1.0 + t) / (1.0 - t)
-        return np.asarray((1.0 + 2.0 * x) * scipy.special.erfcx(x))
+        return (1.0 + 2.0 * x) * scipy.special.erfcx(x)
 
     chebyshev = np.polynomial.chebyshev
     coefficients = chebyshev.cheb2poly(chebyshev.chebinterpolate(scaled, _DEGREE))
@@ -381,8 +385,10 @@ def _concatenate(graph: OnnxGraph, parts: Sequence[Any], axis: int = 0) -> Any:
 
 
 def _column_stack(graph: OnnxGraph, parts: Sequence[Any]) -> Any:
-    """Return columns, (N,) or (N, P), side by side. In a shape, 0 stands for the same length."""
-    columns = [each.reshape(0, -1) if isinstance(each, Tensor) else each for each in parts]
+    """Return columns, (N,) or (N, P), side by side."""
+    columns = [
+        graph.node("Flatten", each, axis=1) if isinstance(each, Tensor) else each for each in parts
+    ]
     return _concatenate(graph, columns, axis=1)
 
 
