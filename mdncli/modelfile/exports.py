@@ -128,12 +128,12 @@ def _forest(forest: Forest, inputs: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """N mixtures of K components over T targets: pi (N, K), mu and sigma (N, K, T).
+    """N mixtures of K components over T targets: log_pi (N, K), mu and sigma (N, K, T).
 
     `factor`, (N, K, T, T), is the Cholesky factor of the correlations of each component, or None.
     """
 
-    pi: Any
+    log_pi: Any
     mu: Any
     sigma: Any
     factor: Any = None
@@ -170,14 +170,14 @@ def _split_head(rung: Rung, raw: Any, limits: tuple[Array, Array]) -> _Mixture:
         "Split", raw, np.array(sizes), dtypes=[np.float32] * len(sizes), axis=1
     )
     logits, mu, log_scale, *slopes = (each.astype(np.float64) for each in found)
-    pi = raw.graph.node("Softmax", logits / rung.temperature, axis=1)
+    log_pi = raw.graph.node("LogSoftmax", logits / rung.temperature, axis=1)
     least, largest = (shape.limits_of_sigmas(limit) for limit in limits)
     scale = np.exp(np.minimum(log_scale, 80.0)).reshape(0, shape.mixtures, len(least))
     scale = np.minimum(scale, largest) * rung.sigma_scale
     sigma = np.sqrt(scale * scale + least**2) * np.ones(targets)
     mu = mu.reshape(0, shape.mixtures, targets)
     if not slopes:
-        return _Mixture(pi, mu, sigma)
+        return _Mixture(log_pi, mu, sigma)
     unit = np.eye(targets)
     rows = [sigma.take(np.array([target]), 2) * unit[target] for target in range(targets)]
     pairs = slopes[0].reshape(0, shape.mixtures, shape.slopes(targets))
@@ -185,7 +185,7 @@ def _split_head(rung: Rung, raw: Any, limits: tuple[Array, Array]) -> _Mixture:
         rows[later] = rows[later] + pairs.take(np.array([pair]), 2) * rows[earlier]
     norms = [np.sqrt((row * row).sum(2, keepdims=True)) for row in rows]
     factor = [(row / norm)[:, :, None] for row, norm in zip(rows, norms, strict=True)]
-    return _Mixture(pi, mu, np.concatenate(norms, axis=2), np.concatenate(factor, axis=2))
+    return _Mixture(log_pi, mu, np.concatenate(norms, axis=2), np.concatenate(factor, axis=2))
 
 
 def _mixture(model: MixtureDensityNetwork, inputs: Any) -> _Mixture:
@@ -202,7 +202,7 @@ def _mixture(model: MixtureDensityNetwork, inputs: Any) -> _Mixture:
     if model.background is not None:
         broad = model.background.mixture()
         mu, sigma = (rows[:, :, None] + part for part in (broad.mu, broad.sigma))
-        parts.append(_Mixture(rows + 1.0, mu, sigma))
+        parts.append(_Mixture(rows, mu, sigma))
         weights.append(model.background.weight)
     for rung in model.rungs:
         columns = np.concatenate([inputs, *(said[part] for part in rung.reads)], axis=1)
@@ -210,23 +210,25 @@ def _mixture(model: MixtureDensityNetwork, inputs: Any) -> _Mixture:
         for network in rung.networks:
             parts.append(_split_head(rung, _outputs(network, single), limits))
             weights.append(rung.weight / len(rung.networks))
-    pi = np.concatenate([part.pi * w for part, w in zip(parts, weights, strict=True)], axis=1)
+    pairs = zip(parts, weights, strict=True)
+    log_pi = np.concatenate([part.log_pi + math.log(weight) for part, weight in pairs], axis=1)
     mu = np.concatenate([part.mu for part in parts], axis=1)
     sigma = np.concatenate([part.sigma for part in parts], axis=1)
     mu = mu * schema.target_scales + np.array([target.mean for target in schema.targets])
     factors = [
-        part.pi[:, :, None, None] * 0.0 + unit if part.factor is None else part.factor
+        (part.log_pi * 0.0)[:, :, None, None] + unit if part.factor is None else part.factor
         for part in parts
     ]
     correlated = any(part.factor is not None for part in parts)
     factor = np.concatenate(factors, axis=1) if correlated else None
-    return _Mixture(pi, mu, sigma * schema.target_scales, factor)
+    return _Mixture(log_pi, mu, sigma * schema.target_scales, factor)
 
 
 @dataclass(frozen=True)
 class _Marginal:
-    """N mixtures of u of one target: pi, mu, sigma (N, K), with the transform to the target."""
+    """N mixtures of u of one target, (N, K) each, with the transform to the target."""
 
+    log_pi: Any
     pi: Any
     mu: Any
     sigma: Any
@@ -347,7 +349,7 @@ class _Marginal:
         # y = bound + sign exp(sign u). In logs, a part without probability cannot overflow.
         sign, bound = (1.0, inner.lower) if inner.upper is None else (-1.0, inner.upper)
         shifted = normal_between(*self._standard(ends, sign * self.sigma))
-        log_mean = np.log(self.pi) + sign * self.mu + 0.5 * self.sigma * self.sigma
+        log_mean = self.log_pi + sign * self.mu + 0.5 * self.sigma * self.sigma
         part = np.exp(log_mean + np.log(shifted)).sum(1, keepdims=True)
         return self._sum(held) * bound + part * sign
 
@@ -474,10 +476,11 @@ def _free(name: str, taken: Sequence[str]) -> str:
 def _answers(model: MixtureDensityNetwork, mixture: _Mixture, p: Array) -> dict[str, Any]:
     """Return each output with its shape after the rows."""
     transforms, components = model.schema.transforms, model.components
-    targets = len(transforms)
+    targets, pi = len(transforms), np.exp(mixture.log_pi)
     marginals = [
         _Marginal(
-            mixture.pi,
+            mixture.log_pi,
+            pi,
             mixture.mu.take(np.array(position), 2),
             mixture.sigma.take(np.array(position), 2),
             transform,
@@ -486,7 +489,7 @@ def _answers(model: MixtureDensityNetwork, mixture: _Mixture, p: Array) -> dict[
     ]
     quantiles = [each.quantiles(p)[:, None] for each in marginals] if len(p) else []
     answers = {
-        "pi": (mixture.pi, components),
+        "pi": (pi, components),
         "mu": (mixture.mu, components, targets),
         "sigma": (mixture.sigma, components, targets),
         "factor": (mixture.factor, components, targets, targets),
