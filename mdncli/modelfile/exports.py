@@ -189,7 +189,7 @@ def _split_head(rung: Rung, raw: Any, limits: tuple[Array, Array]) -> _Mixture:
 
 
 def _mixture(model: MixtureDensityNetwork, inputs: Any) -> _Mixture:
-    """Return the mixture of u, in the units of `mdn predict --parameters`."""
+    """Return the mixture of u, as `MixtureDensityNetwork.mixture` does."""
     schema, memory = model.schema, model.memory
     asked = as_inputs_of_memory(inputs)
     said = {
