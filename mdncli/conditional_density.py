@@ -29,7 +29,9 @@ from mdncli.density.mixture import generator_of_draws, remaining_targets
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.files import FileContent, read_file, replacing
+from mdncli.modelfile.exports import ExportTarget, export_format, write_export
 from mdncli.modelfile.reader import read_model
+from mdncli.modelfile.writer import write_model
 from mdncli.requests import (
     PlotRequest,
     PredictRequest,
@@ -56,6 +58,7 @@ __all__ = [
     "Result",
     "SampleRequest",
     "TableLike",
+    "export_format",
     "load",
 ]
 
@@ -477,9 +480,19 @@ class ConditionalDensity:
 
     def write(self, stream: BinaryIO) -> None:
         """Write the model to a stream; the same model gives the same bytes. It needs PyTorch."""
-        from mdncli.modelfile.writer import write_model
-
         write_model(self.network, stream)
+
+    def export(self, file: ExportTarget, format: str | None = None, quantiles: Any = None) -> None:
+        """Write the model for other programs; see `write_export` for what can go wrong.
+
+        Args:
+            file: a path or a stream.
+            format: `safetensors` or `onnx`; by default the suffix of the path decides.
+            quantiles: the probabilities of those in an ONNX graph; by default 0.05, 0.5 and 0.95.
+
+        >>> load("model.pt").export("model.safetensors")
+        """
+        write_export(self.network, file, format, quantiles)
 
     def _table(self, rows: TableLike, dialect: Dialect, *, skip: bool) -> Table:
         return as_table(rows, dialect, skip=skip, names=self.schema.feature_names)

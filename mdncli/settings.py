@@ -48,6 +48,7 @@ PlotKind = Literal[
     "row",
     "pairs",
 ]
+ExportFormat = Literal["safetensors", "onnx"]
 # One name, or several in a list. A text that is not a column's name is split at its commas.
 Names = str | Sequence[str]
 # One number, or one for each target by its name.

@@ -36,7 +36,7 @@ CHAINS = {
     ],
     "answers": [
         *("`mdn sample`", "`mdn predict`", "`mdn evaluate`", "`mdn inspect`", "`mdn plot`"),
-        "Tables",
+        *("`mdn export`", "Tables"),
     ],
     "shop": ["Intervals for my table", "What columns hold"],
     "counts": [
@@ -107,6 +107,8 @@ OUTPUTS = {
         "calibration.png": "png",
         "residuals.pdf": "pdf",
         "rows.png": "png",
+        "model.safetensors": None,
+        "model.onnx": None,
         "abroad.csv": None,
         "abroad.pt": (["x"], ["y"], 5 + 1),
         "answers.tsv.gz": (1000, ["x", "y", "y_mean", "y_lo90", "y_hi90"]),
@@ -285,7 +287,7 @@ def test_the_python_examples_run(
     fit = ("fit", arm, "-t", "theta1,theta2", "--steps", "20", "-o", tmp_path / "arm.pt", "-q")
     assert mdn(*fit).returncode == 0
     monkeypatch.chdir(tmp_path)
-    first, tables, distributions, regressor = map(
+    first, tables, distributions, regressor, graph = map(
         run_python, (code for kind, code in BLOCK.findall(README) if kind == "python")
     )
 
@@ -303,6 +305,7 @@ def test_the_python_examples_run(
     assert distributions["y"].pi.shape == (2, components)
     assert distributions["theta2"].names == ["theta2"]
     assert regressor["reg"].predict(regressor["rows"][["x"]]).shape == (1000,)
+    assert (graph["mean"].shape, graph["quantiles"].shape) == ((1000, 1), (1000, 1, 3))
     assert mdncli.load("sklearn.pt").network.components == 5 + 1
 
 

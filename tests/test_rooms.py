@@ -1,6 +1,7 @@
 """The floor plan: which room may import which, and what a command may load."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -170,6 +171,7 @@ def test_help_loads_not_even_numpy(fitted: Path, arguments: tuple[str, ...]) -> 
         ("sample", "model.pt", "--rows", "data.csv"),
         ("inspect", "model.pt"),
         ("inspect", "data.csv"),
+        ("export", "model.pt", "-q", "-o", os.devnull, "--format", "safetensors"),
     ],
 )
 def test_what_needs_no_special_function_loads_numpy_alone(
@@ -183,6 +185,7 @@ def test_what_needs_no_special_function_loads_numpy_alone(
     [
         ("predict", "model.pt", "data.csv", "--hdr", "0.9", "--mode", "--density"),
         ("evaluate", "model.pt", "data.csv"),
+        ("export", "model.pt", "-q", "-o", os.devnull, "--format", "onnx"),
     ],
 )
 def test_answers_load_no_more_than_scipy(fitted: Path, arguments: tuple[str, ...]) -> None:

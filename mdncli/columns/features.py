@@ -29,7 +29,7 @@ _HAS_ZONE = rf"{_TIME}{_ZONE}$"
 _MICROSECONDS_A_DAY = 86_400_000_000.0
 
 # In scales of a feature: standardized values are cut here.
-_FARTHEST = 1e6
+FARTHEST = 1e6
 # A column has heavy tails if its standard deviation exceeds its robust scale by this factor.
 _HEAVY = 3.0
 # The shares of the rows in each tail that a robust scale leaves out.
@@ -44,9 +44,9 @@ _KNOTS = 64
 _NORMAL = NormalDist()
 # Dates that span fewer days than this have no input for the time of the year, or for the weekday.
 _DAYS_FOR_YEARS, _DAYS_FOR_WEEKS = 365.0, 14.0
-_YEAR, _WEEK = 365.2425, 7.0
+YEAR, WEEK = 365.2425, 7.0
 # 1 January 1970 was a Thursday.
-_THURSDAY = 3.0
+THURSDAY = 3.0
 # A column has a step only if at least this share of its rows repeat the value of another row, and
 # if the step is larger than this many scales of the column.
 _REPEATED = 0.01
@@ -252,7 +252,7 @@ class NumberFeature(Column):
     def _standardized(self, values: Array) -> Array:
         values = np.where(np.isnan(values), self.median, values)
         with np.errstate(over="ignore"):
-            return np.clip((values - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
+            return np.clip((values - self.mean) / self.scale, -FARTHEST, FARTHEST)
 
     def plain_inputs(self, values: Array) -> Array:
         """Return the other inputs, (N, P): the standardized value, and 1 where it is missing."""
@@ -309,12 +309,12 @@ class DateFeature(NumberFeature):
     @property
     def plain_width(self) -> int:
         """The number of inputs without sines and cosines."""
-        return super().plain_width + 2 * len(self._phases())
+        return super().plain_width + 2 * len(self.phases())
 
     def plain_inputs(self, values: Array) -> Array:
         """Return the other inputs, (N, P): 1 where missing; sine and cosine of each phase."""
         there = np.where(np.isnan(values), self.median, values)
-        phases = [2.0 * np.pi * phase(there) for phase in self._phases()]
+        phases = [2.0 * np.pi * phase(there) for phase in self.phases()]
         waves = [wave(phase) for phase in phases for wave in (np.sin, np.cos)]
         return np.column_stack([super().plain_inputs(values), *waves])
 
@@ -324,9 +324,10 @@ class DateFeature(NumberFeature):
         texts = zip(date_texts(there, self.format), np.isnan(values), strict=True)
         return cells.text_column(["" if missing else text for text, missing in texts])
 
-    def _phases(self) -> list[Any]:
+    def phases(self) -> list[Any]:
+        """Return the functions from days to the shares of cycles whose waves are inputs."""
         span = self.highest - self.lowest
-        return [_year_phase] * (span >= _DAYS_FOR_YEARS) + [_week_phase] * (span >= _DAYS_FOR_WEEKS)
+        return [year_phase] * (span >= _DAYS_FOR_YEARS) + [week_phase] * (span >= _DAYS_FOR_WEEKS)
 
     def three_points(self) -> list[str]:
         """Return the first, the middle and the last day in training, as text."""
@@ -558,13 +559,13 @@ def _day(text: str) -> float:
     return zoned.timestamp() * 1e6 / _MICROSECONDS_A_DAY
 
 
-def _year_phase(days: Array) -> Array:
+def year_phase(days: Array) -> Array:
     """Return the share of the year that has passed; leap days move it by up to a day."""
-    phase: Array = (days % _YEAR) / _YEAR
+    phase: Array = (days % YEAR) / YEAR
     return phase
 
 
-def _week_phase(days: Array) -> Array:
+def week_phase(days: Array) -> Array:
     """Return the share of the week that has passed, from Monday on."""
-    phase: Array = ((np.floor(days) + _THURSDAY) % _WEEK) / _WEEK
+    phase: Array = ((np.floor(days) + THURSDAY) % WEEK) / WEEK
     return phase

@@ -22,6 +22,7 @@ from mdncli.commands.console import (
 from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.generate import generate
+from mdncli.commands.inspect import export
 from mdncli.commands.inspect import inspect as inspect_file
 from mdncli.commands.plot import plot
 from mdncli.commands.predict import predict
@@ -71,7 +72,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (generate, fit, sample, predict, evaluate, inspect_file, plot):
+for command in (generate, fit, sample, predict, evaluate, inspect_file, plot, export):
     app.command(help=_paragraphs(command.__doc__ or ""))(command)
 
 

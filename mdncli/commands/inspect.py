@@ -1,19 +1,25 @@
-"""`mdn inspect`."""
+"""`mdn inspect` and `mdn export`: what a file is, and a model in other formats."""
 
+import os
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mdncli.commands.console import (
+    STANDARD,
     TextTable,
     as_flags,
+    check_paths,
     flag_words,
+    say_written,
     source,
     write_answer,
     write_json,
+    writing,
 )
-from mdncli.commands.options import dialect_words, with_parameters_of
+from mdncli.commands.options import Model, Quiet, dialect_words, option, with_parameters_of
+from mdncli.settings import ExportFormat
 from mdncli.tables.dialect import Dialect
 from mdncli.text import counted, quoted
 
@@ -55,6 +61,52 @@ def inspect(
         write_json(_table_as_json(found))
     else:
         _show_table(found, file)
+
+
+def export(
+    model: Model,
+    file_format: Annotated[
+        ExportFormat | None,
+        option(
+            "safetensors (the default) holds the weights and the schema. onnx is a graph that "
+            "computes π, μ, σ, means and quantiles from the cells of a row.",
+            "--format",
+        ),
+    ] = None,
+    quantiles: Annotated[
+        list[str] | None,
+        option("With onnx: which quantiles (default: 0.05,0.5,0.95).", metavar="P,…"),
+    ] = None,
+    output: Annotated[
+        str | None,
+        option(
+            "Output file, whose suffix chooses the format unless --format does; - for standard "
+            "output. By default the name of the model with the suffix of the format.",
+            "--output",
+            "-o",
+            metavar="FILE",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model for other programs: its weights as safetensors, or its answers as ONNX.
+
+    Example: mdn export model.pt -o model.safetensors
+
+    Example: mdn export model.pt --format onnx --quantiles 0.1,0.5,0.9
+    """
+    from mdncli.conditional_density import export_format, load
+
+    named = None if output == STANDARD else output
+    chosen = export_format(named, file_format)
+    if output is None:
+        stem = "model" if model == STANDARD else os.path.splitext(model)[0]
+        output = f"{stem}.{chosen}"
+    check_paths(output, {"MODEL": model})
+    density = load(source(model))
+    with writing(output) as stream:
+        density.export(stream, chosen, quantiles)
+    say_written(output, quiet=quiet)
 
 
 def _table_as_json(report: "TableReport") -> dict[str, Any]:

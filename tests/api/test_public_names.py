@@ -22,6 +22,7 @@ NAMES = {
 }
 METHODS = [
     *("condition", "predict", "sample", "evaluate", "score_rows", "plot", "describe", "save"),
+    "export",
 ]
 
 

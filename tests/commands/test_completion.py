@@ -50,8 +50,12 @@ def in_bash(folder: Path, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "completions"),
     [
-        ("mdn ", ["generate", "fit", "sample", "predict", "evaluate", "inspect", "plot"]),
-        ("mdn e", ["evaluate"]),
+        (
+            "mdn ",
+            ["generate", "fit", "sample", "predict", "evaluate", "inspect", "plot", "export"],
+        ),
+        ("mdn e", ["evaluate", "export"]),
+        ("mdn export --format o", ["onnx"]),
         ("mdn fit --mi", ["--min-sigma", "--mixtures"]),
         ("mdn fit --preset ", ["fast", "default", "best"]),
         ("mdn fit --covariance f", ["full"]),

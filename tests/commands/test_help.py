@@ -10,7 +10,7 @@ from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect
 from running import Run
 
-COMMANDS = ("generate", "fit", "sample", "predict", "evaluate", "inspect", "plot")
+COMMANDS = ("generate", "fit", "sample", "predict", "evaluate", "inspect", "plot", "export")
 
 
 def helped(here: Run, *command: str) -> str:
@@ -50,7 +50,7 @@ def test_the_help_of_a_command(here: Run, command: str) -> None:
     assert f"Example: mdn {command} " in text
 
 
-@pytest.mark.parametrize("command", COMMANDS[1:])
+@pytest.mark.parametrize("command", COMMANDS[1:-1])
 def test_commands_that_read_a_table_share_the_options_for_it(here: Run, command: str) -> None:
     text = helped(here, command)
     names = [each.name.replace("_", "-") for each in fields(Dialect) if each.name != "header"]
