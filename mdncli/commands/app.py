@@ -21,12 +21,11 @@ from mdncli.commands.console import (
 )
 from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
-from mdncli.commands.generate import generate
 from mdncli.commands.inspect import export
 from mdncli.commands.inspect import inspect as inspect_file
 from mdncli.commands.plot import plot
 from mdncli.commands.predict import predict
-from mdncli.commands.sample import sample
+from mdncli.commands.sample import generate, sample
 from mdncli.errors import (
     DataError,
     InputOutputError,
