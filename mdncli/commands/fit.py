@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import STANDARD, check_paths, write_json
+from mdncli.commands.console import STANDARD, check_paths, require_output, write_json
 from mdncli.commands.options import Quiet, option, with_parameters_of
 from mdncli.errors import ParameterError
-from mdncli.files import require_writable
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect
 
@@ -48,8 +47,9 @@ def fit(
         )
     FitOptions(**{k: v for k, v in parameters.items() if k in FitOptions.__dataclass_fields__})
     check_paths(output, {"DATA": data, "--valid-file": parameters.get("valid_file")})
-    if output != STANDARD:
-        require_writable(output)
+    require_output(output)
+    if as_json:
+        require_output(STANDARD)
 
     from mdncli.commands.report import fit_and_report
 

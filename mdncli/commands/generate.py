@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mdncli.commands.console import say_written, writing
+from mdncli.commands.console import require_output, say_written, writing
 from mdncli.commands.options import Output, Quiet, Seed
 
 Name = Literal["sinusoid", "bishop", "spiral", "robot-arm", "two-moons"]
@@ -49,6 +49,8 @@ def generate(
 
     Example: mdn generate robot-arm --inverse > arm.csv
     """
+    require_output(output)
+
     from mdncli.api import built_in_problem
 
     table = built_in_problem(name, n=n, inverse=inverse, noise=noise, seed=seed)

@@ -4,7 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import check_paths, say_written, source, writing
+from mdncli.commands.console import (
+    check_paths,
+    require_output,
+    say_written,
+    source,
+    writing,
+)
 from mdncli.commands.options import (
     Given,
     Model,
@@ -65,6 +71,7 @@ def sample(
     check_paths(output, {"MODEL": model, "--rows": rows})
     if rows is not None and at:
         raise ParameterError("--rows and --at exclude each other.")
+    require_output(output)
 
     from mdncli.conditional_density import SampleRequest, load
 
