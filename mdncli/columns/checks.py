@@ -19,7 +19,7 @@ from mdncli.columns.dataset import Dataset, require_spread, require_units
 from mdncli.columns.features import NumberFeature, parsed_dates, robust_scale, step_of
 from mdncli.columns.schema import Schema, Target
 from mdncli.columns.transforms import IDENTITY
-from mdncli.errors import DataError, parameter, warn
+from mdncli.errors import DataError, parameter, parameter_for, warn
 from mdncli.settings import Settings
 from mdncli.tables.cells import Cells, missing_markers, text_array, to_mask
 from mdncli.tables.table import Fault, Table
@@ -225,7 +225,7 @@ def _check_leakage(dataset: Dataset, schema: Schema) -> None:
         for name in leaking_features(x, dataset.y[:, position], names):
             warn(
                 f"{quoted(name)} is nearly the target {quoted(target)} itself. Is it known before "
-                f"the target is? If not, leave it out: {parameter('ignore', repr(name))}."
+                f"the target is? If not, leave it out: {parameter_for('ignore', name)}."
             )
 
 
@@ -527,7 +527,7 @@ def _about_target(column: NumberColumn, values: Array) -> str:
     return (
         f"The target {name} is positive and strongly skewed: its median is "
         f"{np.median(values):g}, its highest value {values.max():g}. "
-        f"{parameter('lower', repr(f'{column.name}=0'))} keeps the density above 0, and learns the "
+        f"{parameter_for('lower', column.name, '=0')} keeps the density above 0, and learns the "
         "logarithm."
     )
 

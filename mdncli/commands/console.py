@@ -245,7 +245,7 @@ def _lose_what_cannot_be_said() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     # A program that has replaced standard error itself, as a test does, keeps its own stream.
-    if sys.stderr is sys.__stderr__:
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
         raw = _LossyFile(_DESCRIPTORS[-1], "wb", closefd=False)
         encoding = sys.stderr.encoding if sys.stderr else "utf-8"
         sys.stderr = io.TextIOWrapper(
