@@ -206,8 +206,11 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 
 def random_table(folder: Path, name: str, table: Table, rng: random.Random) -> str:
-    """Write a table, often odd or damaged, in a random format; return the name of the file."""
-    if rng.random() < 0.35:
+    """Write a table, half of the time odd or damaged; return the name of the file."""
+    if rng.random() < 0.5:
+        (folder / f"{name}.csv").write_bytes(as_csv(table))
+        return f"{name}.csv"
+    if rng.random() < 0.6:
         table = with_odd_content(table, rng)
     suffix = rng.choice(["csv", "csv", "csv", "csv", "tsv", "txt", "csv.gz", "csv.xz", "csv.zst"])
     suffix = rng.choice([suffix, suffix, suffix, suffix, "parquet", "jsonl"])

@@ -21,11 +21,20 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
-from damaged_files import ODD_NAMES, ODD_NUMBERS, damaged, random_table, table_of_many, table_of_one
+from damaged_files import (
+    ODD_NAMES,
+    ODD_NUMBERS,
+    as_csv,
+    damaged,
+    random_table,
+    table_of_many,
+    table_of_one,
+)
 
 import mdncli.commands.report
 import mdncli.density.evaluation
@@ -38,6 +47,7 @@ import mdncli.plots.rows
 import mdncli.plots.slice  # noqa: F401
 from mdncli.commands.app import app, main
 
+STREAMS = ("stdin", "stdout", "stderr")
 SECONDS = 20.0
 MEMORY = 12 << 30
 LONGEST_LINE = 500
@@ -84,6 +94,7 @@ class Run:
         words: the command line after `mdn`.
         streams: the files of the three standard streams; None for a closed one.
         status: the exit status; negative if a signal ended the process.
+        seconds: how long it took.
         faults: what is wrong with how it ended.
     """
 
@@ -92,6 +103,7 @@ class Run:
     words: list[str] = field(default_factory=list)
     streams: list[str | None] = field(default_factory=lambda: [os.devnull, "stdout", "stderr"])
     status: int = 0
+    seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
 
     def command(self) -> str:
@@ -114,7 +126,10 @@ def options_of(command: Any) -> list[Option]:
         if get_origin(kind) is Literal:
             kinds = [kind]
         choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else ()
-        names = tuple(part for word in info.param_decls or () for part in word.split("/"))
+        # Within Annotated, Typer takes the first name for the default, and puts that right later.
+        declared = [word for word in (info.default, *(info.param_decls or ())) if word]
+        words = [word for word in declared if isinstance(word, str) and word.startswith("-")]
+        names = tuple(part for word in words for part in word.split("/"))
         if type(info).__name__ == "OptionInfo" and not names:
             names = (f"--{name.replace('_', '-')}",)
         repeats = get_origin(kinds[0]) is list
@@ -277,6 +292,7 @@ def execute(run: Run, seconds: float = SECONDS) -> None:
         _, status = os.waitpid(child, 0)
         run.faults.append(f"it did not end within {seconds:g} s")
     run.status = os.waitstatus_to_exitcode(status)
+    run.seconds = time.monotonic() - before
 
 
 def become(run: Run) -> NoReturn:
@@ -286,7 +302,8 @@ def become(run: Run) -> NoReturn:
         for number, file in enumerate(run.streams):
             os.close(number)
             if file is None:
-                setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+                setattr(sys, STREAMS[number], None)
+                setattr(sys, f"__{STREAMS[number]}__", None)
             else:
                 name = file if number == 0 or file.startswith("/") else run.folder.parent / file
                 path = os.path.join(run.folder, name)
@@ -313,28 +330,36 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def judge(run: Run, before: dict[str, bytes]) -> None:
     """Note what is wrong with how a run ended."""
-    messages = ""
-    if run.streams[2] == "stderr":
-        content = (run.folder.parent / "stderr").read_bytes()
-        messages = content.decode("utf-8", "backslashreplace")
     name = run.words[0] if run.words else ""
-    errors = [line for line in messages.split("\n") if line.startswith("error: ")]
     may_not_hold = name == "fit" or "--fail-over" in run.words
     if run.status not in (DONE, *REFUSED) and not (run.status == NOT_HELD and may_not_hold):
         run.faults.append(f"its exit status is {run.status}")
+    if run.streams[2] == "stderr":
+        content = (run.folder.parent / "stderr").read_bytes()
+        judge_messages(run, content.decode("utf-8", "backslashreplace"))
+    said = run.streams[1] == "stdout" and (run.folder.parent / "stdout").stat().st_size
+    if said and run.status in REFUSED:
+        run.faults.append("it refused, and wrote to standard output")
+    judge_files(run, before, name)
+
+
+def judge_messages(run: Run, messages: str) -> None:
+    """Note what is wrong with the messages of a run."""
+    lines = messages.split("\n")
+    errors = [line for line in lines if line.startswith("error: ")]
     if "Traceback" in messages:
         run.faults.append("it shows a traceback")
     if LIBRARY_WARNING.search(messages):
         run.faults.append("it shows a warning of a library")
-    if messages and len(errors) != (run.status in REFUSED) and "Usage: " not in messages:
-        run.faults.append(f"it shows {len(errors)} lines of error")
-    if run.status in REFUSED and messages and not messages.split("\n")[-2].startswith("error: "):
-        run.faults.append("its error is not the last line")
+    if "Usage: " not in messages:
+        if len(errors) != (run.status in REFUSED):
+            run.faults.append(f"it shows {len(errors)} lines of error")
+        elif errors and lines[-2:] != [errors[0], ""]:
+            run.faults.append("its error is not the last line")
     if errors and max(map(len, errors)) > LONGEST_LINE:
         run.faults.append(f"its error has {max(map(len, errors))} characters")
     if re.search(r"[\x00-\x09\x0b-\x1f\x7f]", messages):
         run.faults.append("it shows control characters")
-    judge_files(run, before, name)
 
 
 def judge_files(run: Run, before: dict[str, bytes], name: str) -> None:
@@ -360,8 +385,6 @@ def prepared_models(folder: Path) -> Path:
     rng = random.Random(0)
     models = folder / "models"
     models.mkdir(parents=True)
-    from damaged_files import as_csv
-
     (models / "one.csv").write_bytes(as_csv(table_of_one(rng, 60)))
     (models / "many.csv").write_bytes(as_csv(table_of_many(rng, 60)))
     for name, options in FITS.items():
@@ -399,19 +422,22 @@ def report(run: Run, seed: int) -> str:
 
 def work(arguments: argparse.Namespace, job: int, root: Path, models: Path) -> None:
     """Do every run whose turn it is, and write the outcomes to a file."""
-    statuses: dict[str, int] = {}
+    statuses = Counter[str]()
+    slowest, failed = 0.0, 0
     with open(root / f"outcomes.{job}", "w", encoding="utf-8") as stream:
         for number in range(
             arguments.first + job, arguments.first + arguments.runs, arguments.jobs
         ):
             run = one_run(number, arguments.seed, root, models)
             key = f"{run.words[0] if run.words else ''} {run.status}"
-            statuses[key] = statuses.get(key, 0) + 1
+            statuses[key] += 1
+            slowest = max(slowest, run.seconds)
+            failed += bool(run.faults)
             if run.faults:
                 print(report(run, arguments.seed), flush=True)
             elif not arguments.keep:
                 shutil.rmtree(root / str(number))
-        json.dump(statuses, stream)
+        json.dump([statuses, slowest, failed], stream)
 
 
 def trial(arguments: argparse.Namespace, root: Path) -> int:
@@ -432,13 +458,14 @@ def trial(arguments: argparse.Namespace, root: Path) -> int:
     outcomes = [os.waitpid(child, 0)[1] for child in jobs]
     if any(outcomes):
         sys.exit("A job of the trial itself failed.")
-    total: dict[str, int] = {}
-    for job in range(arguments.jobs):
-        for key, count in json.loads((root / f"outcomes.{job}").read_text()).items():
-            total[key] = total.get(key, 0) + count
+    found = [json.loads((root / f"outcomes.{job}").read_text()) for job in range(arguments.jobs)]
+    total = Counter[str]()
+    for statuses, *_ in found:
+        total.update(statuses)
     for key, count in sorted(total.items()):
         print(f"{count:6} {key}")
-    return sum(1 for path in root.iterdir() if path.name.isdigit())
+    print(f"The slowest run took {max(slowest for _, slowest, _ in found):.1f} s.")
+    return sum(failed for *_, failed in found)
 
 
 def parsed() -> argparse.Namespace:
