@@ -44,7 +44,7 @@ from mdncli.columns.schema import Schema
 from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
 from mdncli.declarations import declaration_of
 from mdncli.density.model import MixtureDensityNetwork, Origin
-from mdncli.errors import DataError, MdnError, ParameterError, parameter, warn
+from mdncli.errors import DataError, MdnError, ParameterError, parameter, parameter_for, warn
 from mdncli.files import FileContent, read_file
 from mdncli.requests import skips, split_parameters
 from mdncli.settings import FitOptions, Settings
@@ -442,9 +442,10 @@ def _layout(table: Table, options: FitOptions) -> Layout:
 
 def _feature_remedy(layout: Layout) -> str:
     names = [reader.name for reader in layout.features]
+    ignore = parameter_for("ignore", names[0]) if len(names) == 1 else parameter("ignore", "COL")
     return (
         f"Correct them, leave the rows out with {parameter('on_bad_rows', repr('skip'))}, or leave "
-        f"a feature out with {parameter('ignore', repr(names[0]) if len(names) == 1 else 'COL')}."
+        f"a feature out with {ignore}."
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 # Neither character occurs in other text: quoted text has its control characters escaped.
 _EDGE, _BETWEEN = "\x1f", "\x1e"
+_LONGEST_NAME = 60
 _MENTION = re.compile(f"{_EDGE}([^{_BETWEEN}]*){_BETWEEN}([^{_EDGE}]*){_EDGE}")
 
 
@@ -27,6 +28,18 @@ def parameter(name: str, value: str = "") -> str:
     "lr is 0. Use preset='fast'."
     """
     return f"{_EDGE}{name}{_BETWEEN}{value}{_EDGE}"
+
+
+def parameter_for(name: str, column: str, rest: str = "") -> str:
+    """Return a mention of a parameter whose value begins with the name of a column.
+
+    A long name would hide the rest of the message, so COL stands for it.
+
+    >>> str(MdnError(parameter_for("lower", "y", "=0")))
+    "lower='y=0'"
+    """
+    shown = repr(f"{column}{rest}") if len(column) <= _LONGEST_NAME else f"COL{rest}"
+    return parameter(name, shown)
 
 
 def with_parameters(message: str, write: Callable[[str, str], str]) -> str:

@@ -1,6 +1,5 @@
 """The parameters of `predict`, `sample` and `plot`, which are checked before any work begins."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, get_args
@@ -9,13 +8,13 @@ from mdncli.columns import dataframe
 from mdncli.columns.dataset import RowRules, model_dataset
 from mdncli.columns.roles import NamedValues, numbers_of, probabilities
 from mdncli.columns.schema import Schema
-from mdncli.declarations import require_whole
+from mdncli.declarations import NOT_NEGATIVE, POSITIVE, require_whole
 from mdncli.density.answers import Questions
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.settings import MOST_ROWS, PlotKind
 from mdncli.tables.dialect import Dialect
-from mdncli.text import listed, nearest, quoted
+from mdncli.text import first_phrases, listed, nearest, quoted
 from mdncli.types import Array
 
 _DEFAULT_DRAWS = 1000
@@ -108,11 +107,11 @@ class SampleRequest(Request):
                     f"{parameter('n')} is {self.n}: it must be from 1 to {MOST_ROWS}."
                 )
         _require_seed(self.seed)
-        if not 0.0 < self.temperature < math.inf:
+        if not POSITIVE.holds(self.temperature):
             raise ParameterError(
                 f"{parameter('temperature')} is {self.temperature}: it must be positive."
             )
-        if not 0.0 <= self.sigma_temperature < math.inf:
+        if not NOT_NEGATIVE.holds(self.sigma_temperature):
             raise ParameterError(
                 f"{parameter('sigma_temperature')} is {self.sigma_temperature}: it must be zero or "
                 "positive."
@@ -131,7 +130,8 @@ class SampleRequest(Request):
         elif len(features) == 1:
             x, n = features[0].points(self.n or _DEFAULT_DRAWS)[:, None], 1
         else:
-            example = ",".join(f"{name}=…" for name in schema.feature_names)
+            shown = first_phrases([f"{name}=…" for name in schema.feature_names])
+            example = ",".join([*shown, "…"] if len(shown) < len(features) else shown)
             raise ParameterError(
                 f"The model has {len(features)} features. Say where to draw: with "
                 f"{parameter('rows', 'FILE')}, or with {parameter('at', repr(example))}."

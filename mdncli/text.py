@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Sequence
+from itertools import accumulate
+
+# In characters: what a list in a message may have, so that the message stays below 500.
+_LONG = 220
 
 
 def quoted(text: str, most: int = 60) -> str:
@@ -16,9 +20,16 @@ def printable(text: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return names as a phrase, each quoted, cut after `most` names."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(quoted(name) for name in names[:most]) + more
+    """Return names as a phrase, each quoted, cut after `most` names or where it would be long."""
+    shown = first_phrases([quoted(name) for name in names[:most]])
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def first_phrases(phrases: Sequence[str]) -> list[str]:
+    """Return the first phrases, as many as a message of one line can hold, and at least one."""
+    short = sum(end <= _LONG for end in accumulate(map(len, phrases)))
+    return list(phrases[: max(short, 1)])
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mdncli.columns.dataset import Dataset, require_spread, require_units
-from mdncli.columns.features import NumberFeature, parsed_dates, robust_scale, step_of
+from mdncli.columns.features import NumberFeature, median_of, parsed_dates, robust_scale, step_of
 from mdncli.columns.schema import Schema, Target
 from mdncli.columns.transforms import IDENTITY
-from mdncli.errors import DataError, parameter, warn
+from mdncli.errors import DataError, parameter, parameter_for, warn
 from mdncli.settings import Settings
 from mdncli.tables.cells import Cells, missing_markers, text_array, to_mask
 from mdncli.tables.table import Fault, Table
@@ -155,7 +155,7 @@ def _describe(table: Table, name: str) -> ColumnDescription:
     others = np.flatnonzero(cells.text | cells.infinite)
     examples = dict.fromkeys(column[row].as_py() for row in others[:_CELLS_FOR_EXAMPLES].tolist())
     lowest, median, highest = (
-        (float(numbers.min()), float(np.median(numbers)), float(numbers.max()))
+        (float(numbers.min()), median_of(numbers), float(numbers.max()))
         if len(numbers)
         else (math.nan,) * 3
     )
@@ -225,7 +225,7 @@ def _check_leakage(dataset: Dataset, schema: Schema) -> None:
         for name in leaking_features(x, dataset.y[:, position], names):
             warn(
                 f"{quoted(name)} is nearly the target {quoted(target)} itself. Is it known before "
-                f"the target is? If not, leave it out: {parameter('ignore', repr(name))}."
+                f"the target is? If not, leave it out: {parameter_for('ignore', name)}."
             )
 
 
@@ -441,8 +441,8 @@ def far_values(values: Array) -> FarValues | None:
     """
     if not len(values):
         return None
-    median = float(np.median(values))
-    scale = robust_scale(values) or float(np.std(values))
+    median, unit = median_of(values), float(np.abs(values).max()) or 1.0
+    scale = robust_scale(values) or float(np.std(values / unit) * unit)
     if not scale > 0.0:
         return None
     with np.errstate(over="ignore"):
@@ -527,7 +527,7 @@ def _about_target(column: NumberColumn, values: Array) -> str:
     return (
         f"The target {name} is positive and strongly skewed: its median is "
         f"{np.median(values):g}, its highest value {values.max():g}. "
-        f"{parameter('lower', repr(f'{column.name}=0'))} keeps the density above 0, and learns the "
+        f"{parameter_for('lower', column.name, '=0')} keeps the density above 0, and learns the "
         "logarithm."
     )
 

@@ -25,7 +25,7 @@ from mdncli.columns.kinds import (
 )
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import IDENTITY, LARGEST_TARGET, Transform
-from mdncli.errors import DataError, parameter, warn
+from mdncli.errors import DataError, parameter, parameter_for, warn
 from mdncli.tables.table import Fault, Table
 from mdncli.text import counted, listed, quoted
 from mdncli.types import Array, Mask, Positions
@@ -296,11 +296,11 @@ def _remedy_of_far(table: Table, name: str, row: int, values: Array) -> str:
     remedy = "Correct it, or remove the row."
     if table.file is not None:
         text = table.columns[name][row].as_py().strip()
-        remedy = f"Correct it, or leave out such rows: {parameter('na', repr(text))}."
+        remedy = f"Correct it, or leave out such rows: {parameter_for('na', text)}."
     if values.min() > 0.0:
         column, distance = _distances(name, np.log(values))
         if distance.max() <= _FARTHEST_TARGET * column.scale:
-            return f"{remedy} If it is right, set {parameter('lower', repr(f'{name}=0'))}."
+            return f"{remedy} If it is right, set {parameter_for('lower', name, '=0')}."
     return remedy
 
 

@@ -83,7 +83,7 @@ class Column:
         """Return the column of these values, shape (N,), N at least 1."""
         # Dividing by the largest magnitude first keeps the sums finite at the ends of float64.
         unit = float(np.abs(values).max()) or 1.0
-        median = float(np.median(values))
+        median = median_of(values)
         robust = scale_with_heavy_tails(values)
         mean = float((values / unit).mean() * unit)
         return Column(
@@ -110,6 +110,14 @@ def scale_with_heavy_tails(values: Array) -> float | None:
     robust = robust_scale(values)
     unit = float(np.abs(values).max()) or 1.0
     return robust if 0.0 < _HEAVY * robust < float((values / unit).std() * unit) else None
+
+
+def median_of(values: Array) -> float:
+    """Return the median of finite values, (N,), N at least 1."""
+    if np.abs(values).max() <= 0.5 * _LARGEST:
+        return float(np.median(values))
+    # The sum of two values in the middle may overflow.
+    return 2.0 * float(np.median(0.5 * values))
 
 
 def robust_scale(values: Array) -> float:

@@ -26,7 +26,7 @@ from mdncli.columns.features import (
 )
 from mdncli.columns.roles import Roles, column_names, date_formats, events_of, periods_of
 from mdncli.columns.transforms import Transform
-from mdncli.errors import DataError, ParameterError, parameter, warn
+from mdncli.errors import DataError, ParameterError, parameter, parameter_for, warn
 from mdncli.settings import FitOptions
 from mdncli.tables.cells import is_missing, positions, remedy_of_number, to_mask, value_counts
 from mdncli.tables.table import Fault, Table
@@ -384,7 +384,7 @@ class _Kinds:
             warn(
                 f"{quoted(name)} is read as numbers, and {len(codes)} cells begin with a zero, "
                 f"such as {quoted(codes[0].as_py())}. If they are codes, use "
-                f"{parameter('categorical', repr(name))}."
+                f"{parameter_for('categorical', name)}."
             )
 
     def _require_no_other_dates(self, name: str, there: int) -> None:
@@ -403,12 +403,12 @@ class _Kinds:
             for form in _date_formats(example)
             if not np.isnan(parsed_dates(texts, form)[like]).any()
         ]
-        ways = [parameter("datetime", repr(f"{name}={form}")) for form in fitting]
+        ways = [parameter_for("datetime", name, f"={form}") for form in fitting]
         by = f"Say how they are written: {' or '.join(ways)}. " if ways else ""
         raise DataError(
             f"{self.table.source}, column {quoted(name)}: it holds dates such as "
-            f"{quoted(example)}. {by}Use {parameter('categorical', repr(name))} if they are "
-            f"categories, or {parameter('ignore', repr(name))}."
+            f"{quoted(example)}. {by}Use {parameter_for('categorical', name)} if they are "
+            f"categories, or {parameter_for('ignore', name)}."
         )
 
     def _require_no_written_numbers(self, name: str) -> None:
@@ -432,11 +432,10 @@ class _Kinds:
         category = isinstance(self._category(name, may_be_identifier=True), CategoryReader)
         if most < _MOST_WRITTEN_ALIKE * ways.total() and category:
             return
-        column = repr(name)
         raise DataError(
             f"{self.table.source}, column {quoted(name)}: its cells look like numbers, such as "
-            f"{quoted(examples[way])}: {way}. Use {parameter('categorical', column)} if they are "
-            f"categories, or {parameter('ignore', column)}."
+            f"{quoted(examples[way])}: {way}. Use {parameter_for('categorical', name)} if they are "
+            f"categories, or {parameter_for('ignore', name)}."
         )
 
     def _category(self, name: str, *, may_be_identifier: bool) -> FeatureReader | str:
@@ -450,13 +449,12 @@ class _Kinds:
         return CategoryReader.of_table(self.table, name)
 
     def _unclear(self, faults: list[Fault], name: str, first: str = "") -> str:
-        column = repr(name)
         return self.table.fault_message(
             faults,
-            f"{first}Use {parameter('categorical', column)} if the cells are categories, "
+            f"{first}Use {parameter_for('categorical', name)} if the cells are categories, "
             f"{parameter('na', 'TEXT')} for a text that stands for a missing value, "
             f"{parameter('on_bad_rows', repr('skip'))} to leave such rows out, or "
-            f"{parameter('ignore', column)}.",
+            f"{parameter_for('ignore', name)}.",
         )
 
     def require_numbers(self, target: str) -> None:

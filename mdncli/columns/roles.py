@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from mdncli.columns.discrete import Wrapped, atoms_of, found_atoms, origin_of, rounding_of
 from mdncli.columns.transforms import LARGEST_TARGET, Transform, transforms_by_name
+from mdncli.declarations import POSITIVE
 from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions, Names
 from mdncli.tables.cells import missing_markers, to_mask
@@ -576,7 +577,7 @@ def periods_of(options: FitOptions, names: Sequence[str]) -> dict[str, float]:
     """
     periods = NamedValues("period", "column", names).numbers(options.period)
     for name, period in periods.items():
-        if not period > 0.0:
+        if not POSITIVE.holds(period):
             raise ParameterError(
                 f"{parameter('period')} of {quoted(name)} is {period:g}: it must be positive."
             )

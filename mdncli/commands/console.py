@@ -5,6 +5,7 @@ Standard output carries data alone. Everything else goes to standard error.
 
 import ast
 import contextlib
+import io
 import json
 import math
 import os
@@ -16,17 +17,18 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
 from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
-from mdncli.files import FileContent, reason, replacing
+from mdncli.files import FileContent, reason, replacing, require_writable
 from mdncli.text import printable
 
 STANDARD = "-"
 _STANDARD_INPUT = "standard input"
+_DESCRIPTORS = 0, 1, 2
 # In a pipe no table is cut to the width of a terminal.
 _WIDTH_OF_PIPE = 10_000
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has all that it wants
-    """The reader of standard output closed it, as `head` does."""
+    """The reader of the output closed it, as `head` does."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,36 @@ def check_paths(output: str | None, inputs: Mapping[str, str | None]) -> None:
     """
     if sum(path == STANDARD for path in inputs.values()) > 1:
         raise ParameterError(f"Only one of {' and '.join(inputs)} can be standard input (-).")
+    if output is None or not os.path.isfile(output):
+        return
     for path in inputs.values():
-        both_there = output and path and os.path.isfile(output) and os.path.exists(path)
-        if both_there and os.path.samefile(str(output), str(path)):
+        if path is not None and _is_same_file(output, path):
             raise ParameterError(f"-o {output} would replace an input. Choose another name.")
+
+
+def _is_same_file(output: str, path: str) -> bool:
+    """Return whether an output that exists is also the input at a path, or on standard input."""
+    try:
+        opened = os.fstat(sys.stdin.fileno()) if path == STANDARD and sys.stdin else os.stat(path)
+        return os.path.samestat(opened, os.stat(output))
+    except (OSError, ValueError):
+        # The input is not there, which its reader will say, or it is no file.
+        return False
+
+
+def require_output(path: str | None) -> None:
+    """Check, before long work begins, what can be known of an output.
+
+    Args:
+        path: None or `-` for standard output.
+
+    Raises:
+        InputOutputError: it cannot be written.
+    """
+    if path is not None and path != STANDARD:
+        require_writable(path)
+    elif sys.stdout is None:
+        raise InputOutputError("standard output: cannot be written: it is closed.")
 
 
 @contextlib.contextmanager
@@ -84,14 +112,17 @@ def writing(path: str | None) -> Iterator[BinaryIO]:
 
     Raises:
         InputOutputError: writing failed.
-        ReaderGone: the reader of standard output closed it.
+        ReaderGone: the reader of the output closed it.
     """
     if path is not None and path != STANDARD:
-        with _warnings_last(), replacing(path) as stream:
-            yield stream
+        try:
+            with _warnings_last(), replacing(path) as stream:
+                yield stream
+        except BrokenPipeError as error:
+            # The path is that of a pipe.
+            raise ReaderGone from error
         return
-    if sys.stdout is None:
-        raise InputOutputError("standard output: cannot be written: it is closed.")
+    require_output(path)
     try:
         with _warnings_last():
             yield sys.stdout.buffer
@@ -113,8 +144,9 @@ def _warnings_last() -> Iterator[None]:
 
 def abandon_standard_output() -> None:
     """Point standard output nowhere, so that Python's last flush does not meet a closed pipe."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    if sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
 
 
 def write_json(value: dict[str, Any]) -> None:
@@ -165,7 +197,11 @@ def say_written(output: str | None, *, quiet: bool) -> None:
 
 
 def show_warnings() -> None:
-    """Show every warning of the library at once, as a line on standard error."""
+    """Show every warning of the library at once, as a line on standard error.
+
+    From now on, a message that cannot be written is lost, and the work goes on.
+    """
+    _lose_what_cannot_be_said()
     show = warnings.showwarning
 
     def showwarning(
@@ -183,6 +219,38 @@ def show_warnings() -> None:
 
     warnings.showwarning = showwarning
     warnings.simplefilter("always", MdnWarning)
+
+
+class _LossyFile(io.FileIO):
+    """A file that takes everything, and loses what cannot be written."""
+
+    def write(self, data: Any) -> int:
+        try:
+            written = super().write(data)
+        except OSError:
+            written = None
+        # None is also the answer of a full pipe that does not wait.
+        return memoryview(data).nbytes if written is None else written
+
+
+def _lose_what_cannot_be_said() -> None:
+    """Replace standard error by a stream that never fails, though it may be closed or full.
+
+    Each standard stream that is closed is opened on nothing first. Otherwise the next file to be
+    opened would get its number, and a library that writes a message would write it into that file.
+    """
+    for descriptor in _DESCRIPTORS:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # A program that has replaced standard error itself, as a test does, keeps its own stream.
+    if sys.stderr is None or sys.stderr is sys.__stderr__:
+        raw = _LossyFile(_DESCRIPTORS[-1], "wb", closefd=False)
+        encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=True
+        )
 
 
 def as_flags(message: str) -> str:

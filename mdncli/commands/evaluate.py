@@ -9,6 +9,7 @@ from mdncli.commands.console import (
     STANDARD,
     TextTable,
     check_paths,
+    require_output,
     say,
     say_written,
     source,
@@ -87,6 +88,10 @@ def evaluate(
         raise ParameterError("-o is the output file of --per-row. Add --per-row, or remove -o.")
     if per_row and as_json and to_standard:
         raise ParameterError("--per-row and --json both use standard output. Add -o FILE.")
+    if per_row:
+        require_output(output)
+    if as_json:
+        require_output(STANDARD)
 
     from mdncli.conditional_density import load
 

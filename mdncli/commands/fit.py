@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import STANDARD, check_paths, warn, write_json
+from mdncli.commands.console import STANDARD, check_paths, require_output, warn, write_json
 from mdncli.commands.options import Quiet, option, with_parameters_of
 from mdncli.errors import MissingInputError, ParameterError
-from mdncli.files import require_writable
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect
 
@@ -66,31 +65,42 @@ def fit(
         raise ParameterError(
             "-o - and --json both use standard output. Write one of them to a file."
         )
-    if not checkpoint_every >= 0.0:
-        raise ParameterError(
-            f"--checkpoint-every is {checkpoint_every}, but it must be at least 0."
-        )
-    if resume and output == STANDARD:
-        raise ParameterError("--resume needs the -o FILE of the fit that was interrupted.")
     FitOptions(**{k: v for k, v in parameters.items() if k in FitOptions.__dataclass_fields__})
     check_paths(output, {"DATA": data, "--valid-file": parameters.get("valid_file")})
-    if output != STANDARD:
-        require_writable(output)
+    require_output(output)
+    if as_json:
+        require_output(STANDARD)
+
+    checkpoint = _checkpoint(output, checkpoint_every, resume=resume)
 
     from mdncli.commands.report import fit_and_report
 
-    state = f"{output}.checkpoint"
-    if resume and not os.path.exists(state):
-        raise MissingInputError(
-            f"{state}: there is no such file. The fit ended, or was too short to keep its state. "
-            "Leave out --resume."
-        )
-    if not resume and output != STANDARD and os.path.exists(state):
-        warn(f"{state} is from a fit that did not end. With --resume it goes on.")
-    keeps = output != STANDARD and (checkpoint_every > 0.0 or resume)
-    kept: dict[str, Any] = {"checkpoint_every": checkpoint_every or math.inf, "resume": resume}
-    checkpoint = {**kept, "checkpoint": state} if keeps else {}
     result, status = fit_and_report(data, parameters, output, checkpoint, quiet=quiet)
     if as_json:
         write_json(result)
     raise typer.Exit(status)
+
+
+def _checkpoint(output: str, every: float, *, resume: bool) -> dict[str, Any]:
+    """Return what `mdncli.fit` should know of the checkpoint beside the model; empty for none.
+
+    Raises:
+        ParameterError: the options make no sense.
+        MissingInputError: there is no checkpoint to go on from.
+    """
+    if not every >= 0.0:
+        raise ParameterError("--checkpoint-every must be at least 0.")
+    if output == STANDARD:
+        if resume:
+            raise ParameterError("--resume needs the -o FILE of the fit that was interrupted.")
+        return {}
+    path = f"{output}.checkpoint"
+    there = os.path.exists(path)
+    if resume and not there:
+        raise MissingInputError(
+            f"{path}: there is no such file. The fit ended, or was too short to keep its state. "
+            "Leave out --resume."
+        )
+    if there and not resume:
+        warn(f"{path} is from a fit that did not end. With --resume it goes on.")
+    return {"checkpoint": path, "checkpoint_every": every or math.inf, "resume": resume}

@@ -4,7 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import STANDARD, check_paths, say_written, source, writing
+from mdncli.commands.console import (
+    STANDARD,
+    check_paths,
+    require_output,
+    say_written,
+    source,
+    writing,
+)
 from mdncli.commands.options import Model, Quiet, Seed, option, with_parameters_of
 from mdncli.errors import ParameterError
 from mdncli.settings import PlotKind
@@ -88,6 +95,7 @@ def plot(
     file_format = _format(output)
     check_paths(output, {"MODEL": model, "DATA": data, "--rows": rows})
     _check(kind, data, rows)
+    require_output(output)
 
     from mdncli.conditional_density import PlotRequest, load
 

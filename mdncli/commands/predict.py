@@ -4,7 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import check_paths, say_written, source, writing
+from mdncli.commands.console import (
+    check_paths,
+    require_output,
+    say_written,
+    source,
+    writing,
+)
 from mdncli.commands.options import Given, Model, Output, Quiet, option, with_parameters_of
 from mdncli.tables.dialect import Dialect
 
@@ -156,6 +162,7 @@ def predict(
     Example: mdn predict model.pt rows.csv --quantiles 0.05,0.5,0.95 > answers.csv
     """
     check_paths(output, {"MODEL": model, "ROWS": rows})
+    require_output(output)
 
     from mdncli.conditional_density import PredictRequest, load
 

@@ -32,6 +32,7 @@ from mdncli.commands.console import (
 from mdncli.commands.options import command_line
 from mdncli.conditional_density import ConditionalDensity
 from mdncli.density.model import MemberReport, MixtureDensityNetwork
+from mdncli.files import remove_leftovers
 from mdncli.text import listed, quoted
 from mdncli.types import Array
 
@@ -120,6 +121,8 @@ def fit_and_report(
 
 def _end_checkpoint(path: str, stopped: str) -> None:
     """Remove a checkpoint of learning that is over, or say how to go on from it."""
+    if path:
+        remove_leftovers(path)
     if not os.path.exists(path):
         return
     if stopped == "interrupted":

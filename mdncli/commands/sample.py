@@ -4,7 +4,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mdncli.commands.console import check_paths, say_written, source, writing
+from mdncli.commands.console import (
+    check_paths,
+    require_output,
+    say_written,
+    source,
+    writing,
+)
 from mdncli.commands.options import (
     Given,
     Model,
@@ -59,6 +65,8 @@ def generate(
 
     Example: mdn generate robot-arm --inverse > arm.csv
     """
+    require_output(output)
+
     from mdncli.api import built_in_problem
 
     table = built_in_problem(name, n=n, inverse=inverse, noise=noise, seed=seed)
@@ -114,6 +122,7 @@ def sample(
     check_paths(output, {"MODEL": model, "--rows": rows})
     if rows is not None and at:
         raise ParameterError("--rows and --at exclude each other.")
+    require_output(output)
 
     from mdncli.conditional_density import SampleRequest, load
 

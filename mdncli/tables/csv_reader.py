@@ -22,7 +22,7 @@ import pyarrow.csv as pa_csv
 from mdncli.errors import DataError, parameter
 from mdncli.tables.cells import text_array
 from mdncli.tables.decoding import BYTE_ORDER_MARK, CsvText, require_utf8
-from mdncli.text import and_more, quoted
+from mdncli.text import and_more, first_phrases, quoted
 
 _BYTES_AT_ONCE = 1 << 24
 _BLOCK = 1 << 24
@@ -470,9 +470,10 @@ class _BadRows:
         """Return what is wrong with the rows, and what to do."""
         separator = _separator_phrase(self.text)
         hint = f" Does every row end with {separator}?" if self.trailing else ""
+        phrases = first_phrases(self.descriptions)
         return (
-            f"{self.text.file.name}, {'; '.join(self.descriptions)}"
-            f"{and_more(self.count - len(self.descriptions), 'row')}. Correct the row; a field "
+            f"{self.text.file.name}, {'; '.join(phrases)}"
+            f"{and_more(self.count - len(phrases), 'row')}. Correct the row; a field "
             f"that contains {separator} needs quotes around it.{hint} To leave out such rows, use "
             f"{parameter('on_bad_rows', repr('skip'))}."
         )

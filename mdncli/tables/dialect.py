@@ -17,6 +17,7 @@ _FORMATS_OF_SUFFIXES = {
 }
 _LINE_ENDS_AND_NULL = "\r\n\0"
 _LONGEST_COMMENT = 20
+_MOST_LINES = 10**9
 # In these encodings one text can be written in several ways, so they do not suit files.
 _NOT_FOR_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 
@@ -115,9 +116,10 @@ class Dialect:
             raise ParameterError(
                 f"{parameter('delimiter')} with several characters excludes {parameter('escape')}."
             )
-        if self.skip_lines < 0:
+        if not 0 <= self.skip_lines <= _MOST_LINES:
             raise ParameterError(
-                f"{parameter('skip_lines')} is {self.skip_lines}: it must be 0 or more."
+                f"{parameter('skip_lines')} is {self.skip_lines}: it must be from 0 to "
+                f"{_MOST_LINES}."
             )
         if self.decimal not in (".", ","):
             raise ParameterError(

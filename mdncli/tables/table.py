@@ -42,7 +42,7 @@ from mdncli.tables.csv_reader import (
 from mdncli.tables.decoding import CsvText, decompressed, require_acceptable_size, utf8_text
 from mdncli.tables.dialect import Dialect, format_of
 from mdncli.tables.sniffer import separator_of
-from mdncli.text import and_more, counted, listed, nearest, quoted
+from mdncli.text import and_more, counted, first_phrases, listed, nearest, quoted
 from mdncli.types import Array, Positions
 
 _MAX_DESCRIBED = 10
@@ -215,15 +215,18 @@ class Table:
         return reason_not_number(cell, self.dialect)
 
     def fault_message(self, faults: Sequence[Fault], remedy: str = "") -> str:
-        """Return the first ten faulty cells with their places, the number of others, and a remedy.
+        """Return the first faulty cells with their places, the number of others, and a remedy.
+
+        There are ten at most, and fewer if they need many words.
 
         Args:
             faults: at least one, with at least one row each.
             remedy: one or more sentences.
         """
         first, *others = self.describe_faults(faults, _MAX_DESCRIBED)
-        rest = and_more(sum(len(fault.rows) for fault in faults) - 1 - len(others), "cell")
         phrases = [first, *(other.removeprefix(f"{self.source}, ") for other in others)]
+        phrases = first_phrases(phrases)
+        rest = and_more(sum(len(fault.rows) for fault in faults) - len(phrases), "cell")
         return f"{'; '.join(phrases)}{rest}.{' ' if remedy else ''}{remedy}"
 
     def describe_faults(self, faults: Sequence[Fault], count: int) -> list[str]:

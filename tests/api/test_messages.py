@@ -20,7 +20,7 @@ from mdncli.errors import (
     parameter,
     with_parameters,
 )
-from mdncli.text import and_more, counted, listed, nearest, printable, quoted
+from mdncli.text import and_more, counted, first_phrases, listed, nearest, printable, quoted
 
 PACKAGE = Path(mdncli.__file__).parent
 FLAG = re.compile(r"(?<![-\w])--[a-z]")
@@ -121,6 +121,7 @@ QUESTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("sample", {"n": 0}, "n is 0: it must be from 1 to 1000000000."),
     ("sample", {"temperature": 0.0}, "temperature is 0.0: it must be positive."),
     ("sample", {"sigma_temperature": -1.0}, "sigma_temperature is -1.0: it must be zero or"),
+    ("sample", {"sigma_temperature": 1e308}, "sigma_temperature is 1e+308: it must be zero or"),
     ("sample", {"rows": None}, "Say where to draw: with rows=FILE, or with at='number=…"),
     ("sample", {"rows": None, "at": "number=1"}, "at must name every feature"),
     ("sample", {"rows": None, "at": "a"}, "at 'a': write it as NAME=VALUE."),
@@ -206,6 +207,9 @@ def test_phrases() -> None:
     assert printable("a\x1b[31m\n") == "a\\x1b[31m\\n"
     assert listed(["a", "b"]) == "'a', 'b'"
     assert listed(["a", "b", "c"], 2) == "'a', 'b' and 1 more"
+    assert listed(["x" * 55] * 9) == ", ".join(["'" + "x" * 55 + "'"] * 3) + " and 6 more"
+    assert first_phrases(["x" * 900, "y"]) == ["x" * 900]
+    assert first_phrases([]) == []
     assert (counted(1, "row"), counted(3, "row")) == ("1 row", "3 rows")
     assert (and_more(0, "row"), and_more(2, "row")) == ("", " and 2 more rows")
     assert nearest("wges", ["wages", "firm"]) == " Did you mean 'wages'?"

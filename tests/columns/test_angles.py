@@ -44,6 +44,7 @@ def test_wrong_periods() -> None:
     frame = pd.DataFrame({"hour": np.arange(30.0), "y": np.arange(30.0) ** 1.5})
     for period, message in (
         ({"hour": 0}, "period of 'hour' is 0: it must be positive."),
+        ({"hour": 1e308}, "period of 'hour' is 1e.308: it must be positive."),
         ("hour", "period 'hour'"),
     ):
         with pytest.raises(ParameterError, match=message):

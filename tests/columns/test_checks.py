@@ -10,6 +10,7 @@ from small_tables import measured, table_of_text
 
 from mdncli.columns.checks import (
     check_training_rows,
+    describe_table,
     far_values,
     leaking_features,
     missing_markers,
@@ -217,6 +218,17 @@ def texts(values: np.ndarray, cells: dict[int, str] | None = None) -> list[str]:
 
 
 PLAIN = texts(SHARE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_largest_floats_are_described() -> None:
+    values = np.array([1e308, 1.5e308] * 30)
+    assert far_values(values) is None
+    assert far_values(np.full(60, 1e308)) is None
+    text = "x,y\n" + "".join(f"{x!r},{i}\n" for i, x in enumerate(values.tolist()))
+    description = describe_table(table_of_text(text))
+    column = description.columns[0]
+    assert (column.lowest, column.median, column.highest) == (1e308, 1.25e308, 1.5e308)
 
 
 def test_markers_are_named_with_their_texts_and_the_first_place() -> None:

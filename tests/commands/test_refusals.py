@@ -52,6 +52,23 @@ def test_tables_that_fit_refuses(here: Run, tmp_path: Path, content: bytes, word
     assert sorted(os.listdir(tmp_path)) == ["data.csv", "model.pt"]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [["1_000", "5%"], ["NA", "1,5"], ["", "inf"], ["2020-01-01 00:00:00+99:00", "9" * 400]],
+)
+@pytest.mark.parametrize("name", ["x", "n" * 1000])
+def test_a_line_about_many_faults_is_not_long(
+    here: Run, tmp_path: Path, column: list, name: str
+) -> None:
+    cells = [*(str(i) for i in range(30)), *(cell for cell in column for _ in range(40))]
+    text = f"{name},y\n" + "".join(f'"{cell}",{i % 7}\n' for i, cell in enumerate(cells))
+    (tmp_path / "data.csv").write_text(text)
+    for arguments in (("fit", "data.csv"), ("fit", "data.csv", "--numeric", name)):
+        message = error_of(here(*arguments), 65, "more cells")
+        assert message.count("\n") == 1
+        assert len(message) <= 501
+
+
 def test_standard_input_is_named_in_refusals(run: Run) -> None:
     error_of(run("fit", "-", stdin=b"x,y\n1,b\n"), 65, "standard input, row 1, line 2, column 'y'")
 

@@ -92,7 +92,7 @@ BROKEN_FILES: list[tuple[str, dict[str, Any], str]] = [
     (
         "many-bad-rows.csv",
         {},
-        "row 10, line 11: 1 field where the header has 2 and 3 more rows. Correct",
+        "row 4, line 5: 1 field where the header has 2 and 9 more rows. Correct",
     ),
     ("bad-row-after-quotes.csv", {}, "row 2, line 6: 1 field"),
     ("bad-row-after-comment.csv", {"comment": "#"}, "row 2, line 5: 1 field"),
@@ -199,6 +199,6 @@ BAD_CELLS: list[tuple[str, dict[str, Any], str]] = [
     (
         "many-bad-cells.csv",
         {},
-        "row 10, line 11, column 'y': 'b' is not a number and 4 more cells. Correct",
+        "row 4, line 5, column 'y': 'b' is not a number and 10 more cells. Correct",
     ),
 ]

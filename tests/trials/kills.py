@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import mdncli.commands.report  # noqa: F401 - imported for the forks
+import mdncli.commands.report
 import mdncli.learning.fit
 import mdncli.modelfile.writer  # noqa: F401 - imported for the forks
 from mdncli.commands import app
