@@ -11,12 +11,12 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
 from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
-from mdncli.files import FileContent, reason, replacing
+from mdncli.files import FileContent, read_model_stream, reason, replacing
 from mdncli.text import printable
 
 STANDARD = "-"
@@ -50,12 +50,34 @@ def source(path: str) -> str | FileContent:
     Raises:
         InputOutputError: standard input cannot be read.
     """
+    return _source(path, lambda stream: FileContent(_STANDARD_INPUT, stream.read()))
+
+
+def model_source(path: str, max_size: int, *, or_table: bool = False) -> str | FileContent:
+    """Return what `source` does, for a model of at most so many bytes.
+
+    Args:
+        path: `-` for standard input.
+        max_size: see `read_model_file`.
+        or_table: whether standard input may be a table, too.
+
+    Raises:
+        InputOutputError: standard input cannot be read.
+        ModelFileError: standard input holds a larger model.
+    """
+    return _source(
+        path,
+        lambda stream: read_model_stream(stream, _STANDARD_INPUT, max_size, or_table=or_table),
+    )
+
+
+def _source(path: str, read: Callable[[BinaryIO], FileContent]) -> str | FileContent:
     if path != STANDARD:
         return path
     if sys.stdin is None:
         raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: it is closed.")
     try:
-        return FileContent(_STANDARD_INPUT, sys.stdin.buffer.read())
+        return read(sys.stdin.buffer)
     except OSError as error:
         raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: {reason(error)}.") from error
 
@@ -199,6 +221,8 @@ def flag(name: str, value: str = "") -> str:
     """
     if name == "header":
         return "--no-header"
+    # Beside other options, its name says what it is about.
+    name = "max-model-size" if name == "max_size" else name
     try:
         given = ast.literal_eval(value)
     except (ValueError, SyntaxError):

@@ -9,11 +9,17 @@ from mdncli.commands.console import (
     TextTable,
     as_flags,
     flag_words,
-    source,
+    model_source,
     write_answer,
     write_json,
 )
-from mdncli.commands.options import dialect_words, with_parameters_of
+from mdncli.commands.options import (
+    DEFAULT_SIZE,
+    MaxModelSize,
+    bytes_of,
+    dialect_words,
+    with_parameters_of,
+)
 from mdncli.tables.dialect import Dialect
 from mdncli.text import counted, quoted
 
@@ -34,6 +40,7 @@ def inspect(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     *,
     parameters: dict[str, Any],
 ) -> None:
@@ -45,7 +52,9 @@ def inspect(
     """
     from mdncli.commands import report
 
-    found = report.inspect_file(source(file), **parameters)
+    limit = bytes_of(max_model_size)
+    read = model_source(file, limit, or_table=True)
+    found = report.inspect_file(read, max_size=limit, **parameters)
     if isinstance(found, report.ConditionalDensity):
         if as_json:
             write_json(report.model_as_json(found))

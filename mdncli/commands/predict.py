@@ -4,8 +4,18 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import check_paths, say_written, source, writing
-from mdncli.commands.options import Given, Model, Output, Quiet, option, with_parameters_of
+from mdncli.commands.console import check_paths, model_source, say_written, source, writing
+from mdncli.commands.options import (
+    DEFAULT_SIZE,
+    Given,
+    MaxModelSize,
+    Model,
+    Output,
+    Quiet,
+    bytes_of,
+    option,
+    with_parameters_of,
+)
 from mdncli.tables.dialect import Dialect
 
 _VALUES, _INTERVALS, _AT = "Values", "Intervals", "Densities and probabilities"
@@ -144,6 +154,7 @@ def predict(
         bool, option("Write only the answers, without the columns of the input.", "--only")
     ] = False,
     output: Output = None,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -155,6 +166,7 @@ def predict(
 
     Example: mdn predict model.pt rows.csv --quantiles 0.05,0.5,0.95 > answers.csv
     """
+    limit = bytes_of(max_model_size)
     check_paths(output, {"MODEL": model, "ROWS": rows})
 
     from mdncli.conditional_density import PredictRequest, load
@@ -183,7 +195,7 @@ def predict(
         only=only,
         **parameters,
     )
-    answers = load(source(model)).predictions(source(rows), request)
+    answers = load(model_source(model, limit), max_size=limit).predictions(source(rows), request)
     with writing(output) as stream:
         answers.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)

@@ -4,13 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mdncli.commands.console import check_paths, say_written, source, writing
+from mdncli.commands.console import check_paths, model_source, say_written, source, writing
 from mdncli.commands.options import (
+    DEFAULT_SIZE,
     Given,
+    MaxModelSize,
     Model,
     Output,
     Quiet,
     Seed,
+    bytes_of,
     option,
     with_parameters_of,
 )
@@ -52,6 +55,7 @@ def sample(
     ] = False,
     seed: Seed = 0,
     output: Output = None,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -62,6 +66,7 @@ def sample(
 
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
+    limit = bytes_of(max_model_size)
     check_paths(output, {"MODEL": model, "--rows": rows})
     if rows is not None and at:
         raise ParameterError("--rows and --at exclude each other.")
@@ -78,7 +83,9 @@ def sample(
         seed=seed,
         **parameters,
     )
-    draws = load(source(model)).draws(None if rows is None else source(rows), request)
+    draws = load(model_source(model, limit), max_size=limit).draws(
+        None if rows is None else source(rows), request
+    )
     with writing(output) as stream:
         draws.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)

@@ -26,11 +26,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from mdncli.errors import ModelFileError
+from mdncli.files import MODEL_BEGINS
 from mdncli.text import printable
 from mdncli.types import Array
 
-# The first bytes of every model file.
-MODEL_BEGINS = b"PK\x03\x04"
 # What begins the record of an entry in the directory of a zip archive.
 _DIRECTORY_RECORD = b"PK\x01\x02"
 _MOST_ENTRIES = 50_000
