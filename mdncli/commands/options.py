@@ -52,7 +52,7 @@ MaxModelSize = Annotated[
     ),
 ]
 DEFAULT_SIZE = "1G"
-_SIZE = re.compile(r"([0-9]{1,15})([KMG]?)(iB)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})([KMG]?)(i?B)?", re.IGNORECASE)
 
 
 def bytes_of(size: str) -> int:

@@ -83,9 +83,8 @@ def sample(
         seed=seed,
         **parameters,
     )
-    draws = load(model_source(model, limit), max_size=limit).draws(
-        None if rows is None else source(rows), request
-    )
+    density = load(model_source(model, limit), max_size=limit)
+    draws = density.draws(None if rows is None else source(rows), request)
     with writing(output) as stream:
         draws.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)
