@@ -23,6 +23,8 @@ STANDARD = "-"
 _STANDARD_INPUT = "standard input"
 # In a pipe no table is cut to the width of a terminal.
 _WIDTH_OF_PIPE = 10_000
+# An error can repeat names from a file. Its end says what to do.
+_LONGEST_ERROR, _END_OF_ERROR = 500, 150
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has all that it wants
@@ -176,8 +178,11 @@ def warn(text: str) -> None:
 
 
 def fail(text: str) -> None:
-    """Write an error; it may mention parameters."""
-    say(f"error: {as_flags(text)}", style="red")
+    """Write an error; it may mention parameters. Of a long one, the middle is left out."""
+    line = printable(f"error: {as_flags(text)}")
+    if len(line) > _LONGEST_ERROR:
+        line = f"{line[: _LONGEST_ERROR - _END_OF_ERROR - 3]} … {line[-_END_OF_ERROR:]}"
+    say(line, style="red")
 
 
 def say_written(output: str | None, *, quiet: bool) -> None:
@@ -200,6 +205,9 @@ def show_warnings() -> None:
     ) -> None:
         if isinstance(message, MdnWarning):
             warn(message.message)
+        elif issubclass(category, RuntimeWarning):
+            # NumPy's own words name a line of the program.
+            warn("a number is too large or too small to compute with: an answer may be missing.")
         else:
             show(message, category, filename, lineno, file, line)
 
