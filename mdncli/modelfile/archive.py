@@ -46,7 +46,7 @@ _MOST_DIMENSIONS = 3
 _LONGEST_NAME, _LONGEST_LONG, _LARGEST_NAME = 100, 9, 1 << 31
 _BYTES_A_NUMBER = 4
 # The names of entries: a folder, then parts that no file system takes for another folder.
-_ENTRY = re.compile(r"[\w.-]+/(\.?\w[\w.-]*/)*\.?\w[\w.-]*", re.ASCII)
+_ENTRY = re.compile(r"\w[\w.-]*/(\.?\w[\w.-]*/)*\.?\w[\w.-]*", re.ASCII)
 _BYTE_ORDERS = {b"little": "<f4", b"big": ">f4"}
 # The names of all opcodes, for messages.
 _OPCODES = {
@@ -286,6 +286,17 @@ class _Builder:
     def _mark(self) -> None:
         self._marks.append(len(self._stack))
 
+    def _append(self) -> None:
+        """Add the value on top of the stack to the list below it."""
+        self._require(2)
+        value, depth = self._stack.pop(), self._depths.pop()
+        target = self._stack[-1]
+        if type(target) is not list:
+            _damaged("it adds an item to a value that is no list")
+        target.append(_plain(value))
+        if depth >= self._depths[-1]:
+            self._depths[-1] = self._deeper(depth)
+
     def _extend(self, values: list[Any], depth: int) -> None:
         """Add values to the list on top of the stack."""
         self._require(1)
@@ -313,8 +324,11 @@ class _Builder:
         self._push(tuple(values), self._deeper(depth))
 
     def _text(self) -> None:
-        # A text that is not valid UTF-8, such as a lone surrogate, raises a ValueError.
-        self._push_text(self._take(*struct.unpack("<I", self._take(4))).decode("utf-8"))
+        content = self._take(*struct.unpack("<I", self._take(4)))
+        try:
+            self._push_text(content.decode("utf-8"))
+        except UnicodeDecodeError:
+            _damaged("a text in it is not valid Unicode")
 
     def _push_text(self, text: str) -> None:
         self._characters += len(text)
@@ -434,7 +448,7 @@ _STEPS: dict[int, Callable[[_Builder], None]] = {
         (pickle.TUPLE2, lambda builder: builder._tuple(*builder._pop(2))),
         (pickle.TUPLE3, lambda builder: builder._tuple(*builder._pop(3))),
         (pickle.TUPLE, lambda builder: builder._tuple(*builder._above_mark())),
-        (pickle.APPEND, lambda builder: builder._extend(*builder._pop(1))),
+        (pickle.APPEND, _Builder._append),
         (pickle.APPENDS, lambda builder: builder._extend(*builder._above_mark())),
         (pickle.SETITEM, lambda builder: builder._set(*builder._pop(2))),
         (pickle.SETITEMS, lambda builder: builder._set(*builder._above_mark())),

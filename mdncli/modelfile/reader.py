@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -325,7 +324,7 @@ def _schema(plain: dict[str, Any]) -> Schema:
     schema = Schema.from_plain(plain)
     _require(bool(schema.features and schema.targets), "the number of columns")
     names = [*schema.feature_names, *schema.target_names]
-    _require(len(set(names)) == len(names), "the names of the columns")
+    _require(len(set(names)) == len(names), "the name of a column")
     for feature in schema.features:
         _check_feature(feature)
     for target in schema.targets:
@@ -345,11 +344,11 @@ def _schema(plain: dict[str, Any]) -> Schema:
 def _check_feature(feature: Feature) -> None:
     if isinstance(feature, CategoryFeature):
         levels = feature.levels
-        _require(len(set(levels)) == len(levels) >= 1, "the levels of a category")
+        _require(len(set(levels)) == len(levels) >= 1, "a level of a category")
         # Where no level is left, there is nothing to draw.
         rare = set(feature.rare)
         known = len(rare) < len(levels) and all(place < len(levels) for place in rare)
-        _require(known, "the rare levels of a category")
+        _require(known, "a rare level of a category")
         return
     _check_range(feature)
     if isinstance(feature, DateFeature):
@@ -357,15 +356,14 @@ def _check_feature(feature: Feature) -> None:
     if isinstance(feature, AngleFeature):
         _require(feature.period > 0.0, "the period of a feature")
     rising = all(one < other for one, other in itertools.pairwise(feature.knots))
-    _require(rising and len(feature.knots) == len(feature.scores), "the scores of a feature")
+    _require(rising and len(feature.knots) == len(feature.scores), "a score of a feature")
 
 
 def _check_dates(feature: DateFeature) -> None:
     """Check that dates in the range of a feature can be written in its format."""
     first, last = _DAYS_WITH_FORMAT if feature.format else _DAYS
     _require(first <= feature.lowest and feature.highest <= last, "the range of a date")
-    # A format with a null character raises a ValueError.
-    datetime(2000, 1, 1, tzinfo=UTC).strftime(feature.format)
+    _require("\0" not in feature.format, "the format of a date")
 
 
 def _check_range(column: Column) -> None:
@@ -402,24 +400,24 @@ def _check_kind(target: Target) -> None:
     """Check what a target's values stand for: atoms, limits and a period exclude some others."""
     atoms, closed = target.atoms, target.closed
     _require(len(atoms) <= _MOST_ATOMS, "the number of atoms of a target")
-    _require(len(closed) == 2, "the closed ends")
+    _require(len(closed) == 2, "a closed end of a target")
     rising = all(one < other for one, other in itertools.pairwise(atoms))
     one_kind = sum([target.rounded, bool(atoms), target.period is not None]) <= 1
-    _require(rising and one_kind, "the atoms of a target")
+    _require(rising and one_kind, "an atom of a target")
     _require(
         target.gap > _SMALLEST_OF_TARGET if atoms else target.gap == 0.0, "the gap of a target"
     )
-    _require(len(atoms) >= sum(closed), "the closed ends of a target")
+    _require(len(atoms) >= sum(closed), "a closed end of a target")
     transform = target.transform
     if isinstance(transform, Atoms):
         _require(not transform.inner.outside(np.array(atoms)).any(), "an atom of a target")
     ends = [each for each in (target.censor_below, target.censor_above) if each is not None]
-    _require(ends == sorted(set(ends)), "the limits of a target")
+    _require(ends == sorted(set(ends)), "a limit of a target")
     if target.period is not None:
         # A Gaussian is wrapped as many times as it is wide.
         wide = max(target.min_sigma, target.scale, target.highest - target.lowest)
         _require(wide <= _MOST_PERIODS * target.period, "the period of a target")
-        _require(not ends and target.upper is None, "the limits of an angle")
+        _require(not ends and target.upper is None, "a limit of an angle")
 
 
 def _architecture(plain: dict[str, Any]) -> Architecture:
