@@ -45,7 +45,7 @@ from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as
 from mdncli.declarations import declaration_of
 from mdncli.density.model import MixtureDensityNetwork, Origin
 from mdncli.errors import DataError, MdnError, ParameterError, parameter, parameter_for, warn
-from mdncli.files import FileContent, read_file
+from mdncli.files import MODEL_BEGINS, MOST_BYTES, FileContent, read_model_file
 from mdncli.requests import skips, split_parameters
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect, format_of
@@ -63,9 +63,6 @@ __all__ = [
     "load",
     "read_table",
 ]
-
-# The first bytes of the zip archive that a model file is.
-_MODEL_BEGINS = b"PK\x03\x04"
 
 # What a model to start from decides.
 _SHAPE = ("ladder", "mixtures", "hidden", "frequencies", "activation", "covariance")
@@ -291,20 +288,25 @@ class TableReport:
 
 
 def inspect(
-    file: str | os.PathLike[str] | FileContent, *, on_bad_rows: str = "fail", **dialect: Any
+    file: str | os.PathLike[str] | FileContent,
+    *,
+    max_size: int = MOST_BYTES,
+    on_bad_rows: str = "fail",
+    **dialect: Any,
 ) -> ConditionalDensity | TableReport:
     """Return the model that a file holds, or what is known of the table that it holds.
 
     Args:
-        file: a path, or a content that was read already.
+        file: a regular file, or a pipe that ends; or a content that was read already.
+        max_size: the number of bytes that a model has at most; see `load`.
         on_bad_rows, dialect: how to read a table; see `read_table`.
 
     Raises:
         MdnError: it is neither a model nor a table, or it cannot be read.
     """
-    content = read_file(file)
-    if content.content.startswith(_MODEL_BEGINS):
-        return load(content)
+    content = read_model_file(file, max_size, or_table=True)
+    if content.content.startswith(MODEL_BEGINS):
+        return load(content, max_size=max_size)
     [given] = split_parameters(dialect, Dialect)
     asked, skip = Dialect(**given), skips(on_bad_rows)
     refusal: DataError | None = None

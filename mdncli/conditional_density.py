@@ -16,6 +16,7 @@ from mdncli.columns import dataframe
 from mdncli.columns.dataset import Dataset, RowRules, model_dataset
 from mdncli.columns.roles import NamedValues
 from mdncli.columns.schema import Schema
+from mdncli.declarations import require_whole
 from mdncli.density.answers import (
     Predictor,
     Questions,
@@ -28,7 +29,7 @@ from mdncli.density.evaluation import Evaluation, evaluate
 from mdncli.density.mixture import generator_of_draws, remaining_targets
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter, warn
-from mdncli.files import FileContent, read_file, replacing
+from mdncli.files import MOST_BYTES, FileContent, read_model_file, replacing
 from mdncli.modelfile.exports import ExportTarget, export_format, write_export
 from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
@@ -68,20 +69,30 @@ _NO_WEIGHTS = "which weighted the rows in training. All rows count equally."
 _NO_EVENTS = "which said in training where the target is known. All values count as known."
 
 
-def load(file: str | os.PathLike[str] | FileContent) -> "ConditionalDensity":
+def load(
+    file: str | os.PathLike[str] | FileContent, *, max_size: int = MOST_BYTES
+) -> "ConditionalDensity":
     """Return the model in a file that `mdn fit` or `ConditionalDensity.save` wrote.
 
     It does not need PyTorch, and nothing in the file is run.
 
+    Args:
+        file: a regular file, or a pipe that ends; or a content that was read already.
+        max_size: the number of bytes that the file has at most. A larger one is not read.
+
     Raises:
-        MissingInputError: there is no such file.
-        ModelFileError: it is not a model file, or it is damaged.
+        MissingInputError: there is no such file, or no program writes to the pipe.
+        ModelFileError: it is not a model file, it is damaged, or it is larger than the limit.
+        ParameterError: the limit is not a whole number of at least 1.
 
     >>> model = load("model.pt")
     >>> model.condition([[2.5], [3.0]]).quantile([0.05, 0.95]).shape
     (2, 2)
     """
-    return ConditionalDensity(read_model(read_file(file)))
+    require_whole("max_size", max_size)
+    if max_size < 1:
+        raise ParameterError(f"{parameter('max_size')} is {max_size}: it must be at least 1.")
+    return ConditionalDensity(read_model(read_model_file(file, max_size)))
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,33 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mdncli.errors import InputOutputError, MissingInputError
+from mdncli.errors import InputOutputError, MissingInputError, ModelFileError, parameter
 
 if sys.platform != "win32":
     import fcntl
 
 # The descriptor must not be inherited by other programs, and the file must be new.
+# How a model is opened: a pipe that no program writes to would otherwise keep us waiting.
+_MODEL = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# The first bytes of every model file.
+MODEL_BEGINS = b"PK\x03\x04"
+# The size of a model file at most, unless the user sets another limit.
+MOST_BYTES = 1 << 30
+_BYTES_AT_ONCE = 1 << 20
+# A program that was started at the same time gets so many seconds to open its end of a pipe.
+_LOOKS_AT_PIPE, _SECONDS_BETWEEN = 5, 0.05
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # In bytes. A temporary file has a longer name than its target, and most disks allow 255.
 _LONGEST_NAME = 100
@@ -52,6 +63,118 @@ def read_file(file: str | os.PathLike[str] | FileContent) -> FileContent:
         raise MissingInputError(f"{path}: there is no such file.") from error
     except (OSError, ValueError) as error:
         raise InputOutputError(f"{path}: cannot be read: {reason(error)}.") from error
+
+
+def read_model_file(
+    file: str | os.PathLike[str] | FileContent,
+    max_size: int = MOST_BYTES,
+    *,
+    or_table: bool = False,
+) -> FileContent:
+    """Return the content of a model file, or the first bytes of a file that is none.
+
+    Args:
+        file: a regular file, or a pipe that ends; or a content that was read already.
+        max_size: the number of bytes at most. Of a larger file none are kept.
+        or_table: return all of a file that is no model, however large it is.
+
+    Raises:
+        MissingInputError: there is no such file, or no program writes to the pipe.
+        ModelFileError: it is a device, or larger than the limit.
+        InputOutputError: the file cannot be read.
+    """
+    if isinstance(file, FileContent):
+        if file.content.startswith(MODEL_BEGINS):
+            _require_size(file.name, len(file.content), max_size)
+        return file
+    path = os.fspath(file)
+    try:
+        _require_no_device(path, os.stat(path).st_mode)
+        # A device can take the place of a file after the first look.
+        with open(os.open(path, _MODEL), "rb", buffering=0) as stream:
+            status = os.fstat(stream.fileno())
+            _require_no_device(path, status.st_mode)
+            size = status.st_size if stat.S_ISREG(status.st_mode) else None
+            begins = stream.read(len(MODEL_BEGINS)) if size is not None else _first_bytes(stream)
+            if begins is None:
+                raise MissingInputError(f"{path}: no program writes to this pipe.")
+            if size is not None and begins == MODEL_BEGINS:
+                _require_size(path, size, max_size)
+            return FileContent(path, _rest(path, stream, begins, max_size, or_table=or_table))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: there is no such file.") from error
+    except (OSError, ValueError) as error:
+        raise InputOutputError(f"{path}: cannot be read: {reason(error)}.") from error
+
+
+def read_model_stream(
+    stream: BinaryIO, name: str, max_size: int = MOST_BYTES, *, or_table: bool = False
+) -> FileContent:
+    """Return what `read_model_file` does, from an open stream with this name in messages.
+
+    Raises:
+        ModelFileError: it is larger than the limit, or a device other than a terminal.
+        OSError: the stream cannot be read.
+    """
+    # A stream that is not from the operating system has no number.
+    with contextlib.suppress(io.UnsupportedOperation):
+        status = os.fstat(stream.fileno())
+        if not stream.isatty():
+            _require_no_device(name, status.st_mode)
+    begins = stream.read(len(MODEL_BEGINS))
+    return FileContent(name, _rest(name, stream, begins, max_size, or_table=or_table))
+
+
+def _require_no_device(name: str, mode: int) -> None:
+    """Refuse what may have no end, such as /dev/zero."""
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise ModelFileError(f"{name}: this is a device, not a file or a pipe.")
+
+
+def _require_size(name: str, size: int, max_size: int) -> None:
+    if size > max_size:
+        raise ModelFileError(
+            f"{name}: the model file has more than {max_size:,} bytes. If you trust it, set a "
+            f"larger {parameter('max_size')}."
+        )
+
+
+def _first_bytes(stream: BinaryIO) -> bytes | None:
+    """Return the first bytes of a pipe, and let it wait from now on; None if no one writes to it.
+
+    While a program has the other end open and writes nothing, `read` returns None.
+    """
+    found: bytes | None = b""
+    for look in range(_LOOKS_AT_PIPE):
+        if look:
+            time.sleep(_SECONDS_BETWEEN)
+        found = stream.read(len(MODEL_BEGINS))
+        if found != b"":
+            break
+    else:
+        return None
+    os.set_blocking(stream.fileno(), True)
+    begins = found or b""
+    while more := stream.read(len(MODEL_BEGINS) - len(begins)):
+        begins += more
+    return begins
+
+
+def _rest(name: str, stream: BinaryIO, begins: bytes, max_size: int, *, or_table: bool) -> bytes:
+    """Return all bytes of a stream, from which the first were read already.
+
+    Of a file that is no model, and may be no table either, only the first bytes are returned.
+    """
+    model = begins == MODEL_BEGINS
+    if not model and not or_table:
+        return begins
+    pieces, size = [begins], len(begins)
+    while piece := stream.read(_BYTES_AT_ONCE):
+        pieces.append(piece)
+        size += len(piece)
+        if model:
+            _require_size(name, size, max_size)
+    return b"".join(pieces)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,14 @@ from itertools import accumulate
 _LONG = 220
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8.
+
+    Half of a surrogate pair is how Python holds a byte that is not valid UTF-8.
+    """
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def quoted(text: str, most: int = 60) -> str:
     """Return text in single quotes, cut at `most` characters, with unprintable ones escaped."""
     cut = text if len(text) <= most else text[: most - 1] + "…"

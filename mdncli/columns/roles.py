@@ -21,7 +21,7 @@ from mdncli.errors import DataError, ParameterError, parameter, warn
 from mdncli.settings import FitOptions, Names
 from mdncli.tables.cells import missing_markers, to_mask
 from mdncli.tables.table import Table
-from mdncli.text import listed, nearest, quoted
+from mdncli.text import is_unicode, listed, nearest, quoted
 from mdncli.types import Array, Mask
 
 
@@ -156,16 +156,20 @@ def date_formats(value: Names | Mapping[str, str], names: Sequence[str]) -> dict
         names: of the columns.
 
     Raises:
-        ParameterError: a column is named twice.
+        ParameterError: a column is named twice, or a format is not valid Unicode.
     """
     if isinstance(value, Mapping):
-        return {str(name): form or "" for name, form in value.items()}
-    formats: dict[str, str] = {}
-    for text in _texts(value):
-        name, _, form = (text, "", "") if text in names else text.partition("=")
-        if name in formats:
-            raise ParameterError(f"{parameter('datetime')} names {quoted(name)} twice.")
-        formats[name] = form
+        formats = {str(name): form or "" for name, form in value.items()}
+    else:
+        formats = {}
+        for text in _texts(value):
+            name, _, form = (text, "", "") if text in names else text.partition("=")
+            if name in formats:
+                raise ParameterError(f"{parameter('datetime')} names {quoted(name)} twice.")
+            formats[name] = form
+    for form in formats.values():
+        if not is_unicode(form):
+            raise ParameterError(f"{parameter('datetime')}: {quoted(form)} is not valid Unicode.")
     return formats
 
 

@@ -12,12 +12,12 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
 from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
-from mdncli.files import FileContent, reason, replacing, require_writable
+from mdncli.files import FileContent, read_model_stream, reason, replacing, require_writable
 from mdncli.text import printable
 
 STANDARD = "-"
@@ -25,6 +25,8 @@ _STANDARD_INPUT = "standard input"
 _DESCRIPTORS = 0, 1, 2
 # In a pipe no table is cut to the width of a terminal.
 _WIDTH_OF_PIPE = 10_000
+# An error can repeat names from a file. Its end says what to do.
+_LONGEST_ERROR, _END_OF_ERROR = 500, 150
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has all that it wants
@@ -52,12 +54,34 @@ def source(path: str) -> str | FileContent:
     Raises:
         InputOutputError: standard input cannot be read.
     """
+    return _source(path, lambda stream: FileContent(_STANDARD_INPUT, stream.read()))
+
+
+def model_source(path: str, max_size: int, *, or_table: bool = False) -> str | FileContent:
+    """Return what `source` does, for a model of at most so many bytes.
+
+    Args:
+        path: `-` for standard input.
+        max_size: see `read_model_file`.
+        or_table: whether standard input may be a table, too.
+
+    Raises:
+        InputOutputError: standard input cannot be read.
+        ModelFileError: standard input holds a larger model.
+    """
+    return _source(
+        path,
+        lambda stream: read_model_stream(stream, _STANDARD_INPUT, max_size, or_table=or_table),
+    )
+
+
+def _source(path: str, read: Callable[[BinaryIO], FileContent]) -> str | FileContent:
     if path != STANDARD:
         return path
     if sys.stdin is None:
         raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: it is closed.")
     try:
-        return FileContent(_STANDARD_INPUT, sys.stdin.buffer.read())
+        return read(sys.stdin.buffer)
     except OSError as error:
         raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: {reason(error)}.") from error
 
@@ -186,8 +210,11 @@ def warn(text: str) -> None:
 
 
 def fail(text: str) -> None:
-    """Write an error; it may mention parameters."""
-    say(f"error: {as_flags(text)}", style="red")
+    """Write an error; it may mention parameters. Of a long one, the middle is left out."""
+    line = printable(f"error: {as_flags(text)}")
+    if len(line) > _LONGEST_ERROR:
+        line = f"{line[: _LONGEST_ERROR - _END_OF_ERROR - 3]} … {line[-_END_OF_ERROR:]}"
+    say(line, style="red")
 
 
 def say_written(output: str | None, *, quiet: bool) -> None:
@@ -214,6 +241,9 @@ def show_warnings() -> None:
     ) -> None:
         if isinstance(message, MdnWarning):
             warn(message.message)
+        elif issubclass(category, RuntimeWarning):
+            # NumPy's own words name a line of the program.
+            warn("a number is too large or too small to compute with: an answer may be missing.")
         else:
             show(message, category, filename, lineno, file, line)
 
@@ -267,6 +297,8 @@ def flag(name: str, value: str = "") -> str:
     """
     if name == "header":
         return "--no-header"
+    # Beside other options, its name says what it is about.
+    name = "max-model-size" if name == "max_size" else name
     try:
         given = ast.literal_eval(value)
     except (ValueError, SyntaxError):

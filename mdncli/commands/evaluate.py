@@ -9,6 +9,7 @@ from mdncli.commands.console import (
     STANDARD,
     TextTable,
     check_paths,
+    model_source,
     require_output,
     say,
     say_written,
@@ -18,7 +19,14 @@ from mdncli.commands.console import (
     write_json,
     writing,
 )
-from mdncli.commands.options import Model, Quiet, with_parameters_of
+from mdncli.commands.options import (
+    DEFAULT_SIZE,
+    MaxModelSize,
+    Model,
+    Quiet,
+    bytes_of,
+    with_parameters_of,
+)
 from mdncli.errors import ParameterError
 from mdncli.tables.dialect import Dialect
 from mdncli.text import listed, quoted
@@ -64,6 +72,7 @@ def evaluate(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -82,6 +91,7 @@ def evaluate(
     Example: mdn evaluate model.pt test.csv --json --fail-over nll=1.5
     """
     limits = _limits(fail_over)
+    limit = bytes_of(max_model_size)
     check_paths(output, {"MODEL": model, "DATA": data})
     to_standard = output in (None, STANDARD)
     if output is not None and not per_row:
@@ -95,7 +105,7 @@ def evaluate(
 
     from mdncli.conditional_density import load
 
-    density = load(source(model))
+    density = load(model_source(model, limit), max_size=limit)
     evaluation, rows = density.evaluate_rows(source(data), **parameters)
     if per_row:
         with writing(output) as stream:

@@ -12,13 +12,22 @@ from mdncli.commands.console import (
     as_flags,
     check_paths,
     flag_words,
+    model_source,
     say_written,
-    source,
     write_answer,
     write_json,
     writing,
 )
-from mdncli.commands.options import Model, Quiet, dialect_words, option, with_parameters_of
+from mdncli.commands.options import (
+    DEFAULT_SIZE,
+    MaxModelSize,
+    Model,
+    Quiet,
+    bytes_of,
+    dialect_words,
+    option,
+    with_parameters_of,
+)
 from mdncli.settings import ExportFormat
 from mdncli.tables.dialect import Dialect
 from mdncli.text import counted, quoted
@@ -40,6 +49,7 @@ def inspect(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     *,
     parameters: dict[str, Any],
 ) -> None:
@@ -51,7 +61,9 @@ def inspect(
     """
     from mdncli.commands import report
 
-    found = report.inspect_file(source(file), **parameters)
+    limit = bytes_of(max_model_size)
+    read = model_source(file, limit, or_table=True)
+    found = report.inspect_file(read, max_size=limit, **parameters)
     if isinstance(found, report.ConditionalDensity):
         if as_json:
             write_json(report.model_as_json(found))
@@ -87,6 +99,7 @@ def export(
             metavar="FILE",
         ),
     ] = None,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
 ) -> None:
     """Write a model for other programs: its weights as safetensors, or its answers as ONNX.
@@ -103,7 +116,8 @@ def export(
         stem = "model" if model == STANDARD else os.path.splitext(model)[0]
         output = f"{stem}.{chosen}"
     check_paths(output, {"MODEL": model})
-    density = load(source(model))
+    limit = bytes_of(max_model_size)
+    density = load(model_source(model, limit), max_size=limit)
     with writing(output) as stream:
         density.export(stream, chosen, quantiles)
     say_written(output, quiet=quiet)

@@ -10,6 +10,7 @@ import gzip
 import inspect
 import lzma
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -22,6 +23,7 @@ from mdncli.declarations import Declaration, declaration_of
 from mdncli.errors import ParameterError, parameter
 from mdncli.settings import READING, FitOptions
 from mdncli.tables.dialect import Dialect
+from mdncli.text import quoted
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no tables. Warnings and errors stay.")
@@ -39,6 +41,34 @@ Seed = Annotated[
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A file that mdn fit wrote; - for standard input.")
 ]
+
+# The limit as text, since Typer would show a default in bytes.
+MaxModelSize = Annotated[
+    str,
+    typer.Option(
+        "--max-model-size",
+        metavar="BYTES",
+        help="Refuse a model file with more bytes, such as 500M or 4G.",
+    ),
+]
+DEFAULT_SIZE = "1G"
+_SIZE = re.compile(r"([0-9]{1,15})([KMG]?)(i?B)?", re.IGNORECASE)
+
+
+def bytes_of(size: str) -> int:
+    """Return the number of bytes that a text such as 500M stands for.
+
+    Raises:
+        ParameterError: it is no such text.
+    """
+    found = _SIZE.fullmatch(size.strip())
+    count = int(found[1]) << 10 * " KMG".index(found[2].upper() or " ") if found else 0
+    if not count:
+        raise ParameterError(
+            f"{parameter('max_size')} is {quoted(size)}: it must be a number of bytes, such as "
+            "1000000, 500M or 4G."
+        )
+    return count
 
 
 def option(

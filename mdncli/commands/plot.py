@@ -7,12 +7,22 @@ import typer
 from mdncli.commands.console import (
     STANDARD,
     check_paths,
+    model_source,
     require_output,
     say_written,
     source,
     writing,
 )
-from mdncli.commands.options import Model, Quiet, Seed, option, with_parameters_of
+from mdncli.commands.options import (
+    DEFAULT_SIZE,
+    MaxModelSize,
+    Model,
+    Quiet,
+    Seed,
+    bytes_of,
+    option,
+    with_parameters_of,
+)
 from mdncli.errors import ParameterError
 from mdncli.settings import PlotKind
 from mdncli.tables.dialect import Dialect
@@ -78,6 +88,7 @@ def plot(
             help="A .png, .svg or .pdf; - for a PNG on standard output.",
         ),
     ] = "plot.png",
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -93,6 +104,7 @@ def plot(
     Example: mdn plot model.pt --kind pairs --rows new.csv
     """
     file_format = _format(output)
+    limit = bytes_of(max_model_size)
     check_paths(output, {"MODEL": model, "DATA": data, "--rows": rows})
     _check(kind, data, rows)
     require_output(output)
@@ -103,7 +115,7 @@ def plot(
         kind=kind, along=along, target=target, given=given, seed=seed, **parameters
     )
     shown = rows if kind in _SINGLE_ROWS else data
-    density = load(source(model))
+    density = load(model_source(model, limit), max_size=limit)
     with writing(output) as stream:
         table = None if shown is None else source(shown)
         density.write_figure(stream, file_format, table, request)

@@ -6,12 +6,23 @@ import typer
 
 from mdncli.commands.console import (
     check_paths,
+    model_source,
     require_output,
     say_written,
     source,
     writing,
 )
-from mdncli.commands.options import Given, Model, Output, Quiet, option, with_parameters_of
+from mdncli.commands.options import (
+    DEFAULT_SIZE,
+    Given,
+    MaxModelSize,
+    Model,
+    Output,
+    Quiet,
+    bytes_of,
+    option,
+    with_parameters_of,
+)
 from mdncli.tables.dialect import Dialect
 
 _VALUES, _INTERVALS, _AT = "Values", "Intervals", "Densities and probabilities"
@@ -150,6 +161,7 @@ def predict(
         bool, option("Write only the answers, without the columns of the input.", "--only")
     ] = False,
     output: Output = None,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -161,6 +173,7 @@ def predict(
 
     Example: mdn predict model.pt rows.csv --quantiles 0.05,0.5,0.95 > answers.csv
     """
+    limit = bytes_of(max_model_size)
     check_paths(output, {"MODEL": model, "ROWS": rows})
     require_output(output)
 
@@ -190,7 +203,7 @@ def predict(
         only=only,
         **parameters,
     )
-    answers = load(source(model)).predictions(source(rows), request)
+    answers = load(model_source(model, limit), max_size=limit).predictions(source(rows), request)
     with writing(output) as stream:
         answers.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)

@@ -6,17 +6,21 @@ import typer
 
 from mdncli.commands.console import (
     check_paths,
+    model_source,
     require_output,
     say_written,
     source,
     writing,
 )
 from mdncli.commands.options import (
+    DEFAULT_SIZE,
     Given,
+    MaxModelSize,
     Model,
     Output,
     Quiet,
     Seed,
+    bytes_of,
     option,
     with_parameters_of,
 )
@@ -109,6 +113,7 @@ def sample(
     ] = False,
     seed: Seed = 0,
     output: Output = None,
+    max_model_size: MaxModelSize = DEFAULT_SIZE,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
@@ -119,6 +124,7 @@ def sample(
 
     Example: mdn sample model.pt --n 1000 > samples.csv
     """
+    limit = bytes_of(max_model_size)
     check_paths(output, {"MODEL": model, "--rows": rows})
     if rows is not None and at:
         raise ParameterError("--rows and --at exclude each other.")
@@ -136,7 +142,8 @@ def sample(
         seed=seed,
         **parameters,
     )
-    draws = load(source(model)).draws(None if rows is None else source(rows), request)
+    density = load(model_source(model, limit), max_size=limit)
+    draws = density.draws(None if rows is None else source(rows), request)
     with writing(output) as stream:
         draws.write(stream, output, otherwise=parameters.get("format"))
     say_written(output, quiet=quiet)

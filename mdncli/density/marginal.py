@@ -163,8 +163,10 @@ class Marginal:
     def log_prob_between(self, low: Array, high: Array) -> Array:
         """Return log P(low < Y <= high), in nats, shape (N,), for low < high, each (N,)."""
         a, b = (low - self.mu) / self.sigma, (high - self.mu) / self.sigma
-        # In the upper tail the probabilities of the mirrored cell lose no digits.
-        mirrored = a + b > 0.0
+        # In the upper tail the probabilities of the mirrored cell lose no digits. The ends of a
+        # cell that is the whole line have no sum.
+        with np.errstate(invalid="ignore"):
+            mirrored = a + b > 0.0
         a, b = np.where(mirrored, -b, a), np.where(mirrored, -a, b)
         log_upto_b = scipy.special.log_ndtr(b)
         with np.errstate(divide="ignore"):

@@ -30,6 +30,8 @@ _RIDGE = 1e-14
 # A search ends when slope^2 / curvature, about twice the distance of log p from its extreme in
 # nats, is this small.
 _FLAT = 1e-24
+# The exponent of a density at most; exp of about 709 is the largest number of float64.
+_LARGEST_EXPONENT = 600.0
 
 
 def modes(density: TargetDensity) -> Array:
@@ -160,6 +162,10 @@ def _bounds_of_terms(scale: Array, sigma: Array, first: Array, last: Array) -> l
         sigma: (K, I).
         first, last: (K, I), z at the ends of each interval.
     """
+
+    # Far from a bound the constant can be too large for float64.
+    highest = (scale - 0.5 * np.clip(0.0, first, last) ** 2).max(axis=0)
+    scale = scale - np.maximum(highest - _LARGEST_EXPONENT, 0.0)
 
     def terms(side: float) -> tuple[Array, Array, Array]:
         z = np.clip(side, first, last)

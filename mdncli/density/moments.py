@@ -154,18 +154,24 @@ def _lognormal_crps(mixture: Marginal, t: Array) -> Array:
     z = (log_t - mixture.mu) / mixture.sigma
     log_weighted = mixture.log_pi + mixture.mu + 0.5 * mixture.sigma**2
     to_value = (mixture.pi * t * (2.0 * scipy.special.ndtr(z) - 1.0)).sum(axis=0)
-    to_value -= 2.0 * np.exp(log_weighted + scipy.special.log_ndtr(z - mixture.sigma)).sum(axis=0)
+    with np.errstate(over="ignore"):
+        upto = np.exp(log_weighted + scipy.special.log_ndtr(z - mixture.sigma))
+    to_value -= 2.0 * upto.sum(axis=0)
     components = len(mixture.mu)
 
     def among(part: slice) -> Array:
         pi, mu, sigma = (a[:, part] for a in (mixture.pi, mixture.mu, mixture.sigma))
         apart = mu[:, None] - mu + (sigma * sigma)[:, None]
         lesser = scipy.special.log_ndtr(-apart / np.hypot(sigma[:, None], sigma))
-        pairs: Array = (pi * np.exp(log_weighted[:, None, part] + lesser)).sum(axis=(0, 1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            terms = pi * np.exp(log_weighted[:, None, part] + lesser)
+        pairs: Array = terms.sum(axis=(0, 1))
         return pairs
 
     at_once = max(1, _LOGNORMAL_PAIRS // components**2)
-    score: Array = to_value + 2.0 * in_pieces(among, len(t), at_once)
+    # An infinite mean has no CRPS.
+    with np.errstate(invalid="ignore"):
+        score: Array = to_value + 2.0 * in_pieces(among, len(t), at_once)
     return score
 
 

@@ -19,7 +19,9 @@ from mdncli import __version__
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.network import Perceptron
 from mdncli.errors import DataError
+from mdncli.files import FileContent
 from mdncli.modelfile.migrations import FORMAT, FORMAT_VERSION, MEMORY_TENSORS, REFERENCE_TENSORS
+from mdncli.modelfile.reader import read_model
 from mdncli.types import Array, Numbers
 
 # The header of safetensors ends where the position in the file is a multiple of this.
@@ -38,6 +40,9 @@ def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
     """Write a model, so that `read_model` and `torch.load(..., weights_only=True)` can open it.
 
     The same model gives the same bytes: the file contains no time, file name or random number.
+
+    Raises:
+        ModelFileError: `read_model` would refuse the file, so nothing is written.
     """
     # Importing PyTorch takes more than a second, and the other format does not need it.
     import torch
@@ -50,6 +55,8 @@ def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
     # Given a path, torch.save would write the name of the file into it.
     buffer = io.BytesIO()
     torch.save(_with_shared_texts(content), buffer)
+    # It is better to know now than when the file is needed.
+    read_model(FileContent("this model cannot be written", buffer.getvalue()))
     stream.write(buffer.getbuffer())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from mdncli.errors import ParameterError, parameter
-from mdncli.text import quoted
+from mdncli.text import is_unicode, quoted
 
 COMPRESSED = (".gz", ".zst", ".xz")
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -106,6 +106,8 @@ class Dialect:
             # In Python one text may stand for a tuple of one.
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, (getattr(self, name),))
+            for text in getattr(self, name):
+                _require_characters(name, text)
         all_marks = {
             name: getattr(self, name) for name in ("delimiter", "quote", "escape", "comment")
         }
@@ -220,9 +222,13 @@ def uncompressed_name(path: str) -> str:
     return lowered
 
 
+def _require_characters(name: str, text: str) -> None:
+    if not is_unicode(text):
+        raise ParameterError(f"{parameter(name)} is {quoted(text)}. It must be valid Unicode.")
+
+
 def _require_short(name: str, mark: str, longest: int) -> None:
-    # Half of a surrogate pair is how Python holds a byte that is not valid UTF-8.
-    if not 0 < len(mark) <= longest or any("\ud800" <= each <= "\udfff" for each in mark):
+    if not 0 < len(mark) <= longest or not is_unicode(mark):
         tab = " Write a tab as \\t." if name == "delimiter" else ""
         most = "one to three characters" if longest > 1 else "a single character"
         if longest == _LONGEST_COMMENT:

@@ -12,12 +12,12 @@ import scipy
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.network import Perceptron
 from mdncli.files import FileContent
-from mdncli.modelfile.migrations import parse_command
+from mdncli.modelfile.migrations import FORMAT_VERSION, parse_command
 from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 
 FILES = Path(__file__).parent / "files"
-VERSIONS = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+VERSIONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
 def read(version: int) -> MixtureDensityNetwork:
@@ -171,6 +171,19 @@ def test_version_7_has_the_logit_between_two_bounds() -> None:
     y = np.array([1e-300, 0.2, 0.75])
     np.testing.assert_allclose(share.inverse(y), scipy.special.logit(y), rtol=1e-15)
     np.testing.assert_allclose(share.forward(share.inverse(y)), y, rtol=1e-12)
+
+
+def test_version_10_has_an_atom_a_limit_and_an_angle() -> None:
+    model = read(10)
+    [target] = model.schema.targets
+    assert (target.atoms, target.censor_above, target.period) == ((0.0,), 3.0, None)
+    assert [feature.kind for feature in model.schema.features] == ["number", "angle", "category"]
+    assert list(model.memory.parts()) == ["boosted"]
+    assert len(model.record.cv) == 2
+
+
+def test_there_is_a_file_of_every_version() -> None:
+    assert VERSIONS == list(range(1, FORMAT_VERSION + 1))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_a_missing_part_is_refused(rewritten: Rewritten, key: str) -> None:
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.full((4, 7), torch.nan), "zeros"])
 def test_tensors_that_do_not_fit_are_refused(rewritten: Rewritten, tensor: object) -> None:
     name = "rung.0.network.0.layers.0.weight"
-    with pytest.raises(ModelFileError, match=f"damaged: the tensor {name}"):
+    with pytest.raises(ModelFileError, match=f"damaged: .*{name}"):
         read(rewritten(lambda plain: plain["state_dict"].update({name: tensor})))
 
 
