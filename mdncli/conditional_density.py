@@ -37,6 +37,7 @@ from mdncli.requests import (
     PlotRequest,
     PredictRequest,
     SampleRequest,
+    require_targets,
     skips,
     split_parameters,
 )
@@ -196,7 +197,7 @@ class ConditionalDensity:
         )
         with _recalling(self.network, rows, request.dialect):
             table = self._table(rows, request.dialect, skip=request.skip)
-            _require_targets(table, own, own_targets)
+            require_targets(table, own, own_targets)
             dataset = model_dataset(table, self.schema, rules)
         predictor = Predictor(
             self.network,
@@ -282,7 +283,7 @@ class ConditionalDensity:
         rules = RowRules(targets=own, inside=schema.transforms_of(own), skip=request.skip)
         with _recalling(self.network, rows, request.dialect):
             table = self._table(rows, request.dialect, skip=request.skip)
-            _require_targets(table, own, [])
+            require_targets(table, own, [])
             dataset = model_dataset(table, schema, rules)
         columns = {name: table.originals[name] for name in schema.feature_names}
         if dataset.positions is not None:
@@ -446,7 +447,7 @@ class ConditionalDensity:
             if request.shows_single_rows:
                 shown = left if request.kind == "pairs" else [request.target or left[0]]
                 there = [name for name in left if name in shown and name in table.names]
-                _require_targets(table, own, [])
+                require_targets(table, own, [])
                 rules = RowRules(
                     targets=[*there, *own],
                     missing_target="keep",
@@ -575,23 +576,6 @@ def _as_frame(rows: TableLike, table: Table) -> "pd.DataFrame":
 def _own_values(schema: Schema, dataset: Dataset, targets: list[str]) -> dict[str, Array]:
     """Return the rows' own values of some targets, (N,) each."""
     return {name: dataset.y[:, schema.target_names.index(name)] for name in targets}
-
-
-def _require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) -> None:
-    """Check that a table has the targets that are given or that a question is about."""
-    try:
-        table.require([*given, *asked])
-    except DataError as error:
-        more = (
-            f" {parameter('given', 'NAME')} is the row's own value; to give one value for all rows,"
-            f" use {parameter('given', 'NAME=VALUE')}."
-        )
-        if asked:
-            more = (
-                " The question is about the rows' own target values; to ask about one value, use "
-                f"{parameter('at_target')}."
-            )
-        raise DataError(f"{error.message}{more}") from error
 
 
 def _plots() -> Any:

@@ -1,6 +1,6 @@
 """The parameters of `predict`, `sample` and `plot`, which are checked before any work begins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, get_args
 
@@ -14,6 +14,7 @@ from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.settings import MOST_ROWS, PlotKind
 from mdncli.tables.dialect import Dialect
+from mdncli.tables.table import Table
 from mdncli.text import first_phrases, listed, nearest, quoted
 from mdncli.types import Array
 
@@ -257,3 +258,20 @@ def split_parameters(given: Mapping[str, Any], *classes: type[Any]) -> tuple[dic
     return tuple(
         {name: given[name] for name in own if given.get(name) is not None} for own in names
     )
+
+
+def require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) -> None:
+    """Check that a table has the targets that are given or that a question is about."""
+    try:
+        table.require([*given, *asked])
+    except DataError as error:
+        more = (
+            f" {parameter('given', 'NAME')} is the row's own value; to give one value for all rows,"
+            f" use {parameter('given', 'NAME=VALUE')}."
+        )
+        if asked:
+            more = (
+                " The question is about the rows' own target values; to ask about one value, use "
+                f"{parameter('at_target')}."
+            )
+        raise DataError(f"{error.message}{more}") from error

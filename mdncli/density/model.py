@@ -16,9 +16,8 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.marginal import Marginal
-from mdncli.density.memory import Memory
 from mdncli.density.mixture import GaussianMixture, GivenTargets, pooled
-from mdncli.density.network import Architecture, Perceptron, split_head
+from mdncli.density.network import Architecture, Memory, Perceptron, split_head
 from mdncli.density.numerics import for_each_piece
 from mdncli.types import Array, Mask, Positions
 

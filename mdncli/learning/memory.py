@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mdncli.density.memory import Memory, Neighbours, as_inputs_of_memory
+from mdncli.density.network import Memory, Neighbours, as_inputs_of_memory
 from mdncli.errors import DataError, parameter
 from mdncli.learning.closed_forms import as_stored, smooth_error
 from mdncli.learning.splits import Split, StandardizedRows, parts_of_rows

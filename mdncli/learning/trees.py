@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdncli.density.memory import HIGHEST_INPUT, BoostedTrees, Forest, as_inputs_of_memory
+from mdncli.density.network import HIGHEST_INPUT, BoostedTrees, Forest, as_inputs_of_memory
 from mdncli.learning.closed_forms import as_stored
 from mdncli.learning.splits import StandardizedRows
 from mdncli.types import Array, Mask, Numbers, Positions

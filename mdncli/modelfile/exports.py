@@ -24,9 +24,14 @@ from mdncli.columns.features import CategoryFeature, DateFeature, Feature
 from mdncli.columns.roles import probabilities
 from mdncli.columns.transforms import Interval, Transform
 from mdncli.density.marginal import IMAGES, normal_between
-from mdncli.density.memory import BoostedTrees, Forest, as_inputs_of_memory
 from mdncli.density.model import MixtureDensityNetwork, Rung
-from mdncli.density.network import Perceptron, pairs_of_targets
+from mdncli.density.network import (
+    BoostedTrees,
+    Forest,
+    Perceptron,
+    as_inputs_of_memory,
+    pairs_of_targets,
+)
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.files import replacing
 from mdncli.modelfile.writer import OnnxGraph, Tensor, write_safetensors

@@ -18,15 +18,6 @@ from mdncli.columns.discrete import Atoms
 from mdncli.columns.features import AngleFeature, CategoryFeature, Column, DateFeature, Feature
 from mdncli.columns.schema import Schema, Target
 from mdncli.columns.transforms import HIGHEST_ORDER
-from mdncli.density.memory import (
-    HIGHEST_INPUT,
-    MOST_LEVELS,
-    NEAREST,
-    BoostedTrees,
-    Forest,
-    Memory,
-    Neighbours,
-)
 from mdncli.density.mixture import GaussianMixture
 from mdncli.density.model import (
     Background,
@@ -37,7 +28,17 @@ from mdncli.density.model import (
     Rung,
     TrainingRecord,
 )
-from mdncli.density.network import Architecture, Perceptron
+from mdncli.density.network import (
+    HIGHEST_INPUT,
+    MOST_LEVELS,
+    NEAREST,
+    Architecture,
+    BoostedTrees,
+    Forest,
+    Memory,
+    Neighbours,
+    Perceptron,
+)
 from mdncli.errors import ModelFileError, ParameterError
 from mdncli.files import FileContent
 from mdncli.modelfile.archive import StoredTensor, plain_values

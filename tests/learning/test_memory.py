@@ -7,7 +7,7 @@ import pytest
 from fits import fitted
 
 from mdncli.columns.dataset import Dataset
-from mdncli.density.memory import Neighbours
+from mdncli.density.network import Neighbours
 from mdncli.errors import DataError
 from mdncli.learning.memory import learn_memory, neighbours_and_columns, use_of_memory
 from mdncli.learning.splits import Split, StandardizedRows

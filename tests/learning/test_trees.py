@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdncli.density.memory import HIGHEST_INPUT, Forest
+from mdncli.density.network import HIGHEST_INPUT, Forest
 from mdncli.learning.splits import Split, StandardizedRows, parts_of_rows
 from mdncli.learning.trees import Boosted, BoostingPlan, boost, forest_and_column, grow
 

@@ -8,8 +8,8 @@ from mdncli.columns.dataset import Dataset
 from mdncli.columns.features import CategoryFeature, NumberFeature
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.columns.transforms import transform_between
-from mdncli.density.memory import BoostedTrees, Forest, Memory
 from mdncli.density.model import MixtureDensityNetwork, Origin
+from mdncli.density.network import BoostedTrees, Forest, Memory
 from mdncli.learning.fit import fit, versions
 from mdncli.settings import Settings
 

@@ -19,8 +19,8 @@ from small_model import small_fit
 
 from mdncli import ConditionalDensity, MdnError, __version__, fit
 from mdncli.columns.features import CategoryFeature, DateFeature
-from mdncli.density.memory import Neighbours
 from mdncli.density.model import MixtureDensityNetwork, Rung
+from mdncli.density.network import Neighbours
 
 pytestmark = pytest.mark.filterwarnings("ignore::mdncli.errors.MdnWarning")
 

@@ -183,7 +183,7 @@ def test_version_10_has_an_atom_a_limit_and_an_angle() -> None:
 
 
 def test_there_is_a_file_of_every_version() -> None:
-    assert VERSIONS == list(range(1, FORMAT_VERSION + 1))
+    assert list(range(1, FORMAT_VERSION + 1)) == VERSIONS
 
 
 @pytest.mark.parametrize(
