@@ -119,10 +119,8 @@ class Dialect:
                 f"{parameter('delimiter')} with several characters excludes {parameter('escape')}."
             )
         if not 0 <= self.skip_lines <= _MOST_LINES:
-            raise ParameterError(
-                f"{parameter('skip_lines')} is {self.skip_lines}: it must be from 0 to "
-                f"{_MOST_LINES}."
-            )
+            given = f"{parameter('skip_lines')} is {self.skip_lines}"
+            raise ParameterError(f"{given}: it must be from 0 to {_MOST_LINES}.")
         if self.decimal not in (".", ","):
             raise ParameterError(
                 f"{parameter('decimal')} is {quoted(self.decimal)}. It must be a point or a comma."
