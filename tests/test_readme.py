@@ -31,7 +31,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 CHAINS = {
     "learning": [
         *("Three commands", "Scoring many rows", "`mdn generate`", "`mdn fit`"),
-        *("Exactly one network", "How much effort", "How many components", "Bounds"),
+        *("Exactly one network", "How much effort", "Interrupted fits"),
+        *("New rows for an old model", "How many components", "Bounds"),
         "Which rows are held out",
     ],
     "answers": [
@@ -82,6 +83,9 @@ OUTPUTS = {
         "ensemble.pt": (["x"], ["y"], None),
         "auto.pt": (["x"], ["y"], None),
         "limited.pt": (["x"], ["y"], None),
+        "long.pt": (["x"], ["y"], None),
+        "new.csv": (1000, ["x", "y"]),
+        "newer.pt": (["x"], ["y"], None),
         "skewed.csv": (1000, ["x", "y"]),
         "positive.pt": (["x"], ["y"], None),
         "positive.csv": (1000, ["x", "y", "y_mean", "y_mode", "y_lo90", "y_hi90", "y_cdf"]),
