@@ -63,6 +63,9 @@ __all__ = [
     "read_table",
 ]
 
+# The parts of a request that name columns which are no part of the model.
+_NEVER_ASKED_FOR = ("ignore", "group")
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -140,6 +143,7 @@ def fit(
     named = _changed(settings) if settings is not None else parameters
     request = _request(options, _plain(named, chosen, options), layout, table.names)
     origin = Origin(request, dialect.to_plain(), table.content_sha256, learning.versions())
+    origin = _private(origin) if chosen.private else origin
     record = replace(network.record, cv=[fold.to_plain() for fold in folds])
     return ConditionalDensity(replace(network, record=record, origin=origin))
 
@@ -300,6 +304,15 @@ def _kind_of_target(table: Table, description: TableDescription, *, skip: bool) 
 def built_in_problem(name: str, **parameters: Any) -> Result:
     """Return the table of a built-in problem; see `mdncli.datasets.generate`."""
     return Result([datasets.generate(name, **parameters)])
+
+
+def _private(origin: Origin) -> Origin:
+    """Return an origin without what no answer needs.
+
+    With the hash, whoever has a table could tell that the model was learned from it.
+    """
+    request = {name: v for name, v in origin.request.items() if name not in _NEVER_ASKED_FOR}
+    return replace(origin, request=request, table_sha256="")
 
 
 def _fit_parameters(
