@@ -66,8 +66,8 @@ __all__ = [
 
 # What a model to start from decides.
 _SHAPE = ("ladder", "mixtures", "hidden", "frequencies", "activation", "covariance")
-# Seconds between two states of a fit that are kept in a file.
-CHECKPOINT_EVERY = 60.0
+# The parts of a request that name columns which are no part of the model.
+_NEVER_ASKED_FOR = ("ignore", "group")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def fit(
     prepared: Callable[[Dataset, Schema], None] | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: float = CHECKPOINT_EVERY,
+    checkpoint_every: float = 60.0,
     resume: bool = False,
     **parameters: Any,
 ) -> "ConditionalDensity":
@@ -140,6 +140,7 @@ def fit(
         if stop is not None and stop():
             raise KeyboardInterrupt
     network = learning.fit(dataset, task.schema, chosen, init=task.init, **watch)
+    origin = _private(origin) if chosen.private else origin
     record = replace(network.record, cv=[fold.to_plain() for fold in folds])
     return ConditionalDensity(replace(network, record=record, origin=origin))
 
@@ -388,6 +389,15 @@ def _kind_of_target(table: Table, description: TableDescription, *, skip: bool) 
 def built_in_problem(name: str, **parameters: Any) -> Result:
     """Return the table of a built-in problem; see `mdncli.datasets.generate`."""
     return Result([datasets.generate(name, **parameters)])
+
+
+def _private(origin: Origin) -> Origin:
+    """Return an origin without what no answer needs.
+
+    With the hash, whoever has a table could tell that the model was learned from it.
+    """
+    request = {name: v for name, v in origin.request.items() if name not in _NEVER_ASKED_FOR}
+    return replace(origin, request=request, table_sha256="")
 
 
 def _fit_parameters(

@@ -314,7 +314,10 @@ class Settings:
         choices=Memory,
     )
     private: bool = _network(
-        False, "Keep training rows, and targets of single rows, out of the memory.", type=bool
+        False,
+        "Keep training rows, targets of single rows, the hash of the table and the names of unused "
+        "columns out of the model.",
+        type=bool,
     )
     valid: float = _learning(
         0.1,

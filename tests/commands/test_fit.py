@@ -1,5 +1,6 @@
 """The options of `mdn fit`: members, presets, the minimum σ, groups, and warnings."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def test_a_private_model_holds_no_rows(run: Run, plain: Path) -> None:
     assert result["rungs"][0]["reads"] == ["boosted"]
     assert "training rows:" not in message
     assert run("predict", "model.pt", plain).returncode == 0
+
+
+def test_a_private_model_names_no_column_that_it_does_not_need(run: Run, tmp_path: Path) -> None:
+    rows = [f"{k},{k % 7},{k % 3},{k % 5}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,secret,team,y", *rows]) + "\n")
+    options = "--ignore", "secret", "--group", "team", "--epochs", "2", "-k", "1", "-q"
+    kept = {}
+    for private in ((), ("--private",)):
+        assert run("fit", "t.csv", *options, *private).returncode == 0
+        kept[private] = (tmp_path / "model.pt").read_bytes()
+    digest = hashlib.sha256((tmp_path / "t.csv").read_bytes()).hexdigest().encode()
+    for word in (b"secret", b"team", digest):
+        assert word in kept[()]
+        assert word not in kept[("--private",)]
 
 
 def test_a_memory_for_too_few_rows_is_refused(run: Run, plain: Path) -> None:

@@ -112,6 +112,35 @@ def test_a_byte_that_is_no_opcode_is_refused(code: int) -> None:
     assert "unknown opcode" in refusal(pickled(bytes([code])))
 
 
+def test_a_list_is_made_of_a_list_alone() -> None:
+    assert "no list" in refusal(pickled(b"}(NNe"))
+    assert "no list" in refusal(pickled(b"}Na"))
+
+
+def angle(**changes: object) -> bytes:
+    """Return a model of an angle in degrees."""
+    plain = {"rounded": False, "atoms": [], "gap": 0.0, "closed": [False, False], "step": None}
+    ends = {"lower": 0.0, "upper": None, "censor_below": None, "censor_above": None, "order": 1}
+    size = {"lowest": 0.0, "median": 90.0, "highest": 359.0, "scale": 60.0, "min_sigma": 0.1}
+    new = {**plain, **ends, **size, "period": 360.0, **changes}
+    content = archives.content_of((archives.FILES / "version10.pt").read_bytes())
+    content["schema"]["targets"][0].update(new)
+    return archives.file_of(content)
+
+
+def test_an_angle_has_a_period_of_about_its_range() -> None:
+    assert read_model(FileContent("angle", angle())).schema.targets[0].period == 360.0
+    for period in (1e-60, 1e-3, 0.0, -360.0):
+        assert "the period of a target" in refusal(angle(period=period))
+    assert "a limit of an angle" in refusal(angle(censor_below=1.0))
+    assert "an atom of a target" in refusal(angle(atoms=[1.0], gap=1.0))
+
+
+def test_a_rounded_target_has_few_steps() -> None:
+    for step in (1e-60, 1e-6, None):
+        refusal(angle(rounded=True, period=None, lower=None, step=step))
+
+
 def test_a_file_that_was_cut_at_any_place_is_refused() -> None:
     for length in range(0, len(GOLDEN), 64):
         refusal(GOLDEN[:length])

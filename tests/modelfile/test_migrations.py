@@ -207,7 +207,16 @@ def test_command_lines(options: str, request_: dict[str, Any], dialect: dict[str
 
 @pytest.mark.parametrize(
     "command",
-    ["", "mdn", "mdn fit", "rm -rf DATA", "mdn fit DATA 3", "mdn fit DATA --lr", "mdn fit DATA '"],
+    [
+        "",
+        "mdn",
+        "mdn fit",
+        f"mdn fit DATA --target {'a' * 70_000}",
+        "rm -rf DATA",
+        "mdn fit DATA 3",
+        "mdn fit DATA --lr",
+        "mdn fit DATA '",
+    ],
 )
 def test_other_texts_give_an_empty_request(command: str) -> None:
     assert parse_command(command) == ({}, {})
