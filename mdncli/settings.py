@@ -212,28 +212,25 @@ class FitOptions:
                 f"{parameter('group')} and {parameter('valid_file')} exclude each other: with your "
                 "own rows to hold out, the table is not split."
             )
-        of_model = (
-            "cv",
-            "group",
-            "event",
-            "target",
-            "feature",
-            "min_sigma",
-            "lower",
-            "upper",
-            "atom",
-        )
-        clash = [name for name in of_model if getattr(self, name) not in (None, (), [])]
-        if self.init is not None and clash:
-            raise ParameterError(
-                f"{parameter('init')} and {parameter(clash[0])} exclude each other: the columns of "
-                "the model stay as they are, and its rows are split anew."
-            )
+        self._require_columns_of_model()
         if self.cv is not None and self.valid_file is not None:
             raise ParameterError(
                 f"{parameter('cv')} and {parameter('valid_file')} exclude each other: in "
                 "cross-validation each fold is held out in turn."
             )
+
+    def _require_columns_of_model(self) -> None:
+        """Refuse what a model to start from decides."""
+        if self.init is None:
+            return
+        columns = "cv", "group", "event", "target", "feature", "atom"
+        for name in (*columns, "min_sigma", "lower", "upper"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, list | tuple) and not value):
+                raise ParameterError(
+                    f"{parameter('init')} and {parameter(name)} exclude each other: the columns of "
+                    "the model stay as they are, and its rows are split anew."
+                )
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -34,6 +34,10 @@ def fault_at(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if stage in ("fsync", "replace"):
         monkeypatch.setattr(f"os.{stage}", _full)
     else:
-        monkeypatch.setattr(
-            "mdncli.files.open", lambda file, _: _OfFullDisk(file, stage), raising=False
-        )
+
+        def opened(file: Any, mode: str, **options: Any) -> Any:
+            if mode.startswith("r"):
+                return open(file, mode, **options)
+            return _OfFullDisk(file, stage)
+
+        monkeypatch.setattr("mdncli.files.open", opened, raising=False)

@@ -145,7 +145,7 @@ COMMANDS = {
     if each.callback is not None
 }
 SHARES = {"predict": 30, "fit": 22, "inspect": 16, "sample": 12, "evaluate": 12, "plot": 5}
-SHARES["generate"] = 3
+SHARES |= {"generate": 3, "export": 4}
 
 
 # Values of an option by what its help calls them: for the table of one feature, for the one of
@@ -245,6 +245,7 @@ def _random_output(name: str, inputs: list[str], rng: random.Random) -> list[str
     if name == "inspect" or rng.random() < (0.7 if name == "evaluate" else 0.4):
         return []
     usual = {"fit": ["out.pt", "-"], "plot": ["out.png", "out.svg", "out.pdf", "-"]}
+    usual["export"] = ["out.safetensors", "out.onnx", "-"]
     per_row = ["--per-row"] if name == "evaluate" and rng.random() < 0.8 else []
     tables = ["out.csv", "out.csv.gz", "out.parquet", "out.jsonl", "out", "-"]
     odd = ["no/out.csv", ".", "out.xyz", "/dev/full", "", "out.csv/", *inputs]
@@ -371,6 +372,8 @@ def judge_files(run: Run, before: dict[str, bytes], name: str) -> None:
     after = snapshot(run.folder)
     changed = {each for each in before | after if before.get(each) != after.get(each)}
     allowed = {"fit": {"model.pt"}, "plot": {"plot.png"}}.get(name, set())
+    if name == "export":
+        allowed = {f"{Path(each).stem}.{kind}" for each in FITS for kind in ("safetensors", "onnx")}
     given = {
         word
         for option, word in zip(run.words, run.words[1:], strict=False)
