@@ -114,6 +114,8 @@ class Evaluation:
         return {name: float(value) for name, value in zip(self.targets, values, strict=True)}
 
 
+# A mean beyond the end of float64 is infinite, without a warning.
+@np.errstate(over="ignore")
 def evaluate(
     model: MixtureDensityNetwork,
     x: Array,

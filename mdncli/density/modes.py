@@ -169,7 +169,7 @@ def _bounds_of_terms(scale: Array, sigma: Array, first: Array, last: Array) -> l
 
     def terms(side: float) -> tuple[Array, Array, Array]:
         z = np.clip(side, first, last)
-        height = np.exp(scale - 0.5 * z * z)
+        height = np.exp(np.minimum(scale - 0.5 * z * z, _LARGEST_EXPONENT))
         return sigma * height, -z * height, (z * z - 1.0) * height / sigma
 
     ends, centre = (terms(-math.inf), terms(math.inf)), terms(0.0)

@@ -552,7 +552,9 @@ def _crps_of_segment(
         tail = np.where(
             reached, _tail(mixture, rows, points, True), _tail(mixture, rows, points, False)
         )
-        squares: Array = np.exp(inner.log_abs_det_jacobian(points - shift)) * tail**2
+        # Where the target has no finite mean, it has no CRPS.
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares: Array = np.exp(inner.log_abs_det_jacobian(points - shift)) * tail**2
         return squares
 
     return integrate(squared, points)

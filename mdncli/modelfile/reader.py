@@ -64,6 +64,8 @@ _SMALLEST_OF_TARGET, _MOST_PERIODS, _CALIBRATION = 1e-100, 100.0, (1e-6, 1e6)
 _LARGEST_INPUT, _LARGEST_OUTPUT = 1e6, 1e30
 # A target has at most so many values with a probability of their own, and so many steps.
 _MOST_ATOMS, _MOST_STEPS = 100, 20_000
+# The largest size of u for a target with bounds, and the widest gaps of its atoms.
+_LARGEST_LOGARITHM = 1e4
 # Days since 1970: those that NumPy can write, and those that a date format can.
 _DAYS, _DAYS_WITH_FORMAT = (-1e8, 1e8), (-719_162.0, 2_932_896.0)
 _LONGEST_FAULT = 300
@@ -387,6 +389,10 @@ def _check_target(target: Target) -> None:
         )
         _require(steps, "the step of a target")
     _check_kind(target)
+    if bounds and not target.rounded and target.period is None:
+        # u is about a logarithm.
+        size = max(abs(target.mean), target.scale, target.min_sigma, target.gap)
+        _require(size <= _LARGEST_LOGARITHM, "the scale of a target with bounds")
     rising = bounds == sorted(set(bounds))
     _require(rising and not target.transform.outside(values).any(), "a bound of a target")
 

@@ -139,6 +139,10 @@ LARGER, NEGATIVE = storage("0", 4096), storage("0", -4)
 SPARSE = b"ctorch._utils\n_rebuild_sparse_tensor\n"
 QUANTIZED = b"ctorch._utils\n_rebuild_qtensor\n"
 MARKS = {"directory": b"PK\x01\x02", "local": b"PK\x03\x04"}
+BOUNDED = {
+    **{"rounded": False, "step": None, "lower": -1.0, "upper": None, "order": 1},
+    **{"lowest": 0.0, "median": 1.0, "highest": 9.0, "min_sigma": 1e30},
+}
 A_FEATURE, A_TARGET = "schema.features.0", "schema.targets.0"
 
 # What each file does, and how it is made.
@@ -323,6 +327,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a smallest sigma near 1e308": lambda: set_at(f"{A_TARGET}.min_sigma", 1e308),
     "a mean of a target near 1e308": lambda: set_at(f"{A_TARGET}.mean", 1e308),
     "a range of a target near 1e308": lambda: set_at(f"{A_TARGET}.highest", 1e308),
+    "a smallest sigma of 1e30 in logarithms": lambda: edited(
+        lambda content: content["schema"]["targets"][0].update(BOUNDED)
+    ),
     "a step of a target of 5e-324": lambda: set_at(f"{A_TARGET}.step", 5e-324),
     "a temperature of 5e-324": lambda: set_at("rungs.0.temperature", 5e-324),
     "a scale of sigmas near 1e308": lambda: set_at("rungs.0.sigma_scale", 1e308),
