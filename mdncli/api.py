@@ -46,6 +46,7 @@ from mdncli.declarations import declaration_of
 from mdncli.density.model import MixtureDensityNetwork, Origin
 from mdncli.errors import DataError, MdnError, ParameterError, parameter, parameter_for, warn
 from mdncli.files import MODEL_BEGINS, MOST_BYTES, FileContent, read_model_file
+from mdncli.modelfile.writer import require_room
 from mdncli.requests import skips, split_parameters
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect, format_of
@@ -101,8 +102,7 @@ def fit(
         prepared: is called with the rows to learn from and their schema, before learning.
         stop: is called after every step. Once it returns True, learning ends, and the result is
             the best model so far.
-        checkpoint: a file in which to keep the state of learning. It stays there; remove it once
-            the model is saved.
+        checkpoint: a file in which to keep the state of learning; remove it in the end.
         checkpoint_every: seconds between two states. A shorter fit keeps none.
         resume: go on from the state in this file. The model is the same as without a break.
         parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight`, `group` and
@@ -207,6 +207,7 @@ class _Task:
         if options.valid_file is not None:
             dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
         check_training_rows(dataset, schema, chosen, table)
+        require_room(schema, table.source)
         named = _changed(settings) if settings is not None else parameters
         request = _request(options, _plain(named, chosen, options), layout, table.names)
         origin = Origin(request, dialect.to_plain(), table.content_sha256)

@@ -7,6 +7,7 @@
 import io
 import json
 import math
+import pickle
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,16 +17,20 @@ import numpy as np
 import scipy
 
 from mdncli import __version__
+from mdncli.columns.schema import Schema
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.density.network import Perceptron
-from mdncli.errors import DataError
+from mdncli.errors import DataError, parameter
 from mdncli.files import FileContent
+from mdncli.modelfile.archive import MOST_PICKLED
 from mdncli.modelfile.migrations import FORMAT, FORMAT_VERSION, MEMORY_TENSORS, REFERENCE_TENSORS
 from mdncli.modelfile.reader import read_model
 from mdncli.types import Array, Numbers
 
 # The header of safetensors ends where the position in the file is a multiple of this.
 _ALIGNMENT = 8
+# How much of the description of a model its columns may take, by `pickle`, which is shorter.
+_SHARE_OF_SCHEMA = 0.75
 # What safetensors calls the types of the arrays.
 _DTYPES = {"f": ("F32", "<f4"), "i": ("I32", "<i4")}
 
@@ -58,6 +63,21 @@ def write_model(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
     # It is better to know now than when the file is needed.
     read_model(FileContent("this model cannot be written", buffer.getvalue()))
     stream.write(buffer.getbuffer())
+
+
+def require_room(schema: Schema, source: str) -> None:
+    """Check before learning that a model file can describe all columns.
+
+    Raises:
+        DataError: there are too many features, or too long texts.
+    """
+    size = len(pickle.dumps(schema.to_plain(), protocol=2))
+    if size > _SHARE_OF_SCHEMA * MOST_PICKLED:
+        raise DataError(
+            f"{source}: its {len(schema.features)} features need {size / 2**20:.1f} MB in a model "
+            f"file, and there is room for {_SHARE_OF_SCHEMA * MOST_PICKLED / 2**20:.1f} MB. Leave "
+            f"some out with {parameter('ignore', 'COL')}."
+        )
 
 
 def write_safetensors(model: MixtureDensityNetwork, stream: BinaryIO) -> None:

@@ -355,3 +355,12 @@ def test_the_features_may_be_in_a_file_and_the_targets_beside_it(tmp_path: Path)
     beside, whole = quick_fit(tmp_path / "x.csv", Y), quick_fit(FRAME)
     assert beside.schema.feature_names == ["x1", "x2"]
     np.testing.assert_array_equal(means(beside), means(whole))
+
+
+def test_columns_that_no_model_file_has_room_for_are_refused_before_learning() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 3300)), rng.normal(size=80)
+    with pytest.raises(
+        DataError, match="its 3300 features need .* MB in a model file, .* out with ignore"
+    ):
+        mdncli.fit(x, y, steps=5, ladder=False)
