@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from density.correlated import correlated, covariances
 from density.models import bounded_targets, inverse_sinusoid, two_targets
 
 from mdncli.columns.transforms import IDENTITY
@@ -71,6 +72,18 @@ def test_the_parameters_reproduce_the_density() -> None:
         z = (y[:5, 0] - found[f"y_mu{k}"]) / found[f"y_sigma{k}"]
         total += found[f"pi{k}"] * np.exp(-0.5 * z**2) / found[f"y_sigma{k}"] / np.sqrt(2.0 * np.pi)
     np.testing.assert_allclose(found["y_density"], total)
+
+
+def test_the_parameters_of_correlated_targets_hold_their_correlations() -> None:
+    mixture = correlated(3, 2, 3)
+    found, _ = Questions(parameters=True).answer(Distribution(mixture), np.full((3, 3), np.nan))
+    covariance = covariances(mixture)
+    deviation = np.sqrt(np.diagonal(covariance, axis1=2, axis2=3))
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        for k in range(2):
+            expected = covariance[:, k, one, other] / deviation[:, k, one] / deviation[:, k, other]
+            name = f"y{one + 1}_y{other + 1}_correlation{k + 1}"
+            np.testing.assert_allclose(found[name], expected)
 
 
 def test_the_logarithm_of_zero_is_blank() -> None:

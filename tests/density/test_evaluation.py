@@ -60,6 +60,13 @@ def test_the_plain_keys_are_stable() -> None:
     assert set(plain["crps"]) == {"u", "v"}
 
 
+def test_the_resolution_is_that_of_the_steps() -> None:
+    model, x, y = inverse_sinusoid()
+    assert np.isnan(evaluate(model, x[:20], y[:20]).resolution)
+    found = evaluate(with_steps(model, 0.25), x[:20], y[:20])
+    assert found.resolution == pytest.approx(np.log(0.25))
+
+
 def test_the_pit_of_a_target_in_steps_is_drawn_within_its_step() -> None:
     model, x, y = inverse_sinusoid()
     predicted = model.distribution(x)

@@ -124,3 +124,11 @@ def test_a_number_that_is_not_a_probability_is_refused(p):
 def test_a_number_that_is_not_a_coverage_is_refused(coverage):
     with pytest.raises(ValueError, match="coverage"):
         GAP.interval(coverage)
+
+
+def test_a_quantile_above_the_sum_of_rounded_weights_is_found():
+    """The sum of 19 equal weights is less than 1, by rounding, and less than p."""
+    one = distribution(np.zeros((1, 19)), np.arange(19.0)[None], np.full((1, 19), 0.1))
+    p = 1.0 - 2.0**-53
+    assert one.mixture.pi.cumsum(axis=1)[0, -1] < p
+    assert 18.0 < one.quantile(p)[0] < 20.0

@@ -187,6 +187,16 @@ def test_joint_modes_are_no_lower_than_any_mean(targets):
         assert (best >= many.log_prob(many.mu[:, component]) - 1e-12).all()
 
 
+def test_the_highest_of_more_peaks_than_starts_is_found():
+    """Twelve components have 78 means and midpoints, and the search starts at 64 points."""
+    mu = np.random.default_rng(0).uniform(0.0, 100.0, size=(1, 12, 2))
+    for highest in range(12):
+        sigma = np.full((1, 12, 2), 0.5)
+        sigma[:, highest] = 0.1
+        one = distribution(np.zeros((1, 12)), mu, sigma)
+        np.testing.assert_allclose(one.mode(), mu[:, highest])
+
+
 def test_the_joint_mode_is_not_that_of_the_marginals():
     """Two components have the same first coordinate, and the highest one has another."""
     mu = [[[0.0, -5.0], [0.0, 5.0], [4.0, 0.0]]]

@@ -2,6 +2,7 @@
 
 import io
 import math
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,49 @@ def test_values_that_make_no_model_are_refused(
 def test_a_missing_part_is_refused(rewritten: Rewritten, key: str) -> None:
     with pytest.raises(ModelFileError, match=f"model.pt: .* damaged: '{key}' is missing"):
         read(rewritten(lambda plain: plain.pop(key)))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [
+        ("memory", ["forest"], "the memory of a rung"),
+        ("schema.targets", [], "the number of columns"),
+        ("rungs.0.architecture.hidden", [0], "a width"),
+    ],
+)
+def test_a_message_names_what_is_damaged(
+    rewritten: Rewritten, path: str, value: object, what: str
+) -> None:
+    with pytest.raises(ModelFileError, match=f"damaged: {what}"):
+        read(rewritten(lambda plain: set_at(plain, path, value)))
+
+
+def test_a_file_from_a_machine_with_the_other_byte_order_has_the_same_numbers(
+    content: bytes, model: MixtureDensityNetwork
+) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            if "/data/" in name:
+                part = np.frombuffer(part, "<f4").astype(">f4").tobytes()
+            new.writestr(name, b"big" if name.endswith("/byteorder") else part)
+    other = read(stream.getvalue())
+    assert other.reference is not None
+    assert model.reference is not None
+    np.testing.assert_allclose(other.reference.mu, model.reference.mu, rtol=1e-6)
+
+
+def test_boosted_trees_may_have_a_single_level(rewritten: Rewritten) -> None:
+    def edit(plain: dict) -> None:
+        state = plain["state_dict"]
+        for name in ("feature", "threshold", "value"):
+            levels = 2 if name == "value" else 1
+            state[f"boosted.{name}"] = state[f"boosted.{name}"][:, :levels].clone()
+
+    boosted = read(rewritten(edit)).memory.boosted
+    assert boosted is not None
+    assert boosted.feature.shape[1] == 1
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(2, 2), torch.full((4, 7), torch.nan), "zeros"])
