@@ -10,12 +10,14 @@ import argparse
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 MUTANTS = Path("mutants")
+MEMORY = 8 << 30
 # What mutmut writes for the outcome of a mutant.
 KILLED = ("killed", "timeout", "segfault", "suspicious")
 
@@ -28,12 +30,18 @@ def mutmut(*words: str, may_fail: bool = False) -> str:
         stderr=subprocess.STDOUT,
         # A second thread would be lost when a process is forked.
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=_limit_memory,
         text=True,
         check=False,
     )
     if done.returncode and not may_fail:
         sys.exit(done.stdout[-3000:])
     return done.stdout
+
+
+def _limit_memory() -> None:
+    # A mutant may ask for all the memory there is.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def every_mutant() -> list[str]:
