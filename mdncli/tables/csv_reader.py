@@ -530,9 +530,10 @@ def _require_no_stray_quotes(
         raw = next(itertools.islice(lines, line - 1 - at, None))
         at = line
         for position, cell in enumerate(fields):
-            # In a field with quotes around it, a quote is doubled in the file.
+            # In a field with quotes around it, a quote is doubled in the file. A field that begins
+            # with a quote has quotes around it.
             as_it_is = f"{separator}{cell}" in raw or (position == 0 and raw.startswith(cell))
-            if cell.count(quote) % 2 and as_it_is:
+            if cell.count(quote) % 2 and as_it_is and not cell.startswith(quote):
                 raise DataError(
                     f"{text.file.name}, row {row}, line {line}, column {quoted(names[position])}: "
                     f"there is a quote inside {quoted(cell)}, which does not begin with one. Put "

@@ -7,7 +7,7 @@ import time
 import tracemalloc
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from mdncli.errors import MdnError
@@ -67,6 +67,13 @@ def written(draw: st.DrawFn) -> tuple[list[list[str]], bytes, Dialect]:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@example(
+    case=(
+        [[",", ","]],
+        b",\t,,;,\t,,\n",
+        Dialect(delimiter=";", quote=",", escape="\t", header=False, na=()),
+    )
+)
 @given(written())
 def test_table_of_text_comes_back_exactly(case: tuple[list[list[str]], bytes, Dialect]) -> None:
     rows, content, dialect = case
