@@ -19,7 +19,6 @@ from mdncli.errors import InputOutputError, MissingInputError, ModelFileError, p
 if sys.platform != "win32":
     import fcntl
 
-# The descriptor must not be inherited by other programs, and the file must be new.
 # How a model is opened: a pipe that no program writes to would otherwise keep us waiting.
 _MODEL = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # The first bytes of every model file.
@@ -29,6 +28,7 @@ MOST_BYTES = 1 << 30
 _BYTES_AT_ONCE = 1 << 20
 # A program that was started at the same time gets so many seconds to open its end of a pipe.
 _LOOKS_AT_PIPE, _SECONDS_BETWEEN = 5, 0.05
+# The descriptor must not be inherited by other programs, and the file must be new.
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # In bytes. A temporary file has a longer name than its target, and most disks allow 255.
 _LONGEST_NAME = 100

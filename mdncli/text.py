@@ -1,8 +1,10 @@
-"""Phrases for messages: quoted text that cannot disturb a terminal, lists, and nearest names."""
+"""Phrases for messages: quoted text that cannot disturb a terminal, lists, names; values for JSON."""
 
 import difflib
+import math
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 # In characters: what a list in a message may have, so that the message stays below 500.
 _LONG = 220
@@ -57,3 +59,12 @@ def and_more(count: int, what: str) -> str:
 def counted(count: int, what: str) -> str:
     """Return a count with its noun: `1 row`, `3 rows`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values with None for the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

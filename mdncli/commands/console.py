@@ -7,7 +7,6 @@ import ast
 import contextlib
 import io
 import json
-import math
 import os
 import shlex
 import sys
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO, TextIO
 
 from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
 from mdncli.files import FileContent, read_model_stream, reason, replacing, require_writable
-from mdncli.text import printable
+from mdncli.text import printable, without_nan
 
 STANDARD = "-"
 _STANDARD_INPUT = "standard input"
@@ -176,15 +175,7 @@ def abandon_standard_output() -> None:
 def write_json(value: dict[str, Any]) -> None:
     """Write an object to standard output; not-a-number becomes null."""
     with writing(STANDARD) as stream:
-        stream.write(json.dumps(_without_nan(value), allow_nan=False).encode() + b"\n")
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        stream.write(json.dumps(without_nan(value), allow_nan=False).encode() + b"\n")
 
 
 def write_answer(*parts: TextTable | str) -> None:

@@ -25,6 +25,7 @@ from mdncli.files import FileContent
 from mdncli.modelfile.archive import MOST_PICKLED
 from mdncli.modelfile.migrations import FORMAT, FORMAT_VERSION, MEMORY_TENSORS, REFERENCE_TENSORS
 from mdncli.modelfile.reader import read_model
+from mdncli.text import without_nan
 from mdncli.types import Array, Numbers
 
 # The header of safetensors ends where the position in the file is a multiple of this.
@@ -91,7 +92,7 @@ def write_safetensors(model: MixtureDensityNetwork, stream: BinaryIO) -> None:
     """
     header: dict[str, Any] = {
         "__metadata__": {
-            name: json.dumps(_without_nan(part), allow_nan=False)
+            name: json.dumps(without_nan(part), allow_nan=False)
             for name, part in {"mdncli": __version__, **_content(model)}.items()
         }
     }
@@ -125,15 +126,6 @@ def _content(model: MixtureDensityNetwork) -> dict[str, Any]:
         "baseline_nll": model.baseline.nll if model.baseline else math.nan,
         "origin": asdict(model.origin),
     }
-
-
-def _without_nan(value: Any) -> Any:
-    """Return plain values with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _with_shared_texts(value: Any) -> Any:
