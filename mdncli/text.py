@@ -1,4 +1,4 @@
-"""Phrases for messages: quoted text that cannot disturb a terminal, lists, names; values for JSON."""
+"""Phrases for messages: quoted text that is safe on a terminal, and lists; values for JSON."""
 
 import difflib
 import math
