@@ -47,6 +47,19 @@ class FileContent:
     content: bytes
 
 
+@dataclass(frozen=True)
+class FileStream:
+    """A stream that is read once, such as standard input.
+
+    Attributes:
+        name: what messages call it; its suffix says how the bytes are compressed.
+        stream: of bytes.
+    """
+
+    name: str
+    stream: BinaryIO
+
+
 def read_file(file: str | os.PathLike[str] | FileContent) -> FileContent:
     """Return the content of a file, by its path or as it was read already.
 

@@ -50,10 +50,12 @@ class Place(NamedTuple):
     Attributes:
         row: its number, from 1, without the header.
         line: the line on which it begins, from 1; None if the file has no lines.
+        source: the name of the file, in a table of several files.
     """
 
     row: int
     line: int | None
+    source: str = ""
 
 
 # From the positions of rows in a table to their places in the file.
@@ -87,7 +89,7 @@ class _RecordReader:
         # A filter in Python makes reading ten times slower, so it is there only for comments.
         self._filter = _CommentFilter(text) if text.dialect.comment else None
         self._reader = _csv_reader(self._filter or text.lines(), text)
-        self._first_line = 1
+        self._first_line = 1 + text.lines_before
         self._error: Exception | None = None
 
     def read(self, size: int) -> list[Record]:
@@ -114,7 +116,7 @@ class _RecordReader:
         for fields in reader:
             if fields:
                 batch.append((lines.first_line if lines else self._first_line, fields))
-            self._first_line = reader.line_num + 1
+            self._first_line = reader.line_num + 1 + self._text.lines_before
             if lines:
                 lines.between_records = True
             if len(batch) == size:
@@ -123,7 +125,7 @@ class _RecordReader:
     def _raise(self, error: Exception) -> None:
         if not isinstance(error, csv.Error):
             raise error
-        first, last = self._first_line, self._reader.line_num
+        first, last = self._first_line, self._reader.line_num + self._text.lines_before
         if self._filter:
             first, last = self._filter.first_line, self._filter.lines_read
         raise DataError(_syntax_message(self._text, str(error), first, last)) from error
@@ -154,7 +156,7 @@ class _CommentFilter:
         self._lines = text.lines()
         self._comment = text.dialect.comment or ""
         self.between_records = True
-        self.lines_read = self.first_line = 0
+        self.lines_read = self.first_line = text.lines_before
 
     def __iter__(self) -> "_CommentFilter":
         return self
@@ -182,7 +184,7 @@ def _syntax_message(text: CsvText, problem: str, first: int, last: int) -> str:
         )
     if text.dialect.quote is None:
         return f"{name}, line {last}: the file ends after an escape character."
-    record = "".join(itertools.islice(text.lines(), first - 1, None))
+    record = "".join(itertools.islice(text.lines(), first - 1 - text.lines_before, None))
     line = first + len(_LINE_END.findall(record[: _open_quote(record, text)]))
     return (
         f"{name}, line {line}: a quote opens here and is never closed. Close it, {without_quotes}."
@@ -235,16 +237,12 @@ def read_csv(text: CsvText, *, skip_bad_rows: bool) -> CsvColumns:
         DataError: the file is empty or not UTF-8; a row has more or fewer fields than the header; a
             column has no name, or the name of another one; quotes do not match.
     """
-    try:
-        header = _header(text)
-        return _with_names(_read_columns(text, header, skip_bad_rows), header, text)
-    except UnicodeDecodeError:
-        require_utf8(text.file)
-        raise
+    header = header_of(text)
+    return with_names(read_columns(text, header, skip_bad_rows), header, text)
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
     """The names of the columns.
 
     Attributes:
@@ -262,18 +260,27 @@ class _Header:
         return [name if name.strip() else f"\0{at}" for at, name in enumerate(self.names, start=1)]
 
 
-def _read_columns(text: CsvText, header: _Header, skip_bad_rows: bool) -> CsvColumns:
-    if not header.before and _safe_for_arrow(text):
+def read_columns(text: CsvText, header: Header, skip_bad_rows: bool) -> CsvColumns:
+    """Return the columns of a CSV file, or of some rows of it, by the keys of the header.
+
+    Raises:
+        DataError: as for `read_csv`.
+    """
+    if not (header.before and text.has_header) and _safe_for_arrow(text):
         try:
             columns = _read_by_arrow(text, header.keys)
             return CsvColumns(columns, _Locator(text, len(header.names)))
         except pa.ArrowInvalid:
             # Reading record by record finds the fault, or reads a row too long for Arrow.
-            require_utf8(text.file)
-    return _read_by_record(text, header.keys, skip_bad_rows)
+            require_utf8(text.file, text.lines_before)
+    try:
+        return _read_by_record(text, header.keys, skip_bad_rows)
+    except UnicodeDecodeError:
+        require_utf8(text.file, text.lines_before)
+        raise
 
 
-def _with_names(read: CsvColumns, header: _Header, text: CsvText) -> CsvColumns:
+def with_names(read: CsvColumns, header: Header, text: CsvText) -> CsvColumns:
     """Return the columns by their names, without those that have neither a name nor a value.
 
     Raises:
@@ -302,14 +309,27 @@ def _with_names(read: CsvColumns, header: _Header, text: CsvText) -> CsvColumns:
     return replace(read, columns=columns, unnamed=empty)
 
 
-def _header(text: CsvText) -> _Header:
+def header_of(text: CsvText) -> Header:
+    """Return the names of the columns of a CSV file.
+
+    Raises:
+        DataError: as for `read_csv`.
+    """
+    try:
+        return _header(text)
+    except UnicodeDecodeError:
+        require_utf8(text.file, text.lines_before)
+        raise
+
+
+def _header(text: CsvText) -> Header:
     first, second = (next(every, None) for every in [iter(records(text))] * 2)
     if first is None:
         needed = "a header and rows" if text.dialect.header else "rows"
         raise DataError(f"{text.file.name}: the file is empty. It needs {needed}.")
     _, names = first
     if not text.dialect.header:
-        return _Header([f"c{position}" for position in range(1, len(names) + 1)])
+        return Header([f"c{position}" for position in range(1, len(names) + 1)])
     require_distinct([name for name in names if name.strip()], text.file.name)
     # A header of one field is rather that of a file with another delimiter.
     one_more = second is not None and len(second[1]) == len(names) + 1 > _TWO
@@ -318,10 +338,10 @@ def _header(text: CsvText) -> _Header:
         # looks the same at first.
         side = _extra_field(text, len(names) + 1)
         if side == "first":
-            return _Header(["", *names], before=1)
+            return Header(["", *names], before=1)
         if side == "last":
-            return _Header([*names, ""])
-    return _Header(names)
+            return Header([*names, ""])
+    return Header(names)
 
 
 def _extra_field(text: CsvText, width: int) -> str:
@@ -432,7 +452,7 @@ def _read_by_arrow(text: CsvText, names: list[str]) -> dict[str, pa.ChunkedArray
             column_types=dict.fromkeys(positions, pa.string()), strings_can_be_null=False
         ),
     )
-    columns = table.slice(1 if text.dialect.header else 0).columns
+    columns = table.slice(1 if text.has_header else 0).columns
     return dict(zip(names, columns, strict=True))
 
 
@@ -485,7 +505,7 @@ def _read_by_record(text: CsvText, names: list[str], skip_bad_rows: bool) -> Csv
     quote = text.dialect.quote
     chunks: list[list[Any]] = [[] for _ in names]
     rows: list[list[str]] = []
-    for row, (line, fields) in enumerate(_data_records(text), start=1):
+    for row, (line, fields) in enumerate(_data_records(text), text.rows_before + 1):
         if len(fields) != len(names):
             bad.add(row, line, fields)
         elif skip_bad_rows or not bad.count:
@@ -525,7 +545,7 @@ def _require_no_stray_quotes(
         DataError: there is such a field.
     """
     separator, quote = text.separator, text.dialect.quote or '"'
-    lines, at = text.lines(), 0
+    lines, at = text.lines(), text.lines_before
     for row, (line, fields) in doubtful:
         raw = next(itertools.islice(lines, line - 1 - at, None))
         at = line
@@ -550,7 +570,7 @@ def _add_rows(chunks: list[list[Any]], rows: list[list[str]]) -> None:
 def _data_records(text: CsvText) -> Iterator[Record]:
     """Return the records below the header."""
     every = records(text)
-    if text.dialect.header:
+    if text.has_header:
         next(every, None)
     return every
 
@@ -567,7 +587,7 @@ class _Locator:
         wanted = iter(sorted(set(positions)))
         next_wanted = next(wanted, None)
         position = -1
-        for row, (line, fields) in enumerate(_data_records(self.text), start=1):
+        for row, (line, fields) in enumerate(_data_records(self.text), self.text.rows_before + 1):
             if next_wanted is None:
                 break
             position += len(fields) == self.width

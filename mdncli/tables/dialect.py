@@ -10,6 +10,8 @@ from mdncli.errors import ParameterError, parameter
 from mdncli.text import is_unicode, quoted
 
 COMPRESSED = (".gz", ".zst", ".xz")
+# The suffixes of tables; `.txt` and `.dat` hold CSV.
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".jsonl", ".ndjson")
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _FORMATS_OF_SUFFIXES = {
     **{".tsv": "tsv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"},

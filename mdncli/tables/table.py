@@ -5,13 +5,14 @@ anything. Nothing about a file is guessed. Its name says what it is (`.tsv`, `.p
 `.gz`, `.zst`, `.xz`), and its dialect says how it is written.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +86,9 @@ class Table:
         locate: finds the places of rows in the file.
         skipped: the number of rows that were left out because of their number of fields.
         first_skipped: what is wrong with the first of them.
-        file: the file before decompression; None for a table that does not come from a file.
+        file: the file before decompression; None for a table that does not come from a file. That
+            of a block of rows, or of several files, has a name and no bytes.
+        sha256: of several files, one after another, in hexadecimal.
     """
 
     source: str
@@ -99,6 +102,7 @@ class Table:
     skipped: int = 0
     first_skipped: str = ""
     file: FileContent | None = field(default=None, repr=False)
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         if not self.originals:
@@ -122,7 +126,9 @@ class Table:
     @cached_property
     def content_sha256(self) -> str:
         """The SHA-256 of the file's bytes in hexadecimal; empty for a table without a file."""
-        return hashlib.sha256(self.file.content).hexdigest() if self.file else ""
+        if self.file is None or not self.file.content:
+            return self.sha256
+        return hashlib.sha256(self.file.content).hexdigest()
 
     def require(self, names: Sequence[str]) -> None:
         """Check that every name is a column that can be used.
@@ -224,7 +230,8 @@ class Table:
             remedy: one or more sentences.
         """
         first, *others = self.describe_faults(faults, _MAX_DESCRIBED)
-        phrases = [first, *(other.removeprefix(f"{self.source}, ") for other in others)]
+        source = first.partition(", row ")[0]
+        phrases = [first, *(other.removeprefix(f"{source}, ") for other in others)]
         phrases = first_phrases(phrases)
         rest = and_more(sum(len(fault.rows) for fault in faults) - len(phrases), "cell")
         return f"{'; '.join(phrases)}{rest}.{' ' if remedy else ''}{remedy}"
@@ -245,7 +252,8 @@ class Table:
                 reason = reason(self.columns[name][position].as_py())
             row = f"row {place.row}"
             where = row if place.line is None else f"{row}, line {place.line}"
-            phrases.append(f"{self.source}, {where}, column {quoted(name)}: {reason}")
+            source = place.source or self.source
+            phrases.append(f"{source}, {where}, column {quoted(name)}: {reason}")
         return phrases
 
 
@@ -274,21 +282,30 @@ def read_table(
     content = decompressed(file)
     form = format_of(file.name, dialect.format)
     if form == "parquet":
-        columns, originals, row_names = _read_parquet(content)
-        notes = [f"{listed(row_names)} is the index of the data frame in the file."]
-        typed = Table(file.name, columns, originals, dialect, row_names, notes if row_names else [])
-        return replace(typed, file=file)
+        reader, row_names = parquet_reader(pa.BufferReader(content.content), file.name)
+        with complete_parquet(file.name):
+            read = reader.read()
+        return replace(typed_table(read, file.name, dialect, row_names), file=file)
     if form == "jsonl":
-        columns, originals = _read_json_lines(utf8_text(content, dialect))
-        return Table(file.name, columns, originals, dialect, file=file)
-    csv = _read_csv(utf8_text(content, dialect), dialect, skip_bad_rows=skip_bad_rows)
+        read = read_json_lines(utf8_text(content, dialect))
+        return replace(typed_table(read, file.name, dialect), file=file)
+    text = utf8_text(content, dialect)
+    with naming_the_delimiter(text, dialect):
+        csv = read_csv(CsvText.of_file(text, dialect), skip_bad_rows=skip_bad_rows)
+    return replace(csv_table(csv, file.name, dialect), file=file)
+
+
+def csv_table(csv: CsvColumns, name: str, dialect: Dialect) -> Table:
+    """Return the table with the columns of a CSV file of this name."""
+    if not csv.columns:
+        raise DataError(f"{name}: no column has a name. Give each column a name in the header.")
     named = "" in csv.columns
     notes = ["The first column has no name, so its cells are the names of the rows."] * named
     if csv.unnamed:
         unnamed = counted(csv.unnamed, "column")
         notes.append(f"{unnamed} without a name and without a value is left out.")
     return Table(
-        file.name,
+        name,
         csv.columns,
         dialect=dialect,
         row_names=[""] * named,
@@ -296,46 +313,72 @@ def read_table(
         locate=csv.locate,
         skipped=csv.skipped,
         first_skipped=csv.first_skipped,
-        file=file,
     )
 
 
-def _read_csv(content: FileContent, dialect: Dialect, *, skip_bad_rows: bool) -> CsvColumns:
-    """Return the columns of CSV text in UTF-8; an error names the delimiter that would read it."""
+def typed_table(
+    table: pa.Table, name: str, dialect: Dialect, row_names: Sequence[str] = ()
+) -> Table:
+    """Return the table with the typed columns of a file of this name."""
+    columns = zip(table.column_names, table.columns, strict=True)
+    originals = {each: _without_dictionary(column) for each, column in columns}
+    notes = [f"{listed(row_names)} is the index of the data frame in the file."]
+    text = TextColumns(originals)
+    return Table(name, text, originals, dialect, row_names, notes if row_names else [])
+
+
+@contextlib.contextmanager
+def naming_the_delimiter(content: FileContent, dialect: Dialect) -> Iterator[None]:
+    """Add to an error about the number of fields the delimiter that would read the file.
+
+    Args:
+        content: the text of the file in UTF-8, or the beginning of it.
+        dialect: with another delimiter.
+    """
     try:
-        return read_csv(CsvText.of_file(content, dialect), skip_bad_rows=skip_bad_rows)
+        yield
     except FieldCountError as error:
         separator = separator_of(content, dialect)
         hint = f" Another delimiter reads it: {parameter('delimiter', repr(separator))}."
         raise DataError(f"{error.message}{hint if separator else ''}") from error
 
 
-def _read_parquet(
-    file: FileContent,
-) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray], list[str]]:
-    """Return the columns of a Parquet file as text, with their own types, and its row names.
+def parquet_reader(file: Any, name: str, *, in_parts: bool = False) -> tuple[Any, list[str]]:
+    """Return the reader of a Parquet file, and the names of the columns that name its rows.
+
+    Args:
+        file: its bytes, which can be read at any place.
+        name: of the file.
+        in_parts: whether it is read part by part; then only a part must fit into memory.
 
     Raises:
         DataError: the file is not a complete Parquet file, has no columns, has two columns of one
             name, or grows too large.
     """
     parquet = parquet_module()
-    try:
-        reader = parquet.ParquetFile(pa.BufferReader(file.content))
+    with complete_parquet(name):
+        reader = parquet.ParquetFile(file, pre_buffer=not in_parts)
         metadata = reader.metadata
-        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-        require_acceptable_size(sum(group.total_byte_size for group in groups), file.name)
-        table = reader.read()
+        sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+        require_acceptable_size(max(sizes, default=0) if in_parts else sum(sizes), name)
+        schema = reader.schema_arrow
+    if not schema.names:
+        raise DataError(f"{name}: the file has no columns.")
+    require_names(schema.names, name)
+    index = _index_columns(schema.metadata or {})
+    row_names = [each for each in schema.names if each in index]
+    return reader, row_names if len(row_names) < len(schema.names) else []
+
+
+@contextlib.contextmanager
+def complete_parquet(name: str) -> Iterator[None]:
+    """Turn an error of reading into one that says what is wrong with the Parquet file."""
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{file.name}: the name ends in .parquet, but this is not a complete Parquet file."
+            f"{name}: the name ends in .parquet, but this is not a complete Parquet file."
         ) from error
-    if not table.num_columns:
-        raise DataError(f"{file.name}: the file has no columns.")
-    require_names(table.column_names, file.name)
-    index = _index_columns(table.schema.metadata or {})
-    row_names = [name for name in table.column_names if name in index]
-    return *_typed_columns(table), row_names if len(row_names) < table.num_columns else []
 
 
 def _index_columns(metadata: Mapping[bytes, bytes]) -> list[str]:
@@ -350,10 +393,8 @@ def _index_columns(metadata: Mapping[bytes, bytes]) -> list[str]:
         return []
 
 
-def _read_json_lines(
-    file: FileContent,
-) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
-    """Return the columns of a file with a JSON object on each line, as text and with their types.
+def read_json_lines(file: FileContent) -> pa.Table:
+    """Return the columns of a file with a JSON object on each line.
 
     A key that an object lacks is a missing value. A column that holds numbers and texts is text.
 
@@ -363,17 +404,31 @@ def _read_json_lines(
     try:
         table = pa_json.read_json(pa.BufferReader(file.content))
     except pa.ArrowInvalid:
-        table = _json_line_by_line(file)
-    if not table.num_columns:
-        raise DataError(f"{file.name}: the file is empty. It needs a JSON object on each line.")
-    require_names(table.column_names, file.name)
-    return _typed_columns(table)
+        rows = json_objects(file)
+        table = json_texts(rows, list(dict.fromkeys(name for row in rows for name in row)))
+    require_keys(table.column_names, file.name)
+    return table
 
 
-def _json_line_by_line(file: FileContent) -> pa.Table:
-    """Return the objects with every cell as text."""
+def require_keys(names: list[str], source: str) -> None:
+    """Check that a file with a JSON object on each line has keys, and no empty one.
+
+    Raises:
+        DataError: it has none, or an empty one.
+    """
+    if not names:
+        raise DataError(f"{source}: the file is empty. It needs a JSON object on each line.")
+    require_names(names, source)
+
+
+def json_objects(file: FileContent, lines_before: int = 0) -> list[dict[str, Any]]:
+    """Return the object on each line of a file, or of a part that begins below so many lines.
+
+    Raises:
+        DataError: a line is not a JSON object.
+    """
     rows = []
-    for number, line in enumerate(file.content.splitlines(), start=1):
+    for number, line in enumerate(file.content.splitlines(), start=lines_before + 1):
         if not line.strip():
             continue
         try:
@@ -386,22 +441,88 @@ def _json_line_by_line(file: FileContent) -> pa.Table:
                 '{"x": 1.5, "y": 2}.'
             )
         rows.append(row)
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    return rows
+
+
+def json_texts(rows: list[dict[str, Any]], names: list[str]) -> pa.Table:
+    """Return the values of objects, at least one, under these keys as text."""
     return pa.table({name: text_column([_json_cell(r.get(name)) for r in rows]) for name in names})
+
+
+def json_kinds(contents: Iterable[bytes]) -> dict[str, Any] | None:
+    """Return the type of each column; None if every cell must be text."""
+    kinds: dict[str, Any] = {}
+    for content in contents:
+        if not content.strip():
+            continue
+        try:
+            schema = pa_json.read_json(pa.BufferReader(content)).schema
+        except pa.ArrowInvalid:
+            return None
+        for each in schema:
+            wider = _wider(kinds.get(each.name, pa.null()), each.type)
+            if wider is None:
+                return None
+            kinds[each.name] = wider
+    return kinds
+
+
+def _wider(one: Any, other: Any) -> Any:
+    """Return the type that Arrow gives to JSON values of both types; None if it fails."""
+    if one == other or pa.types.is_null(other):
+        return one
+    kinds = {str(one), str(other)}
+    if pa.types.is_null(one) or kinds == {"timestamp[s]", "string"}:
+        return other if pa.types.is_null(one) else pa.string()
+    if kinds == {"int64", "double"}:
+        return pa.float64()
+    if not (pa.types.is_nested(one) and pa.types.is_nested(other)):
+        return None
+    try:
+        schemas = [pa.schema([("", kind)]) for kind in (one, other)]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        return None
+
+
+def json_names(contents: Iterable[bytes]) -> list[str]:
+    """Return the keys of all objects, in the order in which they first occur."""
+    names: dict[str, None] = {}
+    for content in contents:
+        for line in content.splitlines():
+            # What is wrong with a line is said with its number, when its row is read.
+            with contextlib.suppress(ValueError, RecursionError, TypeError):
+                names.update(dict.fromkeys(json.loads(line)))
+    return list(names)
+
+
+def json_table(
+    file: FileContent, kinds: dict[str, Any] | None, names: list[str], lines_before: int
+) -> pa.Table:
+    """Return the objects in a part of a file.
+
+    Args:
+        file: the part.
+        kinds: the type of each column; None if every cell becomes text.
+        names: of the columns.
+        lines_before: how many lines are above the part.
+
+    Raises:
+        DataError: a line is not a JSON object.
+    """
+    if kinds is None:
+        rows = json_objects(file, lines_before)
+        return json_texts(rows, names) if rows else pa.table({})
+    if not file.content.strip():
+        return pa.table({})
+    options = pa_json.ParseOptions(explicit_schema=pa.schema(list(kinds.items())))
+    return pa_json.read_json(pa.BufferReader(file.content), parse_options=options)
 
 
 def _json_cell(value: object) -> str:
     if value is None:
         return ""
     return value.replace("\0", "\\0") if isinstance(value, str) else json.dumps(value)
-
-
-def _typed_columns(
-    table: pa.Table,
-) -> tuple[Mapping[str, pa.ChunkedArray], dict[str, pa.ChunkedArray]]:
-    columns = zip(table.column_names, table.columns, strict=True)
-    originals = {name: _without_dictionary(column) for name, column in columns}
-    return TextColumns(originals), originals
 
 
 def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:

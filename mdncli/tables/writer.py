@@ -22,14 +22,13 @@ from mdncli.tables.cells import as_text, has_text, parquet_module
 from mdncli.tables.decoding import compressing
 from mdncli.tables.dialect import (
     COMPRESSED,
+    SUFFIXES,
     format_of,
     uncompressed_name,
 )
 from mdncli.text import quoted
 from mdncli.types import Positions
 
-# The suffixes of files of text; `.txt` and `.dat` hold CSV.
-_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".jsonl", ".ndjson")
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # A NumPy array of numbers or an Arrow column. The type is Any because pyarrow has no annotations.
 Values = Any
@@ -86,10 +85,10 @@ def require_known_suffix(path: str) -> None:
         ParameterError: its suffix does not.
     """
     suffix = os.path.splitext(os.path.basename(uncompressed_name(path)))[1]
-    if suffix and suffix not in _SUFFIXES:
+    if suffix and suffix not in SUFFIXES:
         raise ParameterError(
             f"{path}: no table is written to a file that ends in {suffix}. The suffixes are "
-            f"{', '.join(_SUFFIXES)}, and {', '.join(COMPRESSED)} after one of them."
+            f"{', '.join(SUFFIXES)}, and {', '.join(COMPRESSED)} after one of them."
         )
 
 
