@@ -321,6 +321,19 @@ class GaussianMixture:
         return mu + sigma * z, component
 
 
+def empty_mixture(
+    rows: int, components: int, targets: int, *, with_factor: bool = False
+) -> GaussianMixture:
+    """Return mixtures whose arrays are yet to be written.
+
+    The axis of rows comes last in memory: sums over components are several times faster.
+    """
+    shapes = [(components,), (components, targets), (components, targets)]
+    if with_factor:
+        shapes.append((components, targets, targets))
+    return GaussianMixture(*(np.moveaxis(np.empty((*shape, rows)), -1, 0) for shape in shapes))
+
+
 @dataclass(frozen=True)
 class _Derived:
     """Mixtures that are computed from those of a source when rows are requested."""

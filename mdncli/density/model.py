@@ -16,13 +16,13 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.marginal import Marginal
-from mdncli.density.mixture import GaussianMixture, GivenTargets, pooled
+from mdncli.density.mixture import GaussianMixture, GivenTargets, empty_mixture
 from mdncli.density.network import Architecture, Memory, Perceptron, split_head
 from mdncli.density.numerics import for_each_piece
 from mdncli.types import Array, Mask, Positions
 
 _ROWS_AT_ONCE = 8192
-_BLOCK = 16384
+_BLOCK = 3072
 _DRAWS_AT_ONCE = 1 << 16
 # Mixtures of at most this many terms, N*K*T, are computed at once and kept, about 100 MB. Larger
 # ones are computed piece by piece for each question.
@@ -341,24 +341,18 @@ class MixtureDensityNetwork:
         They are mixtures of u = transform.inverse(y), which is y for a target without bounds.
         """
         rows, targets = len(x), len(self.schema.targets)
-        shapes = [(self.components,), (self.components, targets), (self.components, targets)]
-        if any(rung.architecture.slopes(targets) for rung in self.rungs):
-            shapes.append((self.components, targets, targets))
-        # The axis of rows comes last in memory: sums over components are several times faster.
-        parts = (np.moveaxis(np.empty((*shape, rows)), -1, 0) for shape in shapes)
-        whole = GaussianMixture(*parts)
-
-        def compute(piece: slice) -> None:
-            members = self._pooled(x[piece])
-            for part, values in zip(whole.arrays(), members.arrays(), strict=True):
-                part[piece] = values
-
-        for_each_piece(compute, rows, _BLOCK)
+        correlated = any(rung.architecture.slopes(targets) for rung in self.rungs)
+        whole = empty_mixture(rows, self.components, targets, with_factor=correlated)
+        for_each_piece(lambda piece: self._write(x[piece], whole.rows(piece)), rows, _BLOCK)
         return whole
 
     def member_mixtures(self, x: Array) -> list[GaussianMixture]:
         """Return the mixtures of each member of the main rung at each row of x, (N, F)."""
-        return self._members(self.main, self._inputs(x)(self.main))
+        inputs = self._inputs(x)(self.main)
+        mixtures = [self._member(network, self.main, inputs) for network in self.main.networks]
+        for mixture in mixtures:
+            self._change_units(mixture)
+        return mixtures
 
     def baseline_mixture(self, x: Array) -> GaussianMixture:
         """Return the least-squares baseline's Gaussian at each row of x, (N, F), as `mixture` does.
@@ -482,17 +476,25 @@ class MixtureDensityNetwork:
         """Return what each rung is and weighs; `reads_forest` is an earlier name of `reads`."""
         return [{**rung.summary(), "reads_forest": "forest" in rung.reads} for rung in self.rungs]
 
-    def _pooled(self, x: Array) -> GaussianMixture:
-        """Return the mixtures at one block of rows."""
-        inputs = self._inputs(x)
-        parts, log_weights = [], []
+    def _write(self, x: Array, whole: GaussianMixture) -> None:
+        """Write the mixtures at one block of rows: p(y) = sum_m w_m p_m(y), as one mixture."""
+        inputs, start = self._inputs(x), 0
         if self.background is not None:
-            parts.append(self._in_units(self.background.mixture(len(x))))
-            log_weights.append(math.log(self.background.weight))
+            first, constant = whole.components(slice(0, 1)), self.background.mixture()
+            first.log_pi[:] = math.log(self.background.weight)
+            first.mu[:], first.sigma[:] = constant.mu, constant.sigma
+            if first.factor is not None:
+                first.factor[:] = np.eye(len(self.schema.targets))
+            start = 1
         for rung in self.rungs:
-            parts += self._members(rung, inputs(rung))
-            log_weights += [math.log(rung.weight / len(rung.networks))] * len(rung.networks)
-        return pooled(parts, log_weights)
+            log_weight = math.log(rung.weight / len(rung.networks))
+            said, count = inputs(rung), rung.architecture.mixtures
+            for network in rung.networks:
+                part = whole.components(slice(start, start + count))
+                self._member(network, rung, said, part)
+                part.log_pi[:] += log_weight
+                start += count
+        self._change_units(whole)
 
     def _inputs(self, x: Array) -> Callable[[Rung], Array]:
         """Return a function from a rung to the inputs of its networks."""
@@ -505,16 +507,26 @@ class MixtureDensityNetwork:
 
         return of_rung
 
-    def _members(self, rung: Rung, inputs: Array) -> list[GaussianMixture]:
-        """Return the mixtures of each member of a rung, from inputs of the networks."""
-        members, limits = [], (self.schema.min_sigma, self.schema.max_sigma)
-        for network in rung.networks:
-            raw = network(inputs, precision=np.float32)
-            mixture = split_head(raw, rung.architecture, *limits, sigma_scale=rung.sigma_scale)
-            if rung.temperature != 1.0:
-                mixture = mixture.tempered(temperature=rung.temperature)
-            members.append(self._in_units(mixture))
-        return members
+    def _member(
+        self, network: Perceptron, rung: Rung, inputs: Array, out: GaussianMixture | None = None
+    ) -> GaussianMixture:
+        """Return the standardized mixtures of a member of a rung, from inputs of its networks."""
+        return split_head(
+            network(inputs, precision=np.float32),
+            rung.architecture,
+            self.schema.min_sigma,
+            self.schema.max_sigma,
+            sigma_scale=rung.sigma_scale,
+            temperature=rung.temperature,
+            out=out,
+        )
+
+    def _change_units(self, mixture: GaussianMixture) -> None:
+        """Change standardized mixtures, in place, to the units of u."""
+        scale = self.schema.target_scales
+        mixture.mu[:] *= scale
+        mixture.mu[:] += np.array([target.mean for target in self.schema.targets])
+        mixture.sigma[:] *= scale
 
     def _in_units(self, standardized: GaussianMixture) -> GaussianMixture:
         """Return standardized mixtures in the units of u."""

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import scipy
 
-from mdncli.density.mixture import GaussianMixture, normalize_rows
+from mdncli.density.mixture import GaussianMixture, empty_mixture, normalize_rows
 from mdncli.settings import Activation, Covariance
 from mdncli.types import Array, Mask, Numbers, Positions
 
-# The number of rows in one matrix product.
-_PANEL = 16
+# The number of rows in one matrix product: of a network whose layers are wide, and of another one.
+_NARROW_PANEL, _PANEL = 16, 48
 # OpenBLAS starts threads for a larger product, counted in multiplications. Ours run in threads
 # already, so a larger one is split, which is also faster.
 _MOST_MULTIPLICATIONS = 1 << 18
@@ -117,13 +117,11 @@ class _Buffers(threading.local):
 _buffers = _Buffers()
 
 
-def _silu(x: Numbers, spare: Numbers) -> None:
-    np.negative(x, out=spare)
-    # Where exp overflows, the result is 0, as it should be.
-    with np.errstate(over="ignore"):
-        np.exp(spare, out=spare)
+def _silu(half: Numbers, spare: Numbers) -> None:
+    # x / (1 + exp(-x)) = h (1 + tanh h) with h = x / 2.
+    np.tanh(half, out=spare)
     spare += 1.0
-    np.divide(x, spare, out=x)
+    np.multiply(half, spare, out=half)
 
 
 def _leaky_relu(x: Numbers, spare: Numbers) -> None:
@@ -131,12 +129,13 @@ def _leaky_relu(x: Numbers, spare: Numbers) -> None:
     np.maximum(x, spare, out=x)
 
 
-# Each changes x in place and may use the other array as working memory.
-ACTIVATIONS: dict[str, Callable[[Numbers, Numbers], object]] = {
-    "tanh": lambda x, spare: np.tanh(x, out=x),
-    "relu": lambda x, spare: np.maximum(x, 0.0, out=x),
-    "silu": _silu,
-    "leaky-relu": _leaky_relu,
+# Each changes x in place and may use the other array as working memory. What it is given is x times
+# the factor beside it, which costs nothing in the weights of the layer.
+ACTIVATIONS: dict[str, tuple[float, Callable[[Numbers, Numbers], object]]] = {
+    "tanh": (1.0, lambda x, spare: np.tanh(x, out=x)),
+    "relu": (1.0, lambda x, spare: np.maximum(x, 0.0, out=x)),
+    "silu": (0.5, _silu),
+    "leaky-relu": (1.0, _leaky_relu),
 }
 
 
@@ -162,44 +161,78 @@ class Perceptron:
         with the frequencies c. This is the periodic embedding of Gorishniy et al. (2022, section
         3.3), with x kept beside it.
 
-        The rows are computed in panels of 16. How a matrix product is rounded depends on its shape
-        and on the place in it. With panels of one shape, a row's result in single precision does
-        not visibly depend on the rows around it.
+        The rows are computed in panels of 48 or 16. How a matrix product is rounded depends on its
+        shape and on the place in it. With panels of one shape, a row's result in single precision
+        does not visibly depend on the rows around it.
 
         Args:
             x: (N, P + I), the inputs: P periodic ones, then I plain ones.
             precision: of the computation; the weights are stored in single precision.
-        """
-        panels = -(-len(x) // _PANEL)
-        padded = np.zeros((panels * _PANEL, x.shape[1]), precision)
-        padded[: len(x)] = x
-        columns = self._embed(padded.reshape(panels, _PANEL, x.shape[1]).transpose(0, 2, 1))
-        for position, (weight, bias) in enumerate(self.layers):
-            outputs = _buffers.take(
-                f"layer {position % 2}", (panels, len(weight), _PANEL), precision
-            )
-            _multiply(weight.astype(precision), columns, outputs)
-            outputs += bias.astype(precision)[:, None]
-            if position < len(self.layers) - 1:
-                spare = _buffers.take("spare", outputs.shape, precision)
-                ACTIVATIONS[self.activation](outputs, spare)
-            columns = outputs
-        rows_last = columns.transpose(1, 0, 2).reshape(columns.shape[1], panels * _PANEL)
-        # The copy is needed: the next call overwrites the buffers.
-        return np.array(rows_last[:, : len(x)]).T
 
-    def _embed(self, x: Numbers) -> Numbers:
-        """Return the input of the first layer: x, then sines and cosines, 16 rows in a panel."""
-        panels, inputs, _ = x.shape
+        Returns:
+            The axis of rows comes last in memory.
+        """
+        weights, panel = self._weights(precision), self._panel
+        panels = -(-len(x) // panel)
+        columns = self._embed(x, panels, precision)
+        _, activate = ACTIVATIONS[self.activation]
+        for position, weight in enumerate(weights[:-1]):
+            # The last row is for the bias of the next layer.
+            whole = _buffers.take(
+                f"layer {position % 2}", (panels, len(weight) + 1, panel), precision
+            )
+            outputs = whole[:, :-1]
+            _multiply(weight, columns, outputs)
+            activate(outputs, _buffers.take("spare", outputs.shape, precision))
+            whole[:, -1] = 1.0
+            columns = whole
+        last = _buffers.take("outputs", (panels, len(weights[-1]), panel), precision)
+        _multiply(weights[-1], columns, last)
+        # The copy is needed: the next call overwrites the buffers.
+        whole = np.empty((last.shape[1], panels, panel), precision)
+        whole[:] = last.transpose(1, 0, 2)
+        return whole.reshape(len(whole), panels * panel)[:, : len(x)].T
+
+    @cached_property
+    def _panel(self) -> int:
+        """The number of rows in one matrix product."""
+        largest = max(weight.shape[0] * (weight.shape[1] + 1) for weight, _ in self.layers)
+        return _PANEL if largest * _PANEL <= _MOST_MULTIPLICATIONS else _NARROW_PANEL
+
+    def _weights(self, precision: Any) -> list[Numbers]:
+        """Return the weights of the layers, (out, in + 1), with the bias as the last column."""
+        name = np.dtype(precision).name
+        if name not in self._kept_weights:
+            factor, _ = ACTIVATIONS[self.activation]
+            factors = [factor] * (len(self.layers) - 1) + [1.0]
+            self._kept_weights[name] = [
+                (each * np.column_stack(layer)).astype(precision)
+                for each, layer in zip(factors, self.layers, strict=True)
+            ]
+        return self._kept_weights[name]
+
+    @cached_property
+    def _kept_weights(self) -> dict[str, list[Numbers]]:
+        return {}
+
+    def _embed(self, x: Array, panels: int, precision: Any) -> Numbers:
+        """Return the input of the first layer, (panels, inputs, rows of a panel).
+
+        These are x, then sines, then cosines, then 1 for the bias.
+        """
+        panel, inputs = self._panel, x.shape[1]
+        padded = _buffers.take("padded", (panels * panel, inputs), precision)
+        padded[: len(x)], padded[len(x) :] = x, 0.0
         periodic, waves = len(self.frequencies), self.frequencies.size
-        columns = _buffers.take("inputs", (panels, inputs + 2 * waves, _PANEL), x.dtype)
-        columns[:, :inputs] = x
-        rates = (2.0 * np.pi * self.frequencies).astype(x.dtype)
-        angles = _buffers.take("angles", (panels, *rates.shape, _PANEL), x.dtype)
-        np.multiply(x[:, :periodic, None], rates[:, :, None], out=angles)
-        flat = angles.reshape(panels, waves, _PANEL)
-        columns[:, inputs : inputs + waves] = np.sin(flat)
-        columns[:, inputs + waves :] = np.cos(flat)
+        columns = _buffers.take("inputs", (panels, inputs + 2 * waves + 1, panel), precision)
+        columns[:, :inputs] = padded.reshape(panels, panel, inputs).transpose(0, 2, 1)
+        columns[:, -1] = 1.0
+        rates = (2.0 * np.pi * self.frequencies).astype(precision)
+        angles = _buffers.take("angles", (panels, *rates.shape, panel), precision)
+        np.multiply(columns[:, :periodic, None], rates[:, :, None], out=angles)
+        flat = angles.reshape(panels, waves, panel)
+        np.sin(flat, out=columns[:, inputs : inputs + waves])
+        np.cos(flat, out=columns[:, inputs + waves : -1])
         return columns
 
 
@@ -208,11 +241,12 @@ def _multiply(weight: Numbers, columns: Numbers, out: Numbers) -> None:
 
     Args:
         weight: (O, I).
-        columns: (panels, I, 16).
-        out: (panels, O, 16).
+        columns: (panels, I, R), with R rows in a panel.
+        out: (panels, O, R).
     """
     outputs, inputs = weight.shape
-    at_once = max(1, _MOST_MULTIPLICATIONS // (_PANEL * inputs))
+    panel = out.shape[2]
+    at_once = max(1, _MOST_MULTIPLICATIONS // (panel * inputs))
     if outputs <= at_once:
         np.matmul(weight, columns, out=out)
         return
@@ -221,10 +255,10 @@ def _multiply(weight: Numbers, columns: Numbers, out: Numbers) -> None:
     whole = outputs - outputs % at_once
     blocks = weight[:whole].reshape(-1, at_once, inputs)
     if whole == outputs:
-        split = out.reshape(len(out), len(blocks), at_once, _PANEL)
+        split = out.reshape(len(out), len(blocks), at_once, panel)
         np.matmul(blocks, columns[:, None], out=split)
         return
-    out[:, :whole] = np.matmul(blocks, columns[:, None]).reshape(len(out), whole, _PANEL)
+    out[:, :whole] = np.matmul(blocks, columns[:, None]).reshape(len(out), whole, panel)
     np.matmul(weight[whole:], columns, out=out[:, whole:])
 
 
@@ -240,6 +274,8 @@ def split_head(
     max_sigma: Array | None = None,
     *,
     sigma_scale: float = 1.0,
+    temperature: float = 1.0,
+    out: GaussianMixture | None = None,
 ) -> GaussianMixture:
     """Return the mixture that a network's outputs stand for, standardized.
 
@@ -259,30 +295,48 @@ def split_head(
         max_sigma: (T,), the largest exp(s) of each target. Far from the training rows, log-scales
             can grow without end.
         sigma_scale: is multiplied with exp(s), so that no sigma falls below its minimum.
+        temperature: the logits are divided by it.
+        out: where the mixture is written; by default it is new.
     """
     targets, rows = len(min_sigma), len(raw)
-    components, sigmas = architecture.mixtures, architecture.sigmas(targets)
-    ends = np.cumsum(architecture.head_sizes(targets))[:-1]
+    components, slopes = architecture.mixtures, architecture.slopes(targets)
+    if out is None:
+        out = empty_mixture(rows, components, targets, with_factor=slopes > 0)
     # The axis of rows comes last in memory, as in the network: sums over components are fast.
-    logits, mu, log_scale, slopes = np.split(np.ascontiguousarray(raw.T), ends)
-    logits = (logits - logits.max(axis=0)).astype(np.float64)
-    logits -= np.log(np.exp(logits).sum(axis=0))
+    ends = np.cumsum(architecture.head_sizes(targets))[:-1]
+    logits, mu, log_scale, slope = np.split(raw.T, ends)
+    _write_log_pi(logits, temperature, out.log_pi.T)
+    out.mu.transpose(1, 2, 0)[:] = mu.reshape(components, targets, rows)
+    sigma = out.sigma.transpose(1, 2, 0)
+    most = None if max_sigma is None else architecture.limits_of_sigmas(max_sigma)
     # A float32 overflows beyond exp(88).
-    scale = np.exp(np.minimum(log_scale, 80.0)).reshape(components, sigmas, rows)
-    if max_sigma is not None:
-        np.minimum(scale, architecture.limits_of_sigmas(max_sigma)[:, None], out=scale)
+    scale = _buffers.take("scale", log_scale.shape, raw.dtype)
+    np.exp(np.minimum(log_scale, 80.0, out=scale), out=scale)
+    scale = scale.reshape(components, -1, rows)
+    if most is not None:
+        np.minimum(scale, most[:, None].astype(raw.dtype), out=scale)
     scale *= sigma_scale
-    squared = scale.astype(np.float64)
-    squared *= squared
-    squared += architecture.limits_of_sigmas(min_sigma)[:, None] ** 2
-    sigma = np.sqrt(squared, out=squared)
-    shape = (components, targets, rows)
-    mu, sigma = mu.reshape(shape).astype(np.float64), np.broadcast_to(sigma, shape)
-    if not len(slopes):
-        return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma.transpose(2, 0, 1))
-    lower = _cholesky(slopes.reshape(components, -1, rows).astype(np.float64), sigma)
-    factor, sigma = normalize_rows(lower.transpose(3, 0, 1, 2))
-    return GaussianMixture(logits.T, mu.transpose(2, 0, 1), sigma, factor)
+    sigma[:] = scale
+    sigma *= sigma
+    sigma += architecture.limits_of_sigmas(min_sigma)[:, None] ** 2
+    np.sqrt(sigma, out=sigma)
+    if out.factor is None:
+        return out
+    if slopes:
+        lower = _cholesky(slope.reshape(components, slopes, rows).astype(np.float64), sigma)
+        out.factor[:], out.sigma[:] = normalize_rows(lower.transpose(3, 0, 1, 2))
+    else:
+        out.factor[:] = np.eye(targets)
+    return out
+
+
+def _write_log_pi(logits: Numbers, temperature: float, out: Array) -> None:
+    """Write the log weights, (K, N), of logits, (K, N)."""
+    np.subtract(logits, logits.max(axis=0), out=out)
+    if temperature != 1.0:
+        out /= temperature
+    share = _buffers.take("share", out.shape)
+    out -= np.log(np.exp(out, out=share).sum(axis=0))
 
 
 def _cholesky(slopes: Array, scale: Array) -> Array:

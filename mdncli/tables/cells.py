@@ -137,6 +137,10 @@ class TextColumns(Mapping[str, pa.ChunkedArray]):
             self._converted[name] = as_text(self._originals[name])
         return self._converted[name]
 
+    def __contains__(self, name: object) -> bool:
+        # The method that this replaces would convert the column.
+        return name in self._originals
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._originals)
 
