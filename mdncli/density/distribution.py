@@ -29,7 +29,7 @@ from mdncli.types import Array
 # The terms of so many rows stay in the processor's cache: of sums over components, and of searches,
 # which need several times the memory.
 _TERMS_AT_ONCE = 1 << 16
-_SEARCHED_AT_ONCE = 1 << 15
+_SEARCHED_AT_ONCE, _QUANTILES_AT_ONCE = 1 << 15, 3 << 14
 _DRAWN_AT_ONCE = 1 << 15
 _JOINT_AT_ONCE = 256
 
@@ -267,7 +267,7 @@ class Distribution:
         With bounds it is the maximum of the density of y, not that of u.
         """
         if self._targets == 1:
-            return self._of_each_target(lambda one, *_: one.mode(), searched=True)
+            return self._of_each_target(lambda one, *_: one.mode(), _SEARCHED_AT_ONCE)
 
         def joint(part: slice) -> Array:
             return joint_modes(self._part(part), self.transforms)
@@ -288,7 +288,9 @@ class Distribution:
         """
         chosen = np.asarray(p, dtype=np.float64)
         flat = np.atleast_1d(chosen)
-        found = self._of_each_target(lambda one, *_: one.quantiles(flat), searched=True)
+        found = self._of_each_target(
+            lambda one, *_: one.quantiles(flat), _QUANTILES_AT_ONCE // max(1, len(flat))
+        )
         return found if chosen.ndim else found[..., 0]
 
     def median(self) -> Array:
@@ -384,7 +386,9 @@ class Distribution:
         return in_pieces(compute, self._rows, self._rows_at_once(terms))
 
     def _of_each_target(
-        self, compute: Callable[[ContinuousTarget, slice, int], Array], *, searched: bool = False
+        self,
+        compute: Callable[[ContinuousTarget, slice, int], Array],
+        terms: int = _TERMS_AT_ONCE,
     ) -> Array:
         """Return the results for each target on its own, (N, …) or (N, T, …)."""
 
@@ -396,7 +400,6 @@ class Distribution:
             ]
             return np.stack(each, axis=1)
 
-        terms = _SEARCHED_AT_ONCE if searched else _TERMS_AT_ONCE
         return self._squeeze(self._in_pieces(of_piece, terms), 1)
 
     def _values(self, values: ArrayLike) -> Array:

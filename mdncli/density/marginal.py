@@ -1,22 +1,30 @@
 """Marginals: Gaussian mixtures of a single target, with density, cdf and quantiles."""
 
 from dataclasses import dataclass, replace
+from math import factorial
 
 import numpy as np
 import scipy
 
 from mdncli.columns.transforms import IDENTITY, Cells, Transform
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
-from mdncli.density.numerics import find_roots
+from mdncli.density.numerics import Buffers, find_roots
 from mdncli.types import Array, Mask, Positions
 
 # The error of a quantile's cdf, relative to the smaller of p and 1 - p.
 _TOLERANCE = 1e-13
-# The first guess lies between these two quantiles of its component: _EDGE and 1 - _EDGE.
-_EDGE = 1e-3
+# Phi(z) is (1 + tanh(z (a + b z^2))) / 2, up to 1.4e-4 (Bowling et al. 2009, eq. 6). So many steps
+# on it, in single precision, lead near a quantile; cdfs closer to 0 or 1 than _ROUGH, or than
+# _CLOSE to p, are not told apart.
+_ROUGH_LINEAR, _ROUGH_CUBIC = 0.5 * 1.5976, 0.5 * 0.070566
+_ROUGH_STEPS, _ROUGH, _CLOSE = 7, 1e-7, 1e-5
+# The largest quotient of two scales in single precision; its square is finite.
+_LARGEST_RATE = 1e15
 # How many periods to each side of a point count for a wrapped mixture.
 IMAGES = 4
 _ZERO = np.zeros(1)
+_STEPS_ON_SERIES, _MOST_SERIES = 3, 3
+_buffers = Buffers()
 _INV_SQRT_2PI = 1.0 / np.sqrt(2.0 * np.pi)
 
 
@@ -248,56 +256,135 @@ def quantiles(marginal: Marginal, p: Array) -> Array:
     p = np.asarray(p, dtype=np.float64)
     if not ((p >= 0.0) & (p <= 1.0)).all():
         raise ValueError("a probability is not from 0 to 1")
-    found = np.empty((marginal.mu.shape[1], len(p)))
-    for position, each in enumerate(p):
-        if each in (0.0, 1.0):
-            found[:, position] = -np.inf if each == 0.0 else np.inf
-        elif each <= 0.5:
-            found[:, position] = _lower_quantile(marginal, each)
-        else:
-            # The mirrored mixture has a small lower tail, which loses no digits to 1 - p.
-            mirrored = Marginal(marginal.log_pi, -marginal.mu, marginal.sigma)
-            found[:, position] = -_lower_quantile(mirrored, 1.0 - each)
+    found = np.empty((len(p), marginal.mu.shape[1]))
+    inside = (p > 0.0) & (p < 1.0)
+    found[p == 0.0], found[p == 1.0] = -np.inf, np.inf
+    if inside.any():
+        # The mirrored mixture has a small lower tail, which loses no digits to 1 - p.
+        side = np.where(p[inside] > 0.5, -1.0, 1.0)
+        lower = np.minimum(p[inside], 1.0 - p[inside])
+        normal = scipy.special.ndtri(lower).repeat(found.shape[1])
+        lower = lower.repeat(found.shape[1])
+        pi, mu, sigma = (
+            np.tile(part, len(side)) for part in (marginal.pi, marginal.mu, marginal.sigma)
+        )
+        mu *= side.repeat(found.shape[1])
+        found[inside] = side[:, None] * _lower_quantiles(pi, mu, sigma, lower, normal).reshape(
+            len(side), -1
+        )
     rising = np.argsort(p, kind="stable")
-    found[:, rising] = np.maximum.accumulate(found[:, rising], axis=1)
+    found[rising] = np.maximum.accumulate(found[rising], axis=0)
+    return np.ascontiguousarray(found.T)
+
+
+def _lower_quantiles(pi: Array, mu: Array, sigma: Array, p: Array, normal: Array) -> Array:
+    """Return the quantile of each of N mixtures, (K, N), at its p of at most a half, (N,).
+
+    The quantile of a standard Gaussian at p is `normal`, (N,).
+
+    It lies between the smallest and the largest quantile of the components. A rough search leads so
+    near it that usually a single evaluation of the cdf and its derivatives gives it exactly. Where
+    it does not, Halley's steps on log cdf converge quickly. A step that would leave the bracket is
+    replaced by a halving.
+    """
+    of_components = mu + sigma * normal
+    if not pi.all():
+        of_components = np.where(pi > 0.0, of_components, np.nan)
+    low, high = np.fmin.reduce(of_components, axis=0), np.fmax.reduce(of_components, axis=0)
+    found = np.clip(_near_quantiles(pi, mu, sigma, p, normal, low, high), low, high)
+    # Each end is rounded, so the quantile may be the next float outside.
+    low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    tail, left = _LowerTail(pi, mu, 1.0 / sigma, p), np.arange(len(p))
+    for _ in range(_MOST_SERIES):
+        found[left], exact = tail.solve_series(np.clip(found[left], low, high))
+        if exact.all():
+            return found
+        more = ~exact
+        left, low, high = left[more], low[more], high[more]
+        tail.keep(more)
+    found[left] = find_roots(tail, low, high, np.clip(found[left], low, high))
     return found
 
 
-def _lower_quantile(marginal: Marginal, p: float) -> Array:
-    """Return the p-quantile, shape (N,), for p of at most a half.
+def _hermite(order: int, z: Array, squares: Array, out: Array) -> None:
+    """Write the derivative of phi(z) of order n - 1, divided by phi(z), for n from 2 to 5."""
+    if order == 2:
+        np.negative(z, out=out)
+    elif order == 3:
+        np.subtract(squares, 1.0, out=out)
+    elif order == 4:
+        np.subtract(3.0, squares, out=out)
+        out *= z
+    else:
+        np.subtract(squares, 6.0, out=out)
+        out *= squares
+        out += 3.0
 
-    It lies between the smallest and the largest quantile of the components. Inside this bracket
-    Halley's steps on log cdf converge quickly. A step that would leave it is replaced by a halving.
+
+def _root_of_series(constant: Array, series: list[Array]) -> Array:
+    """Return s, (N,), near 0 with constant + sum_n series_n s^n = 0, by Newton's steps."""
+    step = -constant / series[0]
+    for _ in range(_STEPS_ON_SERIES):
+        value, slope = series[-1], np.zeros(len(step))
+        for term in reversed(series[:-1]):
+            slope = slope * step + value
+            value = value * step + term
+        step = step - (constant + step * value) / (slope * step + value)
+    return step
+
+
+def _near_quantiles(
+    pi: Array, mu: Array, sigma: Array, p: Array, normal: Array, low: Array, high: Array
+) -> Array:
+    """Return points near the quantiles of mixtures, (K, N), at p, (N,), between ends of brackets.
+
+    These are Newton's steps on the logit of an approximate cdf, which is close to a straight line.
+    They start at the quantile of a Gaussian with the mean and the variance of the mixture.
     """
-    pi, mu, sigma = marginal.pi, marginal.mu, marginal.sigma
-    of_components = mu + sigma * scipy.special.ndtri(p)
-    used = pi > 0.0
-    low = np.where(used, of_components, np.inf).min(axis=0)
-    high = np.where(used, of_components, -np.inf).max(axis=0)
-    start = np.clip(_first_guess(pi, mu, sigma, p), low, high)
-    # Each end is rounded, so the quantile may be the next float outside.
-    low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-    return find_roots(_LowerTail(pi, mu, 1.0 / sigma, p), low, high, start)
-
-
-def _first_guess(pi: Array, mu: Array, sigma: Array, p: float) -> Array:
-    """Return the quantiles, (N,), that the mixtures would have if no components overlapped."""
-    order = np.argsort(mu, axis=0)
-    pi, mu, sigma = (np.take_along_axis(part, order, axis=0) for part in (pi, mu, sigma))
-    cumulated = pi.cumsum(axis=0)
-    within = np.minimum((cumulated < p).sum(axis=0), len(mu) - 1), np.arange(mu.shape[1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (p - (cumulated[within] - pi[within])) / pi[within]
-    # Where rounding leaves the sum below p, a component of weight zero may be chosen.
-    share = np.where(np.isnan(share), 0.5, np.clip(share, _EDGE, 1.0 - _EDGE))
-    guess: Array = mu[within] + sigma[within] * scipy.special.ndtri(share)
-    return guess
+    single = np.float32
+    z, squares, terms = (_buffers.take(name, mu.shape, single) for name in ("z", "z^2", "terms"))
+    with np.errstate(all="ignore"):
+        origin, width = 0.5 * low + 0.5 * high, high - low
+        width = np.where((width > 0.0) & np.isfinite(width), width, 1.0)
+        mu = ((mu - origin) / width).astype(single)
+        rate = np.minimum(width / sigma, _LARGEST_RATE).astype(single)
+        pi = pi.astype(single)
+        height = pi * rate * single(_INV_SQRT_2PI)
+        mean = (pi * mu).sum(axis=0)
+        spread = np.sqrt((pi * (np.square(mu - mean) + 1.0 / np.square(rate))).sum(axis=0))
+        wanted = np.log(p / (1.0 - p)).astype(single)
+        right = np.full(len(low), 0.5, single)
+        left = -right
+        at = np.clip(mean + normal.astype(single) * spread, left, right)
+        p = p.astype(single)
+        for _ in range(_ROUGH_STEPS):
+            np.subtract(at, mu, out=z)
+            z *= rate
+            np.multiply(z, z, out=squares)
+            np.multiply(squares, _ROUGH_CUBIC, out=terms)
+            terms += _ROUGH_LINEAR
+            terms *= z
+            np.tanh(terms, out=terms)
+            terms *= pi
+            squares *= -0.5
+            np.exp(squares, out=squares)
+            squares *= height
+            cdf = 0.5 + 0.5 * terms.sum(axis=0)
+            below, close = cdf < p, np.abs(cdf - p) < _CLOSE
+            left, right = np.where(below, at, left), np.where(below, right, at)
+            np.clip(cdf, _ROUGH, 1.0 - _ROUGH, out=cdf)
+            rest = 1.0 - cdf
+            new = at + (wanted - np.log(cdf / rest)) * cdf * rest / squares.sum(axis=0)
+            new = np.where((new >= left) & (new <= right), new, 0.5 * (left + right))
+            at = np.where(close, at, new)
+        near: Array = origin + width * at
+    return np.where(np.isfinite(near), near, origin)
 
 
 class _LowerTail:
     """The root problem of quantiles: cdf(y) - p."""
 
-    def __init__(self, pi: Array, mu: Array, rate: Array, p: float) -> None:
+    def __init__(self, pi: Array, mu: Array, rate: Array, p: Array) -> None:
         self._pi, self._mu, self._rate, self._p = pi, mu, rate, p
         self._heights = pi * rate * _INV_SQRT_2PI
 
@@ -316,9 +403,58 @@ class _LowerTail:
         excess = cdf - self._p
         return excess, change, np.abs(excess) <= _TOLERANCE * self._p
 
+    def solve_series(self, y: Array) -> tuple[Array, Mask]:
+        """Return y + s, (N,), where the Taylor series of cdf(y + s) is p, and where it is exact.
+
+        With h = |s| / sigma_k and a = |z_k|, the rest of a component's series after five terms is
+        at most pi_k phi(z_k) exp(a h) (a + h + 2)^5 h^6 / 720, by the sixth derivative, which is a
+        Hermite polynomial of fifth degree times phi.
+        """
+        z, squares, heights, term, rate = (
+            _buffers.take(f"{number}", self._mu.shape) for number in range(5)
+        )
+        np.subtract(y, self._mu, out=z)
+        z *= self._rate
+        scipy.special.ndtr(z, out=term)
+        term *= self._pi
+        excess = term.sum(axis=0) - self._p
+        np.multiply(z, z, out=squares)
+        np.multiply(squares, -0.5, out=heights)
+        np.exp(heights, out=heights)
+        heights *= self._pi
+        heights *= _INV_SQRT_2PI
+        # The n-th derivative of a component is He(z) phi(z) / sigma^n, with these polynomials.
+        np.multiply(heights, self._rate, out=rate)
+        series = [rate.sum(axis=0)]
+        for order in (2, 3, 4, 5):
+            rate *= self._rate
+            _hermite(order, z, squares, term)
+            term *= rate
+            series.append(term.sum(axis=0) / factorial(order))
+        with np.errstate(all="ignore"):
+            step = _root_of_series(excess, series)
+            shift, far = np.multiply(np.abs(step), self._rate, out=rate), np.abs(z, out=z)
+            np.multiply(far, shift, out=term)
+            rest = np.exp(term, out=term)
+            rest *= heights
+            far += shift
+            far += 2.0
+            rest *= far
+            far *= far
+            far *= far
+            rest *= far
+            shift *= shift
+            for _ in range(3):
+                rest *= shift
+            exact = rest.sum(axis=0) <= factorial(6) * _TOLERANCE * self._p
+            found = y + step
+        finite = np.isfinite(found)
+        return np.where(finite, found, y), exact & finite
+
     def keep(self, chosen: Mask) -> None:
         """Drop all rows except the chosen ones."""
+        kept = np.flatnonzero(chosen)
+        self._p = self._p[kept]
         self._pi, self._mu, self._rate, self._heights = (
-            np.compress(chosen, part, axis=1)
-            for part in (self._pi, self._mu, self._rate, self._heights)
+            part.take(kept, axis=1) for part in (self._pi, self._mu, self._rate, self._heights)
         )

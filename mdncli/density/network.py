@@ -9,7 +9,6 @@ interactions and repeated rows that a small network finds late.
 """
 
 import itertools
-import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy as np
 import scipy
 
 from mdncli.density.mixture import GaussianMixture, empty_mixture, normalize_rows
+from mdncli.density.numerics import Buffers
 from mdncli.settings import Activation, Covariance
 from mdncli.types import Array, Mask, Numbers, Positions
 
@@ -98,23 +98,7 @@ class Architecture:
         return cls(**{**plain, "hidden": tuple(plain["hidden"])})
 
 
-class _Buffers(threading.local):
-    """Arrays that a thread reuses: allocating new memory for every block is slow."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[Any, ...], Numbers] = {}
-
-    def take(self, purpose: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Numbers:
-        """Return an uninitialized array; the next call for this purpose may return it again."""
-        key = (purpose, shape, dtype)
-        if key not in self._kept:
-            # An array of another shape for this purpose is no longer needed.
-            self._kept = {k: v for k, v in self._kept.items() if k[0] != purpose}
-            self._kept[key] = np.empty(shape, dtype)
-        return self._kept[key]
-
-
-_buffers = _Buffers()
+_buffers = Buffers()
 
 
 def _silu(half: Numbers, spare: Numbers) -> None:

@@ -6,21 +6,36 @@ piece are small instead, so that BLAS starts no threads.
 """
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from mdncli.types import Array, Mask, Positions
+from mdncli.types import Array, Mask, Numbers, Positions
 
 _MOST_STEPS = 300
 # After this many steps every other step halves the bracket, so that no shape can stall the search.
 _STEPS_BEFORE_HALVING = 8
 # The roots that are found are removed from the arrays once they are a tenth of them.
 _SHARE_TO_REMOVE = 0.9
+
+
+class Buffers(threading.local):
+    """Arrays that a thread reuses: allocating new memory for every block is slow."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], Numbers] = {}
+
+    def take(self, purpose: str, shape: tuple[int, ...], dtype: Any = np.float64) -> Numbers:
+        """Return an uninitialized array; the next call for this purpose may return it again."""
+        key, size = (purpose, dtype), math.prod(shape)
+        if key not in self._kept or len(self._kept[key]) < size:
+            self._kept[key] = np.empty(size, dtype)
+        return self._kept[key][:size].reshape(shape)
 
 
 class RootProblem(Protocol):
