@@ -309,16 +309,29 @@ class GaussianMixture:
             y: (N, n, T), in the units of y.
             component: (N, n), counted from 0.
         """
-        cumulated = self.pi.cumsum(axis=1)
-        cumulated /= cumulated[:, -1:]
-        uniform = rng.random((len(cumulated), n, 1))
-        component = (uniform >= cumulated[:, None, :]).sum(axis=2)
-        rows = np.arange(len(cumulated))[:, None]
-        mu, sigma = self.mu[rows, component], self.sigma[rows, component]
+        cumulated = np.ascontiguousarray(self.pi.T).cumsum(axis=0)
+        cumulated /= cumulated[-1]
+        uniform = rng.random((len(self.pi), n, 1))[:, :, 0]
+        component = np.zeros(uniform.shape, np.int64)
+        for upto in cumulated:
+            component += uniform >= upto[:, None]
+        rows = np.arange(len(component))[:, None]
+        mu, sigma = (_chosen(part, component, rows) for part in (self.mu, self.sigma))
         z = rng.standard_normal(mu.shape)
         if self.factor is not None:
             z = multiply_lower(self.factor[rows, component], z)
-        return mu + sigma * z, component
+        z *= sigma
+        z += mu
+        return z, component
+
+
+def _chosen(values: Array, component: Positions, rows: Positions) -> Array:
+    """Return the values, (N, K, T), of some components, (N, n), shape (N, n, T)."""
+    places = component * len(values)
+    places += rows
+    # The axis of rows is usually the last one in memory.
+    each = [np.ascontiguousarray(values[:, :, t].T).take(places) for t in range(values.shape[2])]
+    return np.stack(each, axis=2)
 
 
 def empty_mixture(

@@ -446,9 +446,11 @@ class MixtureDensityNetwork:
         at_once = max(1, _DRAWS_AT_ONCE // n)
         for start in range(0, max(1, len(x)), at_once):
             part = slice(start, start + at_once)
-            mixture = known.condition(self.mixture(x[part]), part).tempered(
-                temperature=temperature, sigma_temperature=sigma_temperature
-            )
+            mixture = known.condition(self.mixture(x[part]), part)
+            if (temperature, sigma_temperature) != (1.0, 1.0):
+                mixture = mixture.tempered(
+                    temperature=temperature, sigma_temperature=sigma_temperature
+                )
             for done in range(0, n, _DRAWS_AT_ONCE):
                 drawn, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
                 y = known.complete(drawn, part)
