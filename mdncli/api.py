@@ -3,20 +3,18 @@
 A table is the path of a file, a data frame, a mapping from names to columns, or an array.
 """
 
-import hashlib
+import contextlib
+import math
 import os
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mdncli import datasets
 from mdncli.columns import dataframe
 from mdncli.columns.checks import (
     TableDescription,
-    check_training_rows,
     describe_table,
     table_suspicions,
 )
@@ -25,35 +23,21 @@ from mdncli.columns.dataset import (
     Dataset,
     RowRules,
     measure_schema,
-    model_dataset,
-    require_rows,
     training_dataset,
     warn_of_skipped_rows,
 )
-from mdncli.columns.kinds import Layout, feature_readers
-from mdncli.columns.roles import (
-    NamedValues,
-    atom_values,
-    choose_roles,
-    column_names,
-    date_formats,
-    periods_of,
-    target_layout,
-)
 from mdncli.columns.schema import Schema
-from mdncli.conditional_density import ConditionalDensity, Result, TableLike, as_table, load
-from mdncli.declarations import declaration_of
-from mdncli.density.model import MixtureDensityNetwork, Origin
-from mdncli.errors import DataError, MdnError, ParameterError, parameter, parameter_for, warn
+from mdncli.conditional_density import ConditionalDensity, Result, TableLike, load
+from mdncli.density.model import MixtureDensityNetwork
+from mdncli.errors import DataError, MdnError, ParameterError, parameter
 from mdncli.files import MODEL_BEGINS, MOST_BYTES, FileContent, read_model_file
-from mdncli.modelfile.writer import require_room
 from mdncli.requests import skips, split_parameters
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.dialect import Dialect, format_of
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
 from mdncli.tables.table import read_table as read_table_file
-from mdncli.text import listed
+from mdncli.task import Spooling, Task, layout_of, without_private
 
 __all__ = [
     "ConditionalDensity",
@@ -64,11 +48,6 @@ __all__ = [
     "load",
     "read_table",
 ]
-
-# What a model to start from decides.
-_SHAPE = ("ladder", "mixtures", "hidden", "frequencies", "activation", "covariance")
-# The parts of a request that name columns which are no part of the model.
-_NEVER_ASKED_FOR = ("ignore", "group")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +67,9 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 60.0,
     resume: bool = False,
+    spool: str | os.PathLike[str] | None = None,
+    spooling: Callable[[int, int], None] = lambda rows, size: None,
+    distributed: bool = False,
     **parameters: Any,
 ) -> "ConditionalDensity":
     """Return a model of p(y | x), learned from a table. It needs PyTorch.
@@ -105,6 +87,11 @@ def fit(
         checkpoint: a file in which to keep the state of learning; remove it in the end.
         checkpoint_every: seconds between two states. A shorter fit keeps none.
         resume: go on from the state in this file. The model is the same as without a break.
+        spool: a folder in which to keep the rows while learning goes on, in files without names. By
+            default only the rows of large files are kept so, in the system's temporary folder.
+        spooling: is called while such rows are read, with the number of rows and of bytes so far.
+        distributed: whether processes that `torchrun` has started learn together. Each calls this
+            function with the same arguments, reads some of the files, and returns the same model.
         parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight`, `group` and
             `event` may be the name of a column, or one value for each row.
 
@@ -119,119 +106,61 @@ def fit(
     """
     if resume and checkpoint is None:
         raise ParameterError(f"{parameter('resume')} needs {parameter('checkpoint', 'FILE')}.")
-    task = _Task.of(data, y, settings, parameters)
-    if prepared is not None:
-        prepared(task.dataset, task.schema)
-    # Only now: importing PyTorch takes 1 to 2 s, and a table that is refused should not wait.
+    with contextlib.ExitStack() as stack:
+        processes = None
+        if distributed:
+            processes = _processes(parameters.get("device", "auto"))
+            stack.callback(processes.leave)
+        folder = None if spool is None else os.fspath(spool)
+        how = Spooling(folder, spooling, processes)
+        task = Task.of(data, y, settings, parameters, how)
+        stack.callback(task.close)
+        if task.spool is None and prepared is not None:
+            prepared(task.dataset, task.schema)
+        # Only now: importing PyTorch takes 1 to 2 s, and a table that is refused should not wait.
+        from mdncli.learning import fit as learning
+
+        stream = None
+        if task.spool is not None:
+            stream = learning.rows_on_disk(task, folder, processes)
+            stack.callback(stream.close)
+            if prepared is not None:
+                prepared(replace(task.dataset, left_out=stream.left_out), task.schema)
+        watch: dict[str, Any] = {"progress": progress, "stop": stop}
+        if checkpoint is not None:
+            identity = task.identity(learning.versions())
+            path = os.fspath(checkpoint)
+            every = checkpoint_every if processes is None or processes.rank == 0 else math.inf
+            watch["checkpoint"] = learning.Checkpoint(path, every, identity, resume=resume)
+        network = _learned(task, stream, watch)
+    origin = replace(task.origin, versions=learning.versions())
+    origin = without_private(origin) if task.settings.private else origin
+    return ConditionalDensity(replace(network, origin=origin))
+
+
+def _learned(task: Task, stream: Any, watch: dict[str, Any]) -> MixtureDensityNetwork:
+    """Return the network of a task, after its cross-validation if one was asked for."""
     from mdncli.learning import fit as learning
 
-    chosen, dataset = task.settings, task.dataset
-    origin = replace(task.origin, versions=learning.versions())
-    watch: dict[str, Any] = {"progress": progress, "stop": stop}
-    if checkpoint is not None:
-        identity = _identity(origin, chosen, task.every, dataset.validation)
-        path = os.fspath(checkpoint)
-        watch["checkpoint"] = learning.Checkpoint(path, checkpoint_every, identity, resume=resume)
     folds: list[Evaluation] = []
+    stop = watch["stop"]
     if task.folds is not None:
         folds = learning.cross_validate(
-            task.every, task.layout, chosen, task.folds, source=task.source, **watch
+            task.every, task.layout, task.settings, task.folds, source=task.source, **watch
         )
         if stop is not None and stop():
             raise KeyboardInterrupt
-    network = learning.fit(dataset, task.schema, chosen, init=task.init, **watch)
-    origin = _private(origin) if chosen.private else origin
-    record = replace(network.record, cv=[fold.to_plain() for fold in folds])
-    return ConditionalDensity(replace(network, record=record, origin=origin))
+    network = learning.fit(
+        task.dataset, task.schema, task.settings, init=task.init, stream=stream, **watch
+    )
+    return replace(network, record=replace(network.record, cv=[f.to_plain() for f in folds]))
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What is to be learned, from which rows.
+def _processes(device: str) -> Any:
+    """Return the processes of which this is one; the import takes 1 to 2 s."""
+    from mdncli.learning import fit as learning
 
-    Attributes:
-        source: what messages call the table.
-        layout: how the columns of the table are read.
-        every: all rows that can be used, in the units of the file.
-        dataset: the rows to learn from, with those of the user's own to hold out.
-        schema: of these rows.
-        settings: what to learn, and how.
-        folds: of a cross-validation; None for none.
-        origin: what was asked for, without the versions.
-        init: the model to start from; None for none.
-    """
-
-    source: str
-    layout: Layout
-    every: Dataset
-    dataset: Dataset
-    schema: Schema
-    settings: Settings
-    folds: int | None
-    origin: Origin
-    init: MixtureDensityNetwork | None = None
-
-    @classmethod
-    def of(
-        cls, data: TableLike, y: Any, settings: Settings | None, parameters: Mapping[str, Any]
-    ) -> "_Task":
-        """Return the task that the arguments of `fit` describe.
-
-        Raises:
-            MdnError: the table cannot be learned from, or a parameter has a wrong value.
-            TypeError: there is no such parameter.
-        """
-        options, given, dialect = _fit_parameters(parameters, settings)
-        skip = options.on_bad_rows == "skip"
-        table = _training_table(data, y, dialect, skip=skip)
-        if y is not None:
-            options = replace(options, target=table.names[len(table.names) - _width(y) :])
-        init = None if options.init is None else load(options.init).network
-        chosen = settings or Settings.of(options.preset, **_with_structure_of(init, given))
-        _warn_of_unused_share(given, chosen, options)
-        layout = _layout(table, options)
-        rules = RowRules(
-            weights=options.weight,
-            groups=options.group,
-            event=options.event,
-            skip=skip,
-            feature_remedy=_feature_remedy(layout),
-        )
-        if init is not None:
-            schema = init.schema
-            every = dataset = _rows_of(table, schema, "learn from")
-        else:
-            every = training_dataset(table, layout, rules)
-            schema, dataset = measure_schema(table.source, every, layout)
-            _warn_of_constant_features(layout, schema)
-        if options.valid_file is not None:
-            dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
-        check_training_rows(dataset, schema, chosen, table)
-        require_room(schema, table.source)
-        named = _changed(settings) if settings is not None else parameters
-        request = _request(options, _plain(named, chosen, options), layout, table.names)
-        origin = Origin(request, dialect.to_plain(), table.content_sha256)
-        return cls(
-            *(table.source, layout, every, dataset, schema), *(chosen, options.cv, origin, init)
-        )
-
-
-def _identity(
-    origin: Origin, settings: Settings, dataset: Dataset, validation: Dataset | None
-) -> dict[str, Any]:
-    """Return all that a model depends on, by what a message calls it."""
-    rows = hashlib.sha256()
-    for each in (dataset, *([] if validation is None else [validation])):
-        for array in (each.x, each.y, each.weights, each.groups, each.known):
-            rows.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    return {
-        "table": origin.table_sha256,
-        "rows": rows.hexdigest(),
-        **settings.to_plain(),
-        **origin.request,
-        **origin.dialect,
-        **origin.versions,
-    }
+    return learning.TogetherProcesses(learning.device_of(device))
 
 
 def read_table(
@@ -379,7 +308,7 @@ def _kind_of_target(table: Table, description: TableDescription, *, skip: bool) 
     try:
         with python_warnings.catch_warnings():
             python_warnings.simplefilter("ignore")
-            layout = _layout(table, options)
+            layout = layout_of(table, options)
             dataset = training_dataset(table, layout, RowRules(skip=skip))
             schema, _ = measure_schema(table.source, dataset, layout)
     except MdnError as error:
@@ -390,211 +319,3 @@ def _kind_of_target(table: Table, description: TableDescription, *, skip: bool) 
 def built_in_problem(name: str, **parameters: Any) -> Result:
     """Return the table of a built-in problem; see `mdncli.datasets.generate`."""
     return Result([datasets.generate(name, **parameters)])
-
-
-def _private(origin: Origin) -> Origin:
-    """Return an origin without what no answer needs.
-
-    With the hash, whoever has a table could tell that the model was learned from it.
-    """
-    request = {name: v for name, v in origin.request.items() if name not in _NEVER_ASKED_FOR}
-    return replace(origin, request=request, table_sha256="")
-
-
-def _fit_parameters(
-    parameters: Mapping[str, Any], settings: Settings | None
-) -> tuple[FitOptions, dict[str, Any], Dialect]:
-    """Return the options, the settings that are given, and how files are read."""
-    options, given, reading = split_parameters(parameters, FitOptions, Settings, Dialect)
-    if settings is not None and (given or "preset" in options):
-        names = [*given, *(["preset"] if "preset" in options else [])]
-        raise ParameterError(f"settings and {', '.join(map(parameter, names))} exclude each other.")
-    return FitOptions(**options), given, Dialect(**reading)
-
-
-def _training_table(data: TableLike, y: Any, dialect: Dialect, *, skip: bool) -> Table:
-    """Return the table to learn from; its last columns are the targets `y`, if they are given."""
-    table = as_table(data, dialect, skip=skip)
-    if y is None:
-        return table
-    targets = dataframe.table_of(y, target_names(y, table.names))
-    clash = [name for name in targets.names if name in table.names]
-    if clash:
-        raise DataError(f"{listed(clash)} names both a feature and a target. Rename one.")
-    return dataframe.joined(table, targets, targets.names)
-
-
-def target_names(y: Any, taken: Sequence[str]) -> list[str]:
-    """Return the names that targets carry; else y, or y1, y2, …, names that no feature has."""
-    if dataframe.is_data_frame(y):
-        return [str(name) for name in y.columns]
-    name = getattr(y, "name", None)
-    if name is not None and not callable(name):
-        return [str(name)]
-    stem = "y"
-    while any(name.startswith(stem) for name in taken):
-        stem += "_"
-    width = _width(y)
-    return [stem] if width == 1 else [f"{stem}{i + 1}" for i in range(width)]
-
-
-def _width(y: Any) -> int:
-    shape = np.asarray(y).shape
-    return 1 if len(shape) < 2 else int(shape[1])
-
-
-def _layout(table: Table, options: FitOptions) -> Layout:
-    """Return how the columns of a table to learn from are read."""
-    roles = choose_roles(table, options)
-    if not table.rows:
-        require_rows(table.source, 0)
-    readers = feature_readers(table, roles, options)
-    about = target_layout(table, roles, options)
-    return Layout(readers, roles.targets, roles.weight, roles.group, event=roles.event, **about)
-
-
-def _feature_remedy(layout: Layout) -> str:
-    names = [reader.name for reader in layout.features]
-    ignore = parameter_for("ignore", names[0]) if len(names) == 1 else parameter("ignore", "COL")
-    return (
-        f"Correct them, leave the rows out with {parameter('on_bad_rows', repr('skip'))}, or leave "
-        f"a feature out with {ignore}."
-    )
-
-
-def _with_structure_of(
-    init: MixtureDensityNetwork | None, given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the given settings, with the shape of the networks of a model to start from.
-
-    Raises:
-        ParameterError: a setting asks for another shape.
-    """
-    if init is None:
-        return dict(given)
-    shape = {name: init.settings[name] for name in _SHAPE}
-    shape["hidden"] = tuple(shape["hidden"]) if shape["hidden"] else None
-    for name, value in shape.items():
-        if given.get(name) not in (None, value):
-            raise ParameterError(
-                f"{parameter('init')} keeps the shape of its networks, where {parameter(name)} is "
-                f"{value}. Leave out {parameter(name)}."
-            )
-    return {**given, **shape}
-
-
-def _validation(file: TableLike, schema: Schema, dialect: Dialect) -> Dataset:
-    """Return the user's own rows to hold out, their columns as the schema has them."""
-    if schema.event == "":
-        raise ParameterError(
-            f"{parameter('event')} must name a column where {parameter('valid_file')} is given, so "
-            "that both tables have it."
-        )
-    return _rows_of(as_table(file, dialect, skip=False), schema, "hold out")
-
-
-def _rows_of(table: Table, schema: Schema, purpose: str) -> Dataset:
-    """Return the rows of a table, their columns as a schema has them.
-
-    Raises:
-        DataError: a column is missing, a cell cannot be used, or there are no rows.
-    """
-    rules = RowRules(
-        targets=schema.target_names,
-        inside=schema.transforms_of(schema.target_names),
-        weights=schema.weight,
-        event=schema.event or None,
-        remedy="Correct them, or remove the rows.",
-    )
-    dataset = model_dataset(table, schema, rules)
-    if not len(dataset):
-        raise DataError(f"{table.source}: there are no rows to {purpose}.")
-    return dataset
-
-
-def _request(
-    options: FitOptions, given: Mapping[str, Any], layout: Layout, names: Sequence[str]
-) -> dict[str, Any]:
-    """Return the request as the model stores it: the given parameters as plain values.
-
-    Columns are lists of names, so that Python and the command line store the same. No file name is
-    kept.
-
-    Args:
-        options: of the fit.
-        given: the parameters that were given, from `_plain`.
-        layout: how the table was read.
-        names: of the table's columns.
-    """
-    request: dict[str, Any] = {}
-    defaults = {"preset": "default", "on_bad_rows": "fail", "target_kind": "auto"}
-    by_target = {
-        name: NamedValues(name, "target", layout.targets).numbers(getattr(options, name))
-        for name in ("min_sigma", "lower", "upper", "censor_below", "censor_above")
-    }
-    for name in (each.name for each in (*fields(FitOptions), *fields(Settings))):
-        value = given.get(name)
-        if value is None or (name in defaults and value == defaults[name]):
-            continue
-        if name in ("valid_file", "init"):
-            request[name] = "FILE"
-        elif name in by_target:
-            request[name] = by_target[name]
-        elif name == "target":
-            request[name] = list(layout.targets)
-        elif name in ("feature", "ignore", "categorical", "numeric"):
-            request[name] = column_names(name, getattr(options, name), names)
-        elif name == "period":
-            request[name] = periods_of(options, names)
-        elif name == "atom":
-            request[name] = list(atom_values(options.atom))
-        elif name == "datetime":
-            request[name] = date_formats(options.datetime, names)
-        elif name in ("weight", "group", "event"):
-            request[name] = value if isinstance(value, str) else "…"
-        else:
-            request[name] = value
-    return {name: value for name, value in request.items() if value not in ([], {})}
-
-
-def _plain(
-    parameters: Mapping[str, Any], settings: Settings, options: FitOptions
-) -> dict[str, Any]:
-    """Return the parameters that are given; the numbers among them are Python's own."""
-    plain = {**settings.to_plain(), "cv": options.cv}
-    # False is the default of the others.
-    may_be_false = {each.name for each in fields(Settings) if declaration_of(each).on_off}
-    return {
-        name: plain.get(name, value)
-        for name, value in parameters.items()
-        if value is not None and (value is not False or name in may_be_false)
-    }
-
-
-def _changed(settings: Settings) -> dict[str, Any]:
-    """Return the settings that differ from their defaults."""
-    return {
-        each.name: getattr(settings, each.name)
-        for each in fields(settings)
-        if getattr(settings, each.name) != each.default
-    }
-
-
-def _warn_of_constant_features(layout: Layout, schema: Schema) -> None:
-    constant = [r.name for r in layout.features if r.name not in schema.feature_names]
-    if constant:
-        warn(f"{listed(constant)} is left out, because it is constant.")
-
-
-def _warn_of_unused_share(
-    given: Mapping[str, Any], settings: Settings, options: FitOptions
-) -> None:
-    if "valid" not in given:
-        return
-    if options.valid_file is not None:
-        warn(f"{parameter('valid')} has no effect: {parameter('valid_file')} gives the rows.")
-    elif settings.uses_ladder or (settings.members or 1) > 1:
-        warn(
-            f"{parameter('valid')} has no effect: it is for a single network. Each of several "
-            "holds out an equal part."
-        )

@@ -32,7 +32,7 @@ from mdncli.types import Array, Mask, Positions
 
 FEWEST_ROWS = 10
 # A table to learn from is refused if more than this share of its rows cannot be used.
-_MOST_SKIPPED = 0.1
+MOST_SKIPPED = 0.1
 # The smallest scale of a target; see `LARGEST_TARGET`.
 _SMALLEST_SCALE = 1e-60
 # The largest size of a feature: the range of the column is a number, too.
@@ -213,7 +213,7 @@ def training_dataset(table: Table, layout: Layout, rules: RowRules) -> Dataset:
         targets=layout.targets,
         inside=layout.transforms,
         censor=layout.censor,
-        most_skipped=_MOST_SKIPPED,
+        most_skipped=MOST_SKIPPED,
     )
     dataset = read_dataset(table, layout.features, whole)
     for position, name in enumerate(layout.targets):
@@ -230,7 +230,7 @@ def require_units(table: Table, targets: Sequence[str]) -> None:
     """
     for name in targets:
         size = np.abs(table.cells(name).values)
-        if (size > LARGEST_TARGET).sum() > _MOST_SKIPPED * table.rows:
+        if (size > LARGEST_TARGET).sum() > MOST_SKIPPED * table.rows:
             raise _too_large_column(
                 table.source, f"target {quoted(name)}", float(np.nanmax(size)), LARGEST_TARGET
             )

@@ -19,7 +19,11 @@ from mdncli.errors import DataError, parameter
 from mdncli.learning.loop import one_core
 from mdncli.learning.monitor import Checkpoint as Checkpoint
 from mdncli.learning.monitor import Epoch, Monitor
+from mdncli.learning.network import device_of as device_of
+from mdncli.learning.processes import TogetherProcesses as TogetherProcesses
 from mdncli.learning.splits import random_parts
+from mdncli.learning.stream import RowsOnDisk as RowsOnDisk
+from mdncli.learning.stream import rows_on_disk as rows_on_disk
 from mdncli.learning.trainer import Trainer
 from mdncli.settings import Settings
 from mdncli.types import Array
@@ -46,6 +50,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     fold: str = "",
     init: MixtureDensityNetwork | None = None,
+    stream: RowsOnDisk | None = None,
 ) -> MixtureDensityNetwork:
     """Return a model of p(y | x), learned from the rows of a dataset.
 
@@ -59,23 +64,34 @@ def fit(
         checkpoint: keeps the state of learning, and may have one to go on from.
         fold: of a cross-validation; empty otherwise.
         init: a model of the same schema to start from.
+        stream: the training rows, of which those of the dataset are a sample; None if those are
+            all.
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
         DataError: no epoch ended with a finite loss, or all rows are in one group.
     """
-    monitor = Monitor(progress, stop, settings.time_limit, checkpoint, fold)
-    settings = settings.for_rows(len(dataset.y), len(schema.targets))
+    processes = None if stream is None else stream.processes
+    monitor = Monitor(progress, stop, settings.time_limit, checkpoint, fold, processes)
+    rows = len(dataset.y) if stream is None else stream.all_rows
+    settings = settings.for_rows(rows, len(schema.targets))
+    if stream is not None:
+        passes = settings.epochs
+        epochs = None if passes is None else passes * stream.epochs_of_pass
+        # What trees say about a row would have to be computed for every row on disk.
+        settings = replace(settings, memory="off", epochs=epochs)
+        if stream.processes.count > 1:
+            settings = replace(settings, threads=1)
     with one_core():
         tried: dict[int, float] = {}
         if settings.mixtures == "auto":
-            choice = choose_mixtures(dataset, schema, settings, monitor)
+            choice = choose_mixtures(dataset, schema, settings, monitor, stream)
             settings, tried = replace(settings, mixtures=choice.mixtures), choice.tried
             reason = monitor.reason_to_stop()
             if reason:
                 record = replace(choice.model.record, stopped=reason, tried=tried)
                 return replace(choice.model, record=record)
-        trainer = Trainer(dataset, schema, settings, monitor, init)
+        trainer = Trainer(dataset, schema, settings, monitor, init, stream)
         model = trainer.train()
         baseline, record = None, model.record
         if settings.baseline:
@@ -103,7 +119,11 @@ class Choice:
 
 
 def choose_mixtures(
-    dataset: Dataset, schema: Schema, settings: Settings, monitor: Monitor
+    dataset: Dataset,
+    schema: Schema,
+    settings: Settings,
+    monitor: Monitor,
+    stream: RowsOnDisk | None = None,
 ) -> Choice:
     """Return the smallest number of components with the lowest NLL on held-out rows, within noise.
 
@@ -118,6 +138,7 @@ def choose_mixtures(
         schema: of these rows.
         settings: of the fit to come.
         monitor: once it has a reason to stop, the best candidate so far is chosen.
+        stream: as for `fit`.
 
     Raises:
         DataError: not even the first candidate has an epoch with a finite loss.
@@ -126,8 +147,8 @@ def choose_mixtures(
     models: dict[int, MixtureDensityNetwork] = {}
     without_improvement = 0
     for candidate in CANDIDATES:
-        trial = _trial_settings(settings, candidate, dataset)
-        trainer = Trainer(dataset, schema, trial, monitor)
+        trial = _trial_settings(settings, candidate, dataset, stream)
+        trainer = Trainer(dataset, schema, trial, monitor, stream=stream)
         try:
             models[candidate] = trainer.train(f"trying K = {candidate}: ")
         except DataError:
@@ -145,10 +166,12 @@ def choose_mixtures(
     return Choice(chosen, tried, models[chosen])
 
 
-def _trial_settings(settings: Settings, candidate: int, dataset: Dataset) -> Settings:
+def _trial_settings(
+    settings: Settings, candidate: int, dataset: Dataset, stream: RowsOnDisk | None
+) -> Settings:
     held_out = max(settings.valid, _HELD_OUT)
     learned = 1.0 if dataset.validation is not None else 1.0 - held_out
-    rows = round(learned * len(dataset.y))
+    rows = round(learned * len(dataset.y)) if stream is None else stream.rows_of_epoch
     epochs = max(1, round(_SHARE_OF_EPOCHS * settings.epochs_for(rows)))
     return replace(settings, mixtures=candidate, members=1, valid=held_out, epochs=epochs)
 

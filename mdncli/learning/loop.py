@@ -5,7 +5,7 @@ import copy
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from torch import Tensor
 from mdncli.learning.monitor import LoopState, Slot
 from mdncli.learning.network import Perceptrons
 from mdncli.learning.optimizer import AveragedAdam, Soap
+from mdncli.learning.processes import Processes
 from mdncli.learning.splits import Split, StandardizedRows
 from mdncli.settings import Settings
 
@@ -113,7 +114,10 @@ class Batches:
         valid: (M, V), the positions of the validation rows of each member. Shorter lists of rows
             are filled up by repeating them.
         valid_weights: (M, V), how much each validation row counts; 0 for a repeated one.
+        processes: those that learn together.
     """
+
+    processes = Processes()
 
     def __init__(
         self,
@@ -183,14 +187,25 @@ class Batches:
             x[:, other : other + 1] += dropped
         return x
 
-    def shuffled(self, generator: torch.Generator) -> Tensor:
-        """Return the training rows of each member in random order, (M, most_train_rows).
+    def epoch(self, number: int, steps: int, generator: torch.Generator) -> Iterable[Tensor]:
+        """Return the positions of the training rows of every step of an epoch, (M, B).
 
-        A member that has fewer rows repeats its first ones.
+        Each member reads its rows in random order. A member that has fewer rows than another one
+        repeats its first ones.
+
+        Args:
+            number: of the epoch, from 0.
+            steps: of the epoch.
+            generator: of the order.
         """
-        return _padded(
-            [rows[torch.randperm(len(rows), generator=generator).to(rows)] for rows in self.train]
-        )
+        order = [
+            rows[torch.randperm(len(rows), generator=generator).to(rows)] for rows in self.train
+        ]
+        return _padded(order).tensor_split(steps, 1)
+
+    def rows_of_step(self, rows: Tensor) -> float:
+        """Return the number of rows, (M, B), of which the gradient of a step is the mean."""
+        return rows.shape[1]
 
 
 def _padded(lists: list[Tensor]) -> Tensor:
@@ -302,6 +317,7 @@ class TrainingLoop:
         self._optimizer = AveragedAdam(
             self._networks, batches.y.device, weight_decay=settings.weight_decay
         )
+        self._forward = batches.processes.in_parallel(self._networks, self._optimizer)
         self._largest_rise = max(_LARGEST_RISE, float(batches.y.abs().max()) ** 2)
         self._steps = 0
         self.result = LoopResult("epochs", [0] * batches.members)
@@ -380,6 +396,7 @@ class TrainingLoop:
         self._optimizer = Soap(
             self._networks, self._batches.y.device, weight_decay=self._settings.weight_decay
         )
+        self._forward = self._batches.processes.in_parallel(self._networks, self._optimizer)
         self._kept, self._steps = torch.empty(0), 0
         rows = self._batches.most_train_rows
         if rows <= _ROWS_OF_WHOLE_BATCHES:
@@ -480,15 +497,18 @@ class TrainingLoop:
         batches = self._batches
         total, seen = torch.zeros((2,), dtype=torch.float64, device=batches.y.device)
         noise_x, noise_y = self._noise
-        orders = [batches.shuffled(self._generator) for _ in range(epochs)]
-        parts = [order.tensor_split(self._steps_per_epoch, 1) for order in orders]
-        for rows in itertools.chain.from_iterable(parts):
+        first = self._epochs_done - epochs
+        every = [
+            batches.epoch(first + number, self._steps_per_epoch, self._generator)
+            for number in range(epochs)
+        ]
+        for rows in itertools.chain.from_iterable(every):
             x, y = batches.take(rows, lambda x: self._plus_noise(x, noise_x))
             x = batches.drop_categories(x, self._generator)
-            raw = self._networks(x, self._dropout if self._drops else None)
+            raw = self._forward(x, self._dropout if self._drops else None)
             losses, gradient = self._objective(raw, self._moved(y, noise_y))
             weights = batches.weights[rows]
-            gradient *= weights[:, None] / rows.shape[1]
+            gradient *= weights[:, None] / batches.rows_of_step(rows)
             self._steps += 1
             if not self._optimizer.step(raw, gradient, self._rate()):
                 return math.nan
@@ -496,6 +516,7 @@ class TrainingLoop:
             seen += weights.sum()
             if reason_to_stop():
                 break
+        total, seen = batches.processes.sum(torch.stack([total, seen]).cpu().numpy())
         return float(total / seen)
 
     @property
@@ -558,4 +579,5 @@ class TrainingLoop:
             ):
                 x, y = batches.take(rows)
                 total += (self._objective(self._networks(x), y)[0] * weights).sum(1)
-        return (total / batches.valid_weights.sum(1)).cpu()
+        losses = (total / batches.valid_weights.sum(1)).cpu()
+        return torch.from_numpy(batches.processes.first(losses.numpy()))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mdncli.errors import DataError, InputOutputError, parameter, warn
 from mdncli.files import read_file, replacing
+from mdncli.learning.processes import Processes
 from mdncli.text import listed
 
 _FORMAT = "mdncli.checkpoint.1"
@@ -63,6 +64,7 @@ class Monitor:
         time_limit: seconds after which learning must stop; None for no limit.
         checkpoint: keeps the state of the loops; None to keep none.
         fold: of a cross-validation; empty otherwise.
+        processes: those that learn together, which stop when the first one must.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Monitor:
         time_limit: float | None = None,
         checkpoint: "Checkpoint | None" = None,
         fold: str = "",
+        processes: Processes | None = None,
     ) -> None:
+        self._processes = processes or Processes()
         self._progress, self._stop, self._time_limit = progress, stop, time_limit
         self._checkpoint, self._fold = checkpoint, fold
         self._started = perf_counter()
@@ -94,9 +98,10 @@ class Monitor:
 
     def reason_to_stop(self) -> str:
         """Return why learning must stop now, `interrupted` or `time`; empty if it need not."""
-        if self._stop is not None and self._stop():
-            return "interrupted"
-        return "time" if self._time_limit and self.seconds() > self._time_limit else ""
+        stopped = self._stop is not None and self._stop()
+        late = bool(self._time_limit) and self.seconds() > (self._time_limit or 0.0)
+        [stopped, late] = self._processes.first(np.array([stopped, late]))
+        return "interrupted" if stopped else "time" if late else ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ learning from a small table. This one does not.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ class AveragedAdam:
         weights: (M, P), all P weights of each member.
         average: (M, P), their moving average.
         steps: since the moments were zero.
+        gradients: returns the gradient of a scalar with respect to each weight of the networks.
     """
 
     def __init__(self, networks: Perceptrons, device: torch.device, *, weight_decay: float) -> None:
@@ -55,6 +56,7 @@ class AveragedAdam:
             self._decay[:, place] = weight_decay if start.ndim > 2 else 0.0
             end = place.stop
         networks.set_parameters(self._views)
+        self.gradients: Callable[[Tensor], Sequence[Tensor]] = self._own_gradients
         self._reset_moments()
 
     @torch.no_grad()
@@ -94,8 +96,10 @@ class AveragedAdam:
         # this scalar is the same.
         with torch.enable_grad():
             scalar = torch.dot(raw.flatten(), gradient.flatten())
-        slopes = torch.autograd.grad(scalar, self._views, allow_unused=True, materialize_grads=True)
-        return torch.cat([slope.flatten(1) for slope in slopes], 1)
+        return torch.cat([slope.flatten(1) for slope in self.gradients(scalar)], 1)
+
+    def _own_gradients(self, scalar: Tensor) -> Sequence[Tensor]:
+        return torch.autograd.grad(scalar, self._views, allow_unused=True, materialize_grads=True)
 
     @contextlib.contextmanager
     def replaced(self, weights: Tensor) -> Iterator[None]:

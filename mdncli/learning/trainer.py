@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ from mdncli.learning.network import (
     wrapped_nll_and_gradient,
 )
 from mdncli.learning.splits import Split, StandardizedRows, seed_of, split_dataset
+from mdncli.learning.stream import RowsOnDisk, StreamedBatches
 from mdncli.settings import Settings
 from mdncli.types import Array, Mask, Positions
 
@@ -91,6 +92,8 @@ class Trainer:
         settings: of the fit, with every choice made; `mixtures` is a number.
         monitor: is called after every epoch and every step.
         init: a model whose networks go on learning, where they are of the same kind and shape.
+        stream: the training rows, of which those of the dataset are a sample; None if those are
+            all. The dataset then has its own rows to hold out.
 
     Raises:
         ParameterError: the settings ask for CUDA, which is not available.
@@ -104,8 +107,10 @@ class Trainer:
         settings: Settings,
         monitor: Monitor,
         init: MixtureDensityNetwork | None = None,
+        stream: RowsOnDisk | None = None,
     ) -> None:
         self._schema, self._settings, self._monitor = schema, settings, monitor
+        self._stream = stream
         self._learned_before = {} if init is None else {rung.kind: rung for rung in init.rungs}
         rng = np.random.default_rng(settings.seed)
         members, rows = cast(int, settings.members), len(dataset.y)
@@ -116,6 +121,7 @@ class Trainer:
         use, self._memory, self._said = learned
         self._device = device_of(settings.device)
         rate = settings.lr * (_RATE_FROM_INIT if init is not None else 1.0)
+        rows = rows if stream is None else stream.rows_of_epoch
         recipes = network_rungs(replace(settings, lr=rate), rows, len(schema.targets), use)
         self._kinds = [self._kind(recipe) for recipe in recipes]
         self._train_rows = self._split.train_rows
@@ -241,8 +247,11 @@ class Trainer:
     def _batches(
         self, rows: StandardizedRows, split: Split, networks: Perceptrons, settings: Settings
     ) -> Batches:
-        in_advance = not settings.noise_x
-        return Batches(rows, split, self._device, networks.embed, in_advance=in_advance)
+        how: dict[str, Any] = {"in_advance": not settings.noise_x}
+        if self._stream is not None:
+            how |= {"stream": self._stream, "seed": settings.seed}
+            return StreamedBatches(rows, split, self._device, networks.embed, **how)
+        return Batches(rows, split, self._device, networks.embed, **how)
 
     def _rows_to_judge(self, rng: np.random.Generator) -> Positions:
         """Return the rows by which the rungs are weighed: some of those that are held out."""
@@ -532,7 +541,7 @@ class Trainer:
         """Return the record of a fit with the history of one kind of networks."""
         results = [block.result for block in blocks]
         return TrainingRecord(
-            rows=len(self._rows.y),
+            rows=self._count_of_rows,
             rows_valid=len(self._split.valid_rows),
             nll_train=math.nan,
             nll_valid=nll_valid,
@@ -541,6 +550,13 @@ class Trainer:
             tried={},
             **history_of(results, *self._nll_offsets()),
         )
+
+    @property
+    def _count_of_rows(self) -> int:
+        """The number of rows of the fit: those to learn from, and those that are held out."""
+        if self._stream is None:
+            return len(self._rows.y)
+        return self._stream.all_rows + len(self._split.valid_rows)
 
     @property
     def _some_train_rows(self) -> Positions:
