@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from mdncli.density.evaluation import Evaluation
     from mdncli.learning.monitor import Epoch
+    from mdncli.tables.spool import SpoolProgress
 
 
 def fit(
@@ -68,7 +69,7 @@ def fit(
     checkpoint_every: float = 60.0,
     resume: bool = False,
     spool: str | os.PathLike[str] | None = None,
-    spooling: Callable[[int, int], None] = lambda rows, size: None,
+    spooling: "Callable[[SpoolProgress], None]" = lambda progress: None,
     distributed: bool = False,
     **parameters: Any,
 ) -> "ConditionalDensity":
@@ -89,7 +90,7 @@ def fit(
         resume: go on from the state in this file. The model is the same as without a break.
         spool: a folder in which to keep the rows while learning goes on, in files without names. By
             default only the rows of large files are kept so, in the system's temporary folder.
-        spooling: is called while such rows are read, with the number of rows and of bytes so far.
+        spooling: is called while such rows are read.
         distributed: whether processes that `torchrun` has started learn together. Each calls this
             function with the same arguments, reads some of the files, and returns the same model.
         parameters: of `FitOptions`, `Settings` and `Dialect`, by name. `weight`, `group` and

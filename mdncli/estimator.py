@@ -16,11 +16,12 @@ except ImportError as error:
         "MixtureDensityRegressor needs scikit-learn: pip install 'mdncli[sklearn]'."
     ) from error
 
-from mdncli.api import fit, target_names
+from mdncli.api import fit
 from mdncli.columns.dataset import FEWEST_ROWS
 from mdncli.density.distribution import Distribution
 from mdncli.errors import MdnError
 from mdncli.settings import Settings
+from mdncli.task import target_names
 from mdncli.types import Array
 
 # scikit-learn's random states give seeds below this.

@@ -12,6 +12,7 @@ import numpy as np
 from mdncli.columns import dataframe
 from mdncli.columns.checks import check_training_rows
 from mdncli.columns.dataset import (
+    FEWEST_ROWS,
     Dataset,
     RowRules,
     measure_schema,
@@ -40,7 +41,7 @@ from mdncli.requests import split_parameters
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.blocks import is_files
 from mdncli.tables.dialect import Dialect
-from mdncli.tables.spool import OwnBlocks, Spool, SpoolPlan, is_large, spooled
+from mdncli.tables.spool import OwnBlocks, Spool, SpoolPlan, SpoolProgress, is_large, spooled
 from mdncli.tables.table import Table
 from mdncli.text import listed
 
@@ -67,12 +68,12 @@ class Spooling:
     Attributes:
         folder: where, for a table of any size; None for tables that are too large for the memory,
             in the system's folder of temporary files.
-        show: is called now and then with the number of rows that were read, and of bytes on disk.
+        show: is called now and then while rows are read.
         processes: those that learn together; None for one.
     """
 
     folder: str | None = None
-    show: Callable[[int, int], None] = lambda rows, size: None
+    show: Callable[[SpoolProgress], None] = lambda progress: None
     processes: Processes | None = None
 
 
@@ -173,9 +174,10 @@ class Task:
         )
         if options.valid_file is not None:
             dataset = replace(dataset, validation=_validation(options.valid_file, schema, dialect))
-        elif spool is not None and spool.held_out.rows:
+        elif spool is not None and chosen.valid > 0.0:
             with _counting_later(spool):
                 held_out = model_dataset(spool.held_out, schema, rules)
+            _require_enough_held_out(table.source, held_out)
             dataset = replace(dataset, validation=held_out)
         check_training_rows(dataset, schema, chosen, table)
         require_room(schema, table.source)
@@ -217,6 +219,15 @@ class Task:
         """Free the rows on disk."""
         if self.spool is not None:
             self.spool.close()
+
+
+def _require_enough_held_out(source: str, held_out: Dataset) -> None:
+    if len(held_out) < FEWEST_ROWS:
+        raise DataError(
+            f"{source}: too few rows to learn from the disk: a tenth of them is held out, and that "
+            f"must be at least {FEWEST_ROWS}. Fit in memory, without {parameter('spool')} and with "
+            "one process."
+        )
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ FLOORS = [
     {"learning", "plots"},
     {"requests"},
     {"conditional_density"},
+    {"task"},
     {"api"},
     {"estimator", "commands"},
     {"__main__"},

@@ -48,11 +48,23 @@ def fit(
             panel="Result",
         ),
     ] = False,
+    spool: Annotated[
+        str | None,
+        option(
+            "A folder for the rows while learning goes on, so that they need not be in memory. By "
+            "default only the rows of large files are kept so, in the system's temporary folder.",
+            "--spool",
+            panel="Result",
+            metavar="DIR",
+        ),
+    ] = None,
     quiet: Quiet = False,
     *,
     parameters: dict[str, Any],
 ) -> None:
     """Learn p(y | x) from a table and write it to a model file.
+
+    DATA may be a folder or a quoted pattern such as 'part-*.csv': all files are one table.
 
     NLL is the mean of -log p(y | x), in nats per row and in the units of the file. Smaller is
     better. It is negative where the density exceeds 1.
@@ -75,8 +87,16 @@ def fit(
 
     from mdncli.commands.report import fit_and_report
 
-    result, status = fit_and_report(data, parameters, output, checkpoint, quiet=quiet)
-    if as_json:
+    rows = {"spool": spool, "distributed": "TORCHELASTIC_RUN_ID" in os.environ}
+    first = os.environ.get("RANK", "0") == "0" or not rows["distributed"]
+    result, status = fit_and_report(
+        data,
+        parameters,
+        output if first else None,
+        {**checkpoint, **rows},
+        quiet=quiet or not first,
+    )
+    if as_json and first:
         write_json(result)
     raise typer.Exit(status)
 

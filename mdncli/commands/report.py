@@ -58,8 +58,8 @@ ShowEpoch = Callable[[Any], None]
 def fit_and_report(
     data: str,
     parameters: dict[str, Any],
-    output: str,
-    checkpoint: dict[str, Any],
+    output: str | None,
+    more: dict[str, Any],
     *,
     quiet: bool,
 ) -> tuple[dict[str, Any], int]:
@@ -68,8 +68,8 @@ def fit_and_report(
     Args:
         data: a path, or `-`.
         parameters: of `FitOptions`, `Settings` and `Dialect`.
-        output: the model file, or `-`.
-        checkpoint: what `mdncli.fit` should know of a checkpoint; empty for none.
+        output: the model file, or `-`; None to write none.
+        more: other arguments of `mdncli.fit`: of a checkpoint, and of rows on disk.
         quiet: whether to show errors and warnings only.
 
     Returns:
@@ -93,7 +93,9 @@ def fit_and_report(
 
     # The time of the last epoch of every fit, since a cross-validation fits several times.
     seconds: dict[str, float] = {}
-    interruption, arguments = _Interruption(), {**parameters, **checkpoint}
+    interruption, arguments = _Interruption(), {**parameters, **more}
+    if not quiet:
+        arguments["spooling"] = _SpoolReport().show
     with handling_signals(interruption.handle), _progress(quiet=quiet) as show:
 
         def progress(epoch: Any) -> None:
@@ -106,6 +108,8 @@ def fit_and_report(
 
         model = fit(source(data), progress=progress, prepared=prepared, stop=stop, **arguments)
         times["train"] = sum(seconds.values())
+        if output is None:
+            return {}, 0
         with writing(output) as stream:
             model.write(stream)
     times["total"] = perf_counter() - started
@@ -113,7 +117,7 @@ def fit_and_report(
         _show_result(model, times, output)
     _warn_of_result(model.network)
     result = {**_result(model.network, output), "seconds": times, "left_out": left_out}
-    _end_checkpoint(checkpoint.get("checkpoint", ""), result["stopped"])
+    _end_checkpoint(more.get("checkpoint", ""), result["stopped"])
     if interruption.number:
         return result, status_of(interruption.number)
     return result, int(result["stopped"] == "faults")
@@ -161,6 +165,28 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
 
 
 # Before learning.
+
+
+class _SpoolReport:
+    """Says how many rows of a large table are on disk, in about ten lines."""
+
+    def __init__(self) -> None:
+        self._said = -1
+
+    def show(self, progress: Any) -> None:
+        """Show the progress, if it is time to."""
+        tenth = 10 * progress.rows // max(1, progress.expected_rows)
+        if not progress.rows:
+            size = _in_bytes(progress.expected_size)
+            rows = f"about {progress.expected_rows:,} rows"
+            say(f"The rows go to disk, for learning: {rows}, {size}, in {progress.folder}.")
+        elif tenth > self._said:
+            say(f"reading: {progress.rows:,} rows, {_in_bytes(progress.size)} on disk")
+        self._said = max(tenth, self._said)
+
+
+def _in_bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) -> None:

@@ -207,8 +207,11 @@ class _Moments:
     def _turn(self, steps: int) -> None:
         """Find the eigenvectors at first, and improve them by one power iteration from then on."""
         if steps == 1:
-            self._q = torch.linalg.eigh(self._left)[1]
-            self._r = torch.linalg.eigh(self._right)[1]
+            self._set_bases(torch.linalg.eigh(self._left)[1], torch.linalg.eigh(self._right)[1])
         elif steps % _TURN_EVERY == 0:
-            self._q = torch.linalg.qr(self._left @ self._q)[0]
-            self._r = torch.linalg.qr(self._right @ self._r)[0]
+            left, right = self._left @ self._q, self._right @ self._r
+            self._set_bases(torch.linalg.qr(left)[0], torch.linalg.qr(right)[0])
+
+    def _set_bases(self, q: Tensor, r: Tensor) -> None:
+        # The last bits of a product depend on the order in memory, which a checkpoint does not keep.
+        self._q, self._r = q.contiguous(), r.contiguous()

@@ -25,12 +25,13 @@ from mdncli.files import reason
 from mdncli.learning.loop import Batches
 from mdncli.learning.processes import Processes
 from mdncli.learning.splits import Split, StandardizedRows
+from mdncli.settings import Settings
 from mdncli.tables.spool import Spool
 from mdncli.tables.table import Table
 from mdncli.types import Array, Positions
 
-# The rows of an epoch at most, roughly.
-_ROWS_OF_EPOCH = 1 << 20
+# The rows of an epoch at most, roughly; and of a part.
+_ROWS_OF_EPOCH, _ROWS_OF_PART = 1 << 20, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,33 @@ class RowsOnDisk:
 class OnDisk(Protocol):
     """What is learned from rows on disk; see `mdncli.task.Task`."""
 
-    source: str
-    dataset: Dataset
-    schema: Schema
-    rules: RowRules
-    spool: Spool | None
-    mean_weight: float
+    @property
+    def source(self) -> str:
+        """The name of the table in messages."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The rows in memory."""
+
+    @property
+    def schema(self) -> Schema:
+        """How the columns are read."""
+
+    @property
+    def settings(self) -> Settings:
+        """What to learn, and how."""
+
+    @property
+    def rules(self) -> RowRules:
+        """What a row must have in order to count."""
+
+    @property
+    def spool(self) -> Spool | None:
+        """The rows on disk."""
+
+    @property
+    def mean_weight(self) -> float:
+        """What a weight is divided by."""
 
 
 def rows_on_disk(task: OnDisk, folder: str | None, processes: Processes | None) -> RowsOnDisk:
@@ -129,12 +151,13 @@ def rows_on_disk(task: OnDisk, folder: str | None, processes: Processes | None) 
     with contextlib.ExitStack() as stack:
         try:
             file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-            parts = [_written(table, task, file) for table in task.spool.tables()]
+            rng = np.random.default_rng([task.settings.seed, processes.rank])
+            parts = [_written(table, task, file, rng) for table in task.spool.tables()]
             file.flush()
         except OSError as error:
             where = folder or tempfile.gettempdir()
             raise InputOutputError(f"{where}: cannot be written: {reason(error)}.") from error
-        ends = np.cumsum([part.rows for part in parts], dtype=np.int64).tolist()
+        ends = np.cumsum([n for part in parts for n in _sizes(part.rows)], dtype=np.int64).tolist()
         widths = (parts[0].inputs, parts[0].targets) if parts else (0, 0)
         left_out = _sums([part.left_out for part in parts], processes)
         stack.pop_all()
@@ -157,8 +180,14 @@ class _Part(NamedTuple):
     left_out: Mapping[str, int]
 
 
-def _written(table: Table, task: OnDisk, file: IO[bytes]) -> _Part:
-    """Write the rows of a part."""
+def _sizes(rows: int) -> list[int]:
+    """Return the sizes of the smaller parts into which so many rows are divided."""
+    count = max(1, math.ceil(rows / _ROWS_OF_PART))
+    return [rows * (place + 1) // count - rows * place // count for place in range(count)]
+
+
+def _written(table: Table, task: OnDisk, file: IO[bytes], rng: np.random.Generator) -> _Part:
+    """Write the rows of a part in random order."""
     with warnings.catch_warnings():
         # Each would count the rows of one part.
         warnings.simplefilter("ignore", MdnWarning)
@@ -169,7 +198,8 @@ def _written(table: Table, task: OnDisk, file: IO[bytes]) -> _Part:
         dataset = replace(dataset, weights=used / task.mean_weight)
     inputs, targets = _columns_of(StandardizedRows.of(dataset, task.schema))
     columns = [inputs, targets, dataset.row_weights]
-    np.column_stack(columns).astype(np.float32).tofile(file)
+    rows = np.column_stack(columns).astype(np.float32)
+    rows[rng.permutation(len(rows))].tofile(file)
     return _Part(len(dataset), inputs.shape[1], targets.shape[1], dataset.left_out)
 
 
@@ -205,6 +235,25 @@ def _require_few_left_out(source: str, left_out: Mapping[str, int], rows: int) -
     ):
         if left_out[name]:
             warn(f"{left_out[name]} of {rows} rows have {what} and are left out.")
+
+
+def _together(parts: list[int], ends: list[int]) -> list[tuple[list[int], int]]:
+    """Return the parts, and how many steps they have; small ones are joined to have at least one.
+
+    Args:
+        parts: of an epoch.
+        ends: the step after the last one of each; the last is the number of all steps.
+    """
+    found: list[tuple[list[int], int]] = []
+    waiting, start = [], 0
+    for part, end in zip(parts, ends, strict=False):
+        waiting.append(part)
+        if end > start:
+            found.append((waiting, end - start))
+            waiting, start = [], end
+    if waiting and found:
+        found[-1][0].extend(waiting)
+    return found or [(waiting, ends[-1])]
 
 
 class StreamedBatches(Batches):
@@ -262,11 +311,9 @@ class StreamedBatches(Batches):
         sizes = self._stream.sizes(parts)
         [rows] = self.processes.sum(np.array([sizes.sum()]))
         ends = np.round(steps * sizes.cumsum() / max(1, sizes.sum())).astype(int)
-        counts = np.diff([0, *ends[:-1], steps]) if len(parts) else np.array([steps])
-        plan = list(zip(parts or [-1], counts.tolist(), strict=True))
-        return self._steps(
-            number % self._stream.epochs_of_pass, plan, float(rows) / steps, generator
-        )
+        together = _together(parts, [*ends[:-1].tolist(), steps])
+        number %= self._stream.epochs_of_pass
+        return self._steps(number, together, float(rows) / steps, generator)
 
     def rows_of_step(self, rows: Tensor) -> float:
         """Return the number of rows of all processes in a step of this epoch, on average."""
@@ -275,7 +322,7 @@ class StreamedBatches(Batches):
     def _steps(
         self,
         number: int,
-        plan: list[tuple[int, int]],
+        plan: list[tuple[list[int], int]],
         rows_of_step: float,
         generator: torch.Generator,
     ) -> Iterator[Tensor]:
@@ -283,15 +330,15 @@ class StreamedBatches(Batches):
 
         Args:
             number: of the epoch in its pass.
-            plan: the parts, and the number of steps with each.
+            plan: parts that are read together, and the number of steps with them.
             rows_of_step: see `rows_of_step`.
             generator: of the order.
         """
         # A pass that is broken off, or that goes on from a checkpoint, cannot be counted.
         seen, self._seen = 0 if number == 0 else self._seen, None
         self._rows_of_step, first = rows_of_step, len(self._held_out[0])
-        for part, count in plan:
-            self._use(self._stream.read(part))
+        for parts, count in plan:
+            self._use(np.concatenate([self._stream.read(part) for part in parts or [-1]]))
             rows = len(self.x) - first
             orders = [torch.randperm(rows, generator=generator) for _ in range(self.members)]
             order = torch.stack(orders).to(self.x.device) + first

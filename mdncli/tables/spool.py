@@ -26,7 +26,7 @@ from mdncli.tables.cells import TextColumns, is_missing, parquet_module, to_nump
 from mdncli.tables.csv_reader import Place
 from mdncli.tables.decoding import Digest, Input
 from mdncli.tables.dialect import Dialect, format_of, uncompressed_name
-from mdncli.tables.table import Table
+from mdncli.tables.table import Table, rows_without_lines
 from mdncli.tables.writer import take_rows
 from mdncli.types import Array, Mask, Positions
 
@@ -53,7 +53,6 @@ class SpoolPlan:
         rows: how many there are, roughly.
         folder: where; None for the system's folder of temporary files.
         text: the names of columns that stay text, though their cells may be numbers.
-        ignored: the names of columns that are not kept.
         seed: of the random order.
         share: of the rows of the whole table that these are; others belong to other processes.
         holds_out: whether rows are held out.
@@ -62,7 +61,6 @@ class SpoolPlan:
     rows: int
     folder: str | None = None
     text: Sequence[str] = ()
-    ignored: Sequence[str] = ()
     seed: Sequence[int] = (0,)
     share: float = 1.0
     holds_out: bool = True
@@ -86,6 +84,23 @@ class SpoolPlan:
     def share_held_out(self) -> float:
         """The probability that a row is held out."""
         return self.holds_out * min(_SHARE_HELD_OUT, ROWS_HELD_OUT / self.all_rows)
+
+
+@dataclass(frozen=True)
+class SpoolProgress:
+    """How far the rows are on disk.
+
+    Attributes:
+        rows, size: the number of rows and of bytes so far.
+        expected_rows, expected_size: in the end, roughly.
+        folder: where they are.
+    """
+
+    rows: int
+    size: int
+    expected_rows: int
+    expected_size: int
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -113,8 +128,8 @@ class Spool:
         cls, samples: tuple["_Rows", "_Rows"], rows: int, skipped: int, parts: "_Parts", sha256: str
     ) -> "Spool":
         """Return a spool, given its samples."""
-        tables = (replace(each.table(), sha256=sha256) for each in samples)
-        return cls(*tables, rows, skipped, samples, parts)
+        sample, held_out = (replace(each.table(), sha256=sha256) for each in samples)
+        return cls(sample, held_out, rows, skipped, samples, parts)
 
     def tables(self) -> Iterator[Table]:
         """Yield the rows of one part after another; each part is freed once it is read."""
@@ -155,7 +170,7 @@ class Spool:
 def spooled(
     blocks: Callable[[Digest], Iterable[Table]],
     plan: SpoolPlan,
-    show: Callable[[int, int], None] = lambda rows, size: None,
+    show: Callable[[SpoolProgress], None] = lambda progress: None,
 ) -> Spool:
     """Return the rows of blocks on disk.
 
@@ -163,7 +178,7 @@ def spooled(
         blocks: returns the blocks of rows of one table, at least one; the bytes that are read are
             hashed. It is called again if a column that begins with numbers turns out to hold texts.
         plan: how they are kept.
-        show: is called after every block with the number of rows and of bytes on disk.
+        show: is called before the first row is written, and after every block.
 
     Raises:
         InputOutputError: the folder has too little space, or cannot be written to.
@@ -173,8 +188,11 @@ def spooled(
         writer, digest = _Writer(replace(plan, text=sorted(text))), Digest()
         try:
             for block in blocks(digest):
+                if not writer.rows:
+                    writer.begin(block)
+                    show(writer.progress)
                 writer.add(block)
-                show(writer.rows, writer.size)
+                show(writer.progress)
             return writer.spool(digest.hexdigest())
         except _NotNumbersError as found:
             writer.close()
@@ -302,11 +320,10 @@ class _Writer:
 
     Attributes:
         rows: written so far.
-        size: bytes written so far.
     """
 
     def __init__(self, plan: SpoolPlan) -> None:
-        self.rows = self.size = 0
+        self.rows = self._size = self._expected_size = 0
         self._plan, self._rng = plan, np.random.default_rng(list(plan.seed))
         self._first: Table | None = None
         self._kinds: dict[str, str] = {}
@@ -319,9 +336,6 @@ class _Writer:
 
     def add(self, block: Table) -> None:
         """Distribute the rows of a block."""
-        block = _without(block, self._plan.ignored)
-        if self._first is None:
-            self._begin(block)
         self._skipped += block.skipped
         self._first_skipped = self._first_skipped or block.first_skipped
         if not block.rows:
@@ -349,12 +363,26 @@ class _Writer:
         """Free all space."""
         self._parts.close()
 
-    def _begin(self, block: Table) -> None:
+    def begin(self, block: Table) -> None:
+        """Open the parts, after a look at the first block.
+
+        Raises:
+            InputOutputError: there is not enough space for them.
+        """
+        if self._first is not None:
+            return
         self._first = block
         self._kinds = {name: self._kind(block, name) for name in block.originals}
         width = sum(self._width(block, name) for name in block.originals) + _BYTES_OF_PLACE
-        require_space(self._plan.folder, round(width * self._plan.rows))
+        self._expected_size = round(width * self._plan.rows)
+        require_space(self._plan.folder, self._expected_size)
         self._parts = _Parts.opened(self._plan.parts, self._plan.folder)
+
+    @property
+    def progress(self) -> SpoolProgress:
+        """How far the rows are on disk."""
+        folder, expected = _name_of(self._plan.folder), (self._plan.rows, self._expected_size)
+        return SpoolProgress(self.rows, self._size, *expected, folder)
 
     def _kind(self, block: Table, name: str) -> str:
         """Return how a column is kept: as numbers, as text, or with its own type."""
@@ -379,7 +407,7 @@ class _Writer:
         self._sample.thinned(self._rng)
         typed |= {_FILE: _whole(rows.file), _ROW: _whole(rows.row)}
         part = self._rng.integers(0, len(self._parts.files), len(kept))
-        self.size += self._parts.write(pa.table(typed), np.where(kept, part, -1))
+        self._size += self._parts.write(pa.table(typed), np.where(kept, part, -1))
         self.rows += int(kept.sum())
 
     def _stored(self, block: Table, name: str) -> Any:
@@ -546,7 +574,8 @@ class _Parts:
     """The files of the parts, and what writes to each."""
 
     def __init__(self, files: Sequence[IO[bytes]]) -> None:
-        self.files, self.sources = files, [""][:0]
+        self.files = files
+        self.sources: Sequence[str] = ()
         self._writers: list[Any] = []
 
     @classmethod
@@ -563,7 +592,9 @@ class _Parts:
         rows = rows.take(_whole(order)).combine_chunks()
         ends = np.searchsorted(part[order], np.arange(len(self.files) + 1))
         if not self._writers:
-            self._writers = [pa.ipc.new_stream(pa.PythonFile(f), rows.schema) for f in self.files]
+            self._writers = [
+                pa.ipc.new_stream(pa.PythonFile(f, "w"), rows.schema) for f in self.files
+            ]
         for writer, start, end in zip(self._writers, ends[:-1], ends[1:], strict=True):
             if end > start:
                 writer.write_table(rows.slice(start, end - start))
@@ -579,7 +610,7 @@ class _Parts:
         """Return the rows of a part as Arrow's table, and free its space; None for no rows."""
         file = self.files[number]
         file.seek(0)
-        rows = pa.ipc.open_stream(pa.PythonFile(file)).read_all() if self._writers else None
+        rows = pa.ipc.open_stream(pa.PythonFile(file, "r")).read_all() if self._writers else None
         file.close()
         return rows
 
@@ -612,18 +643,13 @@ def _joined(pieces: Sequence[_Rows]) -> _Rows:
 
 
 def _with_columns(table: Table, columns: dict[str, Any]) -> Table:
-    """Return a table with other rows of the same columns."""
-    if table.columns is table.originals:
-        return replace(table, columns=columns, originals=columns)
-    return replace(table, columns=TextColumns(columns), originals=columns)
+    """Return a table with other rows of the same columns, which do not know their places.
 
-
-def _without(table: Table, names: Sequence[str]) -> Table:
-    """Return a table without some of its columns, if it has them."""
-    if not any(name in table.originals for name in names):
-        return table
-    columns = {name: c for name, c in table.originals.items() if name not in names}
-    return _with_columns(table, columns)
+    The function that finds places would keep the text of all rows of a block in memory.
+    """
+    typed = table.columns is not table.originals
+    text = TextColumns(columns) if typed else columns
+    return replace(table, columns=text, originals=columns, locate=rows_without_lines)
 
 
 def _floats(values: Array) -> Any:
