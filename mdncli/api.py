@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 import warnings as python_warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,7 @@ def fit(
         processes = None
         if distributed:
             processes = _processes(parameters.get("device", "auto"))
-            stack.callback(processes.leave)
+            stack.enter_context(_said_once(processes))
         folder = None if spool is None else os.fspath(spool)
         how = Spooling(folder, spooling, processes)
         task = Task.of(data, y, settings, parameters, how)
@@ -155,6 +155,17 @@ def _learned(task: Task, stream: Any, watch: dict[str, Any]) -> MixtureDensityNe
         task.dataset, task.schema, task.settings, init=task.init, stream=stream, **watch
     )
     return replace(network, record=replace(network.record, cv=[f.to_plain() for f in folds]))
+
+
+@contextlib.contextmanager
+def _said_once(processes: Any) -> Iterator[None]:
+    """Leave the processes in the end, and mark an error that the first one raises, too."""
+    try:
+        yield
+    except MdnError as error:
+        error.repeated = processes.rank > 0 and processes.in_step
+        raise
+    processes.leave()
 
 
 def _processes(device: str) -> Any:

@@ -57,6 +57,7 @@ class MdnError(Exception):
 
     Attributes:
         message: the text with its marked mentions of parameters; see `with_parameters`.
+        repeated: whether another process that learns with this one raises the same error.
 
     >>> from mdncli import load
     >>> try:
@@ -65,6 +66,8 @@ class MdnError(Exception):
     ...     print(error)
     nowhere.pt: there is no such file.
     """
+
+    repeated = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -428,7 +428,9 @@ class Settings:
         **_COUNT,
     )
     device: Device = _learning(
-        "auto", "Where to learn. auto uses CUDA where it is available.", choices=Device
+        "auto",
+        "Where to learn. auto uses CUDA where it is available, from 100,000 rows on.",
+        choices=Device,
     )
     baseline: bool = _learning(
         False, "Also fit the heaviest network by least squares, for comparison.", type=bool

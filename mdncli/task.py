@@ -41,7 +41,8 @@ from mdncli.requests import split_parameters
 from mdncli.settings import FitOptions, Settings
 from mdncli.tables.blocks import is_files
 from mdncli.tables.dialect import Dialect
-from mdncli.tables.spool import OwnBlocks, Spool, SpoolPlan, SpoolProgress, is_large, spooled
+from mdncli.tables.shards import OwnBlocks, is_large
+from mdncli.tables.spool import Spool, SpoolPlan, SpoolProgress, spooled
 from mdncli.tables.table import Table
 from mdncli.text import listed
 
@@ -56,6 +57,7 @@ class Processes(Protocol):
 
     rank: int
     count: int
+    in_step: bool
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes."""
@@ -181,10 +183,7 @@ class Task:
             dataset = replace(dataset, validation=held_out)
         check_training_rows(dataset, schema, chosen, table)
         require_room(schema, table.source)
-        settings, parameters = named
-        asked = _plain(_changed(settings) if settings else parameters, chosen, options)
-        request = _request(options, asked, layout, table.names)
-        origin = Origin(request, dialect.to_plain(), table.content_sha256)
+        origin = _origin(table, layout, options, chosen, dialect, named)
         return cls(
             *(table.source, layout, every, dataset, schema, chosen, options.cv, origin, init),
             *(rules, spool),
@@ -279,6 +278,7 @@ def _spool_of(
     )
     spool = spooled(source.blocks, plan, spooling.show)
     if processes is not None:
+        processes.in_step = True
         spool = spool.shared(processes.gather)
     return spool
 
@@ -420,6 +420,21 @@ def _rows_of(table: Table, schema: Schema, purpose: str) -> Dataset:
     if not len(dataset):
         raise DataError(f"{table.source}: there are no rows to {purpose}.")
     return dataset
+
+
+def _origin(
+    table: Table,
+    layout: Layout,
+    options: FitOptions,
+    chosen: Settings,
+    dialect: Dialect,
+    named: tuple[Settings | None, Mapping[str, Any]],
+) -> Origin:
+    """Return where a model comes from; `named` are the settings or the parameters of the call."""
+    settings, parameters = named
+    asked = _plain(_changed(settings) if settings else parameters, chosen, options)
+    request = _request(options, asked, layout, table.names)
+    return Origin(request, dialect.to_plain(), table.content_sha256)
 
 
 def _request(

@@ -138,7 +138,8 @@ def _run() -> int:
         abandon_standard_output()
         return 0
     except MdnError as error:
-        fail(error.message)
+        if not error.repeated:
+            fail(error.message)
         return _EXIT_STATUS[type(error)]
     except MemoryError:
         fail("this needs more memory than there is. Use fewer rows at a time.")

@@ -214,6 +214,28 @@ def say_written(output: str | None, *, quiet: bool) -> None:
         say(f"wrote {output}")
 
 
+class ReportOfSpool:
+    """Says how many rows of a large table are on disk, in about ten lines."""
+
+    def __init__(self) -> None:
+        self._said = -1
+
+    def show(self, progress: Any) -> None:
+        """Show the progress, if it is time to."""
+        tenth = 10 * progress.rows // max(1, progress.expected_rows)
+        if not progress.rows:
+            size = _in_bytes(progress.expected_size)
+            rows = f"about {progress.expected_rows:,} rows"
+            say(f"The rows go to disk, for learning: {rows}, {size}, in {progress.folder}.")
+        elif tenth > self._said:
+            say(f"reading: {progress.rows:,} rows, {_in_bytes(progress.size)} on disk")
+        self._said = max(tenth, self._said)
+
+
+def _in_bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
 def show_warnings() -> None:
     """Show every warning of the library at once, as a line on standard error.
 

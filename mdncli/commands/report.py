@@ -20,6 +20,7 @@ from mdncli.columns.schema import Schema, Target
 from mdncli.commands import handling_signals, interrupt, status_of
 from mdncli.commands.console import (
     STANDARD,
+    ReportOfSpool,
     TextTable,
     as_flags,
     rich_console,
@@ -95,7 +96,7 @@ def fit_and_report(
     seconds: dict[str, float] = {}
     interruption, arguments = _Interruption(), {**parameters, **more}
     if not quiet:
-        arguments["spooling"] = _SpoolReport().show
+        arguments["spooling"] = ReportOfSpool().show
     with handling_signals(interruption.handle), _progress(quiet=quiet) as show:
 
         def progress(epoch: Any) -> None:
@@ -165,28 +166,6 @@ def _result(network: MixtureDensityNetwork, output: str) -> dict[str, Any]:
 
 
 # Before learning.
-
-
-class _SpoolReport:
-    """Says how many rows of a large table are on disk, in about ten lines."""
-
-    def __init__(self) -> None:
-        self._said = -1
-
-    def show(self, progress: Any) -> None:
-        """Show the progress, if it is time to."""
-        tenth = 10 * progress.rows // max(1, progress.expected_rows)
-        if not progress.rows:
-            size = _in_bytes(progress.expected_size)
-            rows = f"about {progress.expected_rows:,} rows"
-            say(f"The rows go to disk, for learning: {rows}, {size}, in {progress.folder}.")
-        elif tenth > self._said:
-            say(f"reading: {progress.rows:,} rows, {_in_bytes(progress.size)} on disk")
-        self._said = max(tenth, self._said)
-
-
-def _in_bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
 def _show_columns(dataset: Dataset, schema: Schema, parameters: dict[str, Any]) -> None:

@@ -514,7 +514,8 @@ class TrainingLoop:
                 return math.nan
             total += (losses * weights).sum()
             seen += weights.sum()
-            if reason_to_stop():
+            # Several processes would have to agree on it, which takes as long as a small step.
+            if batches.processes.count == 1 and reason_to_stop():
                 break
         total, seen = batches.processes.sum(torch.stack([total, seen]).cpu().numpy())
         return float(total / seen)

@@ -37,6 +37,8 @@ _HEAVY_TAILS = 3.0
 # from the first means. Rows farther away are more likely faults, and are left to the background.
 _LEAST_SHARE_APART, _APART, _TOO_FAR = 0.01, 3.0, 15.0
 _SMALLEST_SIGMA_OF_MARGINAL = 0.05
+# On fewer rows, starting the many small operations of a step takes a GPU longer than a processor.
+_ROWS_FOR_CUDA = 100_000
 _LOG_2PI = math.log(2.0 * math.pi)
 # Beyond so many standard deviations, a probability is near the end of single precision.
 _FAR = -10.0
@@ -535,8 +537,12 @@ def squares_and_gradient(raw: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return 0.5 * (error * error).sum(1), error
 
 
-def device_of(name: str) -> torch.device:
+def device_of(name: str, rows: int | None = None) -> torch.device:
     """Return the device that the setting `device` names.
+
+    Args:
+        name: `auto` is CUDA where it is available and there are many rows.
+        rows: to learn from; None for many.
 
     Raises:
         ParameterError: it is CUDA, which is not available.
@@ -547,5 +553,6 @@ def device_of(name: str) -> torch.device:
             f"{parameter('device', repr('cpu'))}."
         )
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        many = rows is None or rows >= _ROWS_FOR_CUDA
+        name = "cuda" if many and torch.cuda.is_available() else "cpu"
     return torch.device(name)

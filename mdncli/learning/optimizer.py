@@ -213,5 +213,5 @@ class _Moments:
             self._set_bases(torch.linalg.qr(left)[0], torch.linalg.qr(right)[0])
 
     def _set_bases(self, q: Tensor, r: Tensor) -> None:
-        # The last bits of a product depend on the order in memory, which a checkpoint does not keep.
+        # The last bits of a product depend on the order in memory, which no checkpoint keeps.
         self._q, self._r = q.contiguous(), r.contiguous()

@@ -28,9 +28,10 @@ class Processes:
     Attributes:
         rank: of this process, from 0.
         count: of all processes.
+        in_step: whether all processes do the same at present, so that all meet the same error.
     """
 
-    rank, count = 0, 1
+    rank, count, in_step = 0, 1, False
 
     def sum(self, values: Array) -> Array:
         """Return the sums over all processes."""

@@ -148,6 +148,7 @@ def rows_on_disk(task: OnDisk, folder: str | None, processes: Processes | None) 
     """
     assert task.spool is not None
     processes = processes or Processes()
+    processes.in_step = False
     with contextlib.ExitStack() as stack:
         try:
             file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(dir=folder))
@@ -161,6 +162,7 @@ def rows_on_disk(task: OnDisk, folder: str | None, processes: Processes | None) 
         widths = (parts[0].inputs, parts[0].targets) if parts else (0, 0)
         left_out = _sums([part.left_out for part in parts], processes)
         stack.pop_all()
+    processes.in_step = True
     held_out = task.dataset.validation
     if held_out is not None:
         left_out = {name: n + held_out.left_out.get(name, 0) for name, n in left_out.items()}

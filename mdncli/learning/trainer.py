@@ -119,7 +119,7 @@ class Trainer:
         self._rows = StandardizedRows.of(self._dataset, schema)
         learned = learn_memory(self._rows, self._split, dataset.groups, settings)
         use, self._memory, self._said = learned
-        self._device = device_of(settings.device)
+        self._device = self._chosen_device(len(dataset.y))
         rate = settings.lr * (_RATE_FROM_INIT if init is not None else 1.0)
         rows = rows if stream is None else stream.rows_of_epoch
         recipes = network_rungs(replace(settings, lr=rate), rows, len(schema.targets), use)
@@ -218,6 +218,12 @@ class Trainer:
 
     def _known(self, rows: Positions) -> Mask | None:
         return None if self._dataset.known is None else self._dataset.known[rows]
+
+    def _chosen_device(self, rows: int) -> torch.device:
+        if self._stream is None:
+            return device_of(self._settings.device, rows)
+        alone = self._stream.processes.count == 1
+        return device_of(self._settings.device, self._stream.all_rows if alone else None)
 
     # The rows.
 

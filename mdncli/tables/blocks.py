@@ -166,7 +166,7 @@ def read_files(source: Source, dialect: Dialect | None = None, *, skip: bool = F
         if isinstance(file, FileStream):
             file = FileContent(file.name, b"".join(iter(Input(file).raw().read, b"")))
         tables.append(read_table(file, dialect, skip_bad_rows=skip))
-    matching = [_matched(table, tables[0]) for table in tables]
+    matching = [with_columns_of(table, tables[0]) for table in tables]
     return tables[0] if len(tables) == 1 else _joined(matching, _name_of(source))
 
 
@@ -191,7 +191,7 @@ def _joined(tables: Sequence[Table], name: str) -> Table:
             places.append(place._replace(source=tables[number].source))
         return places
 
-    originals = {name: _chained([t.originals[name] for t in tables]) for name in first.originals}
+    originals = {name: chained([t.originals[name] for t in tables]) for name in first.originals}
     typed = isinstance(first.columns, TextColumns) or any(
         not pa.types.is_string(column.type) for column in originals.values()
     )
@@ -208,7 +208,7 @@ def _joined(tables: Sequence[Table], name: str) -> Table:
     )
 
 
-def _chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+def chained(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     """Return columns one below another; as text, if some are numbers and others are text."""
     kinds = {column.type for column in columns}
     if len(kinds) > 1:
@@ -259,7 +259,7 @@ def _every_block(
     for file in files:
         for block in _blocks_of(Input(file, digest), dialect, skip, at_once):
             first = first or block
-            matched = _matched(block, first)
+            matched = with_columns_of(block, first)
             if matched.rows_in_file:
                 any_rows = True
                 yield matched
@@ -269,7 +269,7 @@ def _every_block(
         yield empty
 
 
-def _matched(table: Table, first: Table) -> Table:
+def with_columns_of(table: Table, first: Table) -> Table:
     """Return a table with its columns in the order of the first one.
 
     Raises:

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import itertools
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,12 +20,11 @@ import pyarrow as pa
 
 from mdncli.errors import InputOutputError, parameter
 from mdncli.files import reason
-from mdncli.tables.blocks import chained, files_of, matched, read_blocks
-from mdncli.tables.cells import TextColumns, is_missing, parquet_module, to_numpy
+from mdncli.tables.blocks import chained, with_columns_of
+from mdncli.tables.cells import TextColumns, is_missing, to_numpy
 from mdncli.tables.csv_reader import Place
-from mdncli.tables.decoding import Digest, Input
-from mdncli.tables.dialect import Dialect, format_of, uncompressed_name
-from mdncli.tables.table import Table, rows_without_lines
+from mdncli.tables.decoding import Digest
+from mdncli.tables.table import Table
 from mdncli.tables.writer import take_rows
 from mdncli.types import Array, Mask, Positions
 
@@ -38,9 +36,6 @@ _ROWS_OF_PART, _MOST_PARTS = 1 << 17, 200
 # The free space must exceed the space that is needed by this factor.
 _MARGIN = 1.1
 _BYTES_OF_NUMBER, _BYTES_OF_PLACE = 8, 12
-# A table whose text is longer than this does not stay in memory. How much shorter a compressed file
-# is, roughly and at most; and how long a cell is.
-_LARGE, _COMPRESSION, _MOST_COMPRESSED, _BYTES_OF_CELL = 1 << 27, 4.0, 50, 10
 _FILE, _ROW = "\0file", "\0row"
 _NUMBER, _TEXT, _AS_IT_IS = "number", "text", "as it is"
 
@@ -203,87 +198,6 @@ def spooled(
         except BaseException:
             writer.close()
             raise
-
-
-class OwnBlocks:
-    """The blocks of a table that belong to one of several processes.
-
-    Each process reads some of the files, so that all read about as many bytes. If there are fewer
-    files than processes, each process reads all files and takes every so manyth block.
-
-    Args:
-        source: see `files_of`.
-        dialect: how the files are written.
-        skip: see `read_blocks`.
-        rank, count: of this process, from 0, and of all.
-
-    Raises:
-        MissingInputError: there are no such files.
-    """
-
-    def __init__(
-        self, source: Any, dialect: Dialect, *, skip: bool, rank: int = 0, count: int = 1
-    ) -> None:
-        self._dialect, self._skip, self._rank = dialect, skip, rank
-        files = files_of(source)
-        self._step = count if len(files) < count else 1
-        self._files = files if self._step > 1 else _own_files(files, rank, count)
-
-    def estimated_rows(self) -> int:
-        """Return how many rows there are, roughly."""
-        rows = sum(_estimated_rows(file, self._dialect) for file in self._files)
-        return max(1, round(rows / self._step))
-
-    def blocks(self, digest: Digest) -> Iterator[Table]:
-        """Yield the blocks, of which the first may have no rows."""
-        every = read_blocks(self._files, self._dialect, skip_bad_rows=self._skip, digest=digest)
-        for number, block in enumerate(every):
-            if number % self._step == self._rank % self._step:
-                yield block
-            elif number == 0:
-                yield _Rows.of(block, 0, []).take(np.empty(0, dtype=np.int64)).block
-
-
-def _own_files(files: Sequence[str], rank: int, count: int) -> list[str]:
-    """Return the files of one process, in their order; the largest ones are given out first."""
-    loads, own = [0] * count, []
-    for file in sorted(files, key=lambda each: -_size(each)):
-        owner = loads.index(min(loads))
-        loads[owner] += _size(file)
-        if owner == rank:
-            own.append(file)
-    return [file for file in files if file in own]
-
-
-def is_large(source: Any, dialect: Dialect) -> bool:
-    """Return whether a table may be too large for the memory."""
-    files = files_of(source)
-    if sum(_size(file) for file in files) > _LARGE / _MOST_COMPRESSED:
-        return sum(_bytes_of_text(file, dialect) for file in files) > _LARGE
-    return False
-
-
-def _size(file: str) -> int:
-    # A pipe has no size, and whether a file is there is for its reader to say.
-    return os.path.getsize(file) if os.path.isfile(file) else 0
-
-
-def _bytes_of_text(file: str, dialect: Dialect) -> float:
-    """Return how long a file would be as CSV without compression, roughly."""
-    if format_of(file, dialect.format) == "parquet" and os.path.isfile(file):
-        metadata = parquet_module().read_metadata(file)
-        return float(metadata.num_rows * metadata.num_columns * _BYTES_OF_CELL)
-    compressed = uncompressed_name(file) != file
-    return _size(file) * (_COMPRESSION if compressed else 1.0)
-
-
-def _estimated_rows(file: str, dialect: Dialect) -> float:
-    if format_of(file, dialect.format) == "parquet":
-        return float(parquet_module().read_metadata(file).num_rows)
-    parts = Input(file, None).parts()
-    first = next(iter(parts), b"")
-    lines = max(1, first.count(b"\n"), first.count(b"\r"))
-    return _bytes_of_text(file, dialect) * lines / max(1, len(first))
 
 
 def require_space(folder: str | None, size: int) -> None:
@@ -450,7 +364,7 @@ class _Rows:
     def take(self, rows: Positions) -> "_Rows":
         """Return the rows at these positions."""
         columns = {name: take_rows(c, rows) for name, c in self.block.originals.items()}
-        block = _with_columns(self.block, columns)
+        block = self.block.with_rows(columns)
         return _Rows(block, self.file[rows], self.row[rows], self.sources)
 
     def places(self) -> Iterator[tuple[int, int]]:
@@ -485,7 +399,7 @@ class _Rows:
         table = pa.ipc.open_stream(pa.BufferReader(packed["rows"])).read_all()
         columns = dict(zip(table.column_names, table.columns, strict=True))
         source = packed["sources"][0] if packed["sources"] else like.source
-        block = matched(replace(_with_columns(like, columns), source=source), like)
+        block = with_columns_of(replace(like.with_rows(columns), source=source), like)
         return cls(block, packed["file"], packed["row"], packed["sources"])
 
 
@@ -639,17 +553,7 @@ def _joined(pieces: Sequence[_Rows]) -> _Rows:
             files.append(piece.file)
             sources = sources or list(piece.sources)
     row = np.concatenate([piece.row for piece in pieces])
-    return _Rows(_with_columns(first, columns), np.concatenate(files), row, sources)
-
-
-def _with_columns(table: Table, columns: dict[str, Any]) -> Table:
-    """Return a table with other rows of the same columns, which do not know their places.
-
-    The function that finds places would keep the text of all rows of a block in memory.
-    """
-    typed = table.columns is not table.originals
-    text = TextColumns(columns) if typed else columns
-    return replace(table, columns=text, originals=columns, locate=rows_without_lines)
+    return _Rows(first.with_rows(columns), np.concatenate(files), row, sources)
 
 
 def _floats(values: Array) -> Any:

@@ -130,6 +130,15 @@ class Table:
             return self.sha256
         return hashlib.sha256(self.file.content).hexdigest()
 
+    def with_rows(self, originals: Mapping[str, pa.ChunkedArray]) -> "Table":
+        """Return a table with other rows of the same columns, which do not know their places.
+
+        The function that finds places may keep the text of a file in memory.
+        """
+        typed = self.columns is not self.originals
+        columns = TextColumns(originals) if typed else originals
+        return replace(self, columns=columns, originals=originals, locate=rows_without_lines)
+
     def require(self, names: Sequence[str]) -> None:
         """Check that every name is a column that can be used.
 

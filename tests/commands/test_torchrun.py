@@ -95,7 +95,7 @@ def test_shards_with_other_columns_are_refused(shards: Path, tmp_path: Path) -> 
     assert "part-2.csv" in line
     assert "'city'" in line
     assert "'town'" in line
-    assert "Traceback" not in err.split("torch.distributed")[0]
+    assert "a bug in mdn" not in err
     assert (tmp_path / "model.pt").read_bytes() == b"old"
 
 

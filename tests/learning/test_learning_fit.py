@@ -5,6 +5,7 @@ import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mdncli.columns.dataset import Dataset
 from mdncli.columns.features import CategoryFeature
 from mdncli.columns.schema import Schema, measure_targets
 from mdncli.errors import DataError, ParameterError
-from mdncli.learning.fit import fit
+from mdncli.learning.fit import device_of, fit
 from mdncli.modelfile.writer import write_model
 from mdncli.settings import Settings
 
@@ -110,6 +111,29 @@ def test_the_baseline_is_a_gaussian_of_its_validation_error() -> None:
 def test_cuda_is_refused_where_it_is_not_available() -> None:
     with pytest.raises(ParameterError, match="device='cuda': PyTorch finds no CUDA device"):
         fitted(two_branches(), Settings(device="cuda"))
+
+
+def test_small_tables_stay_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_of("auto", 1000).type == "cpu"
+    assert device_of("auto", 10**6).type == device_of("auto").type == "cuda"
+    assert device_of("cuda", 1000).type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto").type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not available")
+@pytest.mark.parametrize(
+    "parameters",
+    [{"ladder": False, "dropout": 0.0}, {"memory": "off"}, {"mixtures": 2, "finish": 40}],
+)
+def test_cuda_gives_the_same_density(parameters: dict[str, Any]) -> None:
+    rows = two_branches()
+    nlls = []
+    for device in ("cpu", "cuda"):
+        model, _ = fitted(rows, Settings(device=device, steps=60, **parameters))
+        nlls.append(model.mean_nll(rows.x, rows.y, np.ones(len(rows)), None))
+    assert nlls[1] == pytest.approx(nlls[0], abs=1e-4 if "ladder" in parameters else 0.02)
 
 
 @pytest.mark.parametrize("tail", ["features", "targets"])

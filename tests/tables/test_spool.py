@@ -15,7 +15,8 @@ from mdncli.tables import spool as spooling
 from mdncli.tables.blocks import read_blocks
 from mdncli.tables.decoding import Digest
 from mdncli.tables.dialect import Dialect
-from mdncli.tables.spool import OwnBlocks, Spool, SpoolPlan, SpoolProgress, spooled
+from mdncli.tables.shards import OwnBlocks
+from mdncli.tables.spool import Spool, SpoolPlan, SpoolProgress, spooled
 from mdncli.tables.table import Table
 
 ROWS = 5000

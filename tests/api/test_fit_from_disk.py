@@ -12,6 +12,7 @@ import pytest
 import mdncli
 from mdncli.errors import DataError, InputOutputError, MdnWarning, ParameterError
 from mdncli.learning import stream as streaming
+from mdncli.tables import shards
 from mdncli.tables import spool as spooling
 
 SETTINGS: dict[str, Any] = {"ladder": False, "mixtures": 3, "steps": 300}
@@ -113,7 +114,7 @@ def test_a_large_file_goes_to_disk_without_being_asked(
 ) -> None:
     asked = bytes_of(mdncli.fit(data, spool="/tmp", **SETTINGS))
     assert bytes_of(mdncli.fit(data, memory="off", **SETTINGS)) != asked
-    monkeypatch.setattr(spooling, "_LARGE", 10_000)
+    monkeypatch.setattr(shards, "_LARGE", 10_000)
     seen: list[Any] = []
     assert bytes_of(mdncli.fit(data, spooling=seen.append, **SETTINGS)) == asked
     assert seen[-1].rows > 5000
