@@ -95,8 +95,7 @@ def fit_and_report(
     # The time of the last epoch of every fit, since a cross-validation fits several times.
     seconds: dict[str, float] = {}
     interruption, arguments = _Interruption(), {**parameters, **more}
-    if not quiet:
-        arguments["spooling"] = ReportOfSpool().show
+    arguments |= {} if quiet else {"spooling": ReportOfSpool().show}
     with handling_signals(interruption.handle), _progress(quiet=quiet) as show:
 
         def progress(epoch: Any) -> None:
