@@ -80,11 +80,7 @@ def fit_and_report(
         Interrupted: a signal came before there was a model to keep, or a second one came.
     """
     started = perf_counter()
-    valid_file = parameters.get("valid_file")
-    if valid_file is not None:
-        parameters = {**parameters, "valid_file": source(valid_file)}
-    times: dict[str, float] = {}
-    left_out: dict[str, int] = {}
+    times, left_out = dict[str, float](), dict[str, int]()
 
     def prepared(dataset: Dataset, schema: Schema) -> None:
         times["read"] = perf_counter() - started
@@ -94,8 +90,7 @@ def fit_and_report(
 
     # The time of the last epoch of every fit, since a cross-validation fits several times.
     seconds: dict[str, float] = {}
-    interruption, arguments = _Interruption(), {**parameters, **more}
-    arguments |= {} if quiet else {"spooling": ReportOfSpool().show}
+    interruption, arguments = _Interruption(), _arguments({**parameters, **more}, quiet=quiet)
     with handling_signals(interruption.handle), _progress(quiet=quiet) as show:
 
         def progress(epoch: Any) -> None:
@@ -118,9 +113,15 @@ def fit_and_report(
     _warn_of_result(model.network)
     result = {**_result(model.network, output), "seconds": times, "left_out": left_out}
     _end_checkpoint(more.get("checkpoint", ""), result["stopped"])
-    if interruption.number:
-        return result, status_of(interruption.number)
-    return result, int(result["stopped"] == "faults")
+    number = interruption.number
+    return result, status_of(number) if number else int(result["stopped"] == "faults")
+
+
+def _arguments(given: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """Return the arguments of `mdncli.fit`: rows on standard input are read."""
+    file = given.get("valid_file")
+    spooling = {} if quiet else {"spooling": ReportOfSpool().show}
+    return {**given, "valid_file": None if file is None else source(file), **spooling}
 
 
 def _end_checkpoint(path: str, stopped: str) -> None:
@@ -240,9 +241,6 @@ def _say_kind(target: Target, values: Array, *, named: bool) -> None:
     ):
         if limit is not None:
             say(f"{int(at.sum())} values of {name} only say that it is at {most} {limit:g}.")
-
-
-# While learning.
 
 
 class _Interruption:
