@@ -9,14 +9,20 @@ from mdncli.columns.transforms import IDENTITY, Transform
 from mdncli.density.marginal import Marginal, TargetDensity
 from mdncli.density.mixture import LOG_2PI
 from mdncli.density.modes import critical_points
-from mdncli.density.numerics import find_roots
+from mdncli.density.numerics import find_roots, in_pieces
 from mdncli.types import Array, Mask
 
 # The error of the probability that a region holds.
 _TOLERANCE = 1e-12
 # The error of the log density at the end of an interval, in nats.
-_ON_LEVEL = 1e-13
+_ON_LEVEL, _ROUGHLY_ON_LEVEL, _ROUGH_LEVELS = 1e-13, 1e-5, 2
 _LAST_STEPS = 3
+_LAST_DIGITS = 4.0 * float(np.finfo(np.float64).eps)
+# The points of each component where the density is compared with a first level, and the halvings of
+# the interval where that level lies.
+_NODES = scipy.special.ndtri((np.arange(16) + 0.5) / 16)
+_HALVINGS = 10
+_TERMS_AT_ONCE = 1 << 19
 
 
 def highest_density_regions(
@@ -45,7 +51,8 @@ def highest_density_regions(
     if not mixture.mu.shape[1]:
         return np.empty((0, 1, 2))
     [pieces], lowest, highest = _pieces_and_levels([TargetDensity(mixture, transform)], mass)
-    level = find_roots(_MissingMass(pieces, mass), lowest, highest, lowest)
+    start = np.clip(_near_level(pieces.density, mass), lowest, highest)
+    level = find_roots(_MissingMass(pieces, mass), lowest, highest, start)
     return _as_intervals(pieces.with_exact_mass(pieces.crossings(level), mass))
 
 
@@ -193,12 +200,15 @@ class _MonotonePieces:
         ends, heights = ([each[chosen] for each in pair] for pair in (self._ends, self._heights))
         return _MonotonePieces(self.density.rows(chosen), ends, heights)
 
-    def crossings(self, level: Array, near: Array | None = None) -> Array:
+    def crossings(
+        self, level: Array, near: Array | None = None, tolerance: float = _ON_LEVEL
+    ) -> Array:
         """Return where each piece crosses its row's level, (N, S); NaN where it does not.
 
         Args:
             level: (N,), of log p.
             near: (N, S), the crossings of a similar level, to start from.
+            tolerance: the error of log p there, in nats.
         """
         wanted = level[:, None]
         low, high = np.minimum(*self._heights), np.maximum(*self._heights)
@@ -209,7 +219,7 @@ class _MonotonePieces:
             before = near[row, piece]
             start = np.where((before > left) & (before < right), before, start)
         found = np.full(low.shape, np.nan)
-        crossing = _Crossing(self.density.rows(row), level[row], piece % 2 == 0)
+        crossing = _Crossing(self.density.rows(row), level[row], piece % 2 == 0, tolerance)
         found[row, piece] = find_roots(crossing, left, right, start)
         return found
 
@@ -237,16 +247,18 @@ class _MonotonePieces:
 class _Crossing:
     """The root problem of crossings: log p minus a level, negated where the density falls."""
 
-    def __init__(self, density: TargetDensity, level: Array, rises: Mask) -> None:
+    def __init__(self, density: TargetDensity, level: Array, rises: Mask, tolerance: float) -> None:
         self._density, self._level, self._rises = density, level, rises
+        self._tolerance = tolerance
 
     def evaluate(self, y: Array) -> tuple[Array, Array, Mask]:
-        """Return the difference, Newton's step, and which points are on their level."""
-        log_prob, slope, _ = self._density.log_prob_and_derivatives(y)
+        """Return the difference, Halley's step, and which points are on their level."""
+        log_prob, slope, curvature = self._density.log_prob_and_derivatives(y)
         error = log_prob - self._level
         with np.errstate(all="ignore"):
-            change = -error / slope
-        return np.where(self._rises, error, -error), change, np.abs(error) <= _ON_LEVEL
+            newton = -error / slope
+            change = newton / np.maximum(1.0 + 0.5 * newton * curvature / slope, 0.25)
+        return np.where(self._rises, error, -error), change, np.abs(error) <= self._tolerance
 
     def keep(self, chosen: Mask) -> None:
         """Drop all brackets except the chosen ones."""
@@ -260,15 +272,22 @@ class _MissingMass:
     def __init__(self, pieces: _MonotonePieces, mass: float) -> None:
         self._pieces, self._mass = pieces, mass
         self._crossings: Array | None = None
+        self._rough = _ROUGH_LEVELS
 
     def evaluate(self, level: Array) -> tuple[Array, Array, Mask]:
         """Return the missing mass, Newton's step, and which levels are found."""
-        self._crossings = self._pieces.crossings(level, self._crossings)
+        # The first levels are not near enough for exact crossings to matter.
+        self._rough -= 1
+        tolerance = _ON_LEVEL if self._rough < 0 else _ROUGHLY_ON_LEVEL
+        self._crossings = self._pieces.crossings(level, self._crossings, tolerance)
         held, loss = _mass_between(self._pieces.density, self._crossings)
         missing = self._mass - held
         with np.errstate(all="ignore"):
             change = -missing / loss
-        return missing, change, np.abs(missing) <= _TOLERANCE
+        # A step may be too small to change the level.
+        found = np.abs(missing) <= _TOLERANCE
+        found |= np.abs(change) <= _LAST_DIGITS * np.maximum(np.abs(level), 1.0)
+        return missing, change, found & (tolerance == _ON_LEVEL)
 
     def keep(self, chosen: Mask) -> None:
         """Drop all rows except the chosen ones."""
@@ -296,6 +315,44 @@ def _mass_between(density: TargetDensity, crossings: Array) -> tuple[Array, Arra
         for each in (signed * tail, signed * one, speed)
     )
     return ones + tails, loss
+
+
+def _near_level(density: TargetDensity, mass: float) -> Array:
+    """Return a log density near the level of the region, (N,), in single precision.
+
+    The probability above a level is the weight of the points where the density is higher, among
+    points that stand for equal parts of each component.
+    """
+    components, rows = density.mixture.mu.shape
+
+    def of_piece(piece: slice) -> Array:
+        one = density.mixture.rows(np.arange(piece.start, piece.stop))
+        u = one.mu[:, None] + one.sigma[:, None] * _NODES[:, None]
+        rate = (1.0 / one.sigma).astype(np.float32)
+        height = one.pi.astype(np.float32) * rate
+        total = np.zeros(u.shape, np.float32)
+        for k in range(components):
+            z = ((u - one.mu[k]) / one.sigma[k]).astype(np.float32)
+            z *= z
+            z *= -0.5
+            np.exp(z, out=z)
+            z *= height[k]
+            total += z
+        heights = np.log(total) - np.float32(0.5 * LOG_2PI)
+        if not density.transform.is_identity:
+            heights += density.log_jacobian(u).astype(np.float32)
+        weight = (one.pi / len(_NODES)).astype(np.float32)[:, None]
+        low, high = heights.min(axis=(0, 1)), heights.max(axis=(0, 1))
+        for _ in range(_HALVINGS):
+            level = 0.5 * (low + high)
+            enough = (weight * (heights >= level)).sum(axis=(0, 1)) >= mass
+            low, high = np.where(enough, level, low), np.where(enough, high, level)
+        return np.asarray(low, np.float64)
+
+    with np.errstate(all="ignore"):
+        terms = components * len(_NODES)
+        near = in_pieces(of_piece, rows, max(16, _TERMS_AT_ONCE // terms))
+    return np.where(np.isfinite(near), near, -np.inf)
 
 
 def _level_below(mixture: Marginal, mass: float, transform: Transform) -> Array:

@@ -30,6 +30,8 @@ _RIDGE = 1e-14
 # A search ends when slope^2 / curvature, about twice the distance of log p from its extreme in
 # nats, is this small.
 _FLAT = 1e-24
+# Bounds of a log density are exact up to this share.
+_ROUNDING = 1e-6
 # The exponent of a density at most; exp of about 709 is the largest number of float64.
 _LARGEST_EXPONENT = 600.0
 
@@ -76,10 +78,14 @@ def critical_points(density: TargetDensity, *, only_highest: bool = False) -> Ar
         return np.empty((0, 1))
     rows, x = _first_points(density)
     left, right = _neighbours(rows)
+    best, known = np.full(density.mixture.mu.shape[1], -np.inf), 0
     for _ in range(_MOST_HALVINGS):
-        undecided = _undecided(density, rows[left], x[left], x[right])
         if only_highest:
-            undecided &= _may_be_highest(density, rows, x, left, right)
+            np.maximum.at(best, rows[known:], density.rows(rows[known:]).log_prob(x[known:]))
+            known = len(x)
+            may_be = _may_be_highest(density, best, rows[left], x[left], x[right])
+            left, right = left[may_be], right[may_be]
+        undecided = _undecided(density, rows[left], x[left], x[right])
         left, right = left[undecided], right[undecided]
         middle = 0.5 * (x[left] + x[right])
         inside = (middle > x[left]) & (middle < x[right])
@@ -89,7 +95,7 @@ def critical_points(density: TargetDensity, *, only_highest: bool = False) -> Ar
         new = len(x) + np.arange(len(middle))
         rows, x = np.append(rows, rows[left]), np.append(x, middle)
         left, right = np.append(left, new), np.append(new, right)
-    return _between_signs(density, rows, x)
+    return _between_signs(density, rows, x, best if only_highest else None)
 
 
 def _first_points(density: TargetDensity) -> tuple[Positions, Array]:
@@ -167,18 +173,36 @@ def _bounds_of_terms(scale: Array, sigma: Array, first: Array, last: Array) -> l
     highest = (scale - 0.5 * np.clip(0.0, first, last) ** 2).max(axis=0)
     scale = scale - np.maximum(highest - _LARGEST_EXPONENT, 0.0)
 
-    def terms(side: float) -> tuple[Array, Array, Array]:
-        z = np.clip(side, first, last)
-        height = np.exp(np.minimum(scale - 0.5 * z * z, _LARGEST_EXPONENT))
-        return sigma * height, -z * height, (z * z - 1.0) * height / sigma
+    rate = 1.0 / sigma
 
-    ends, centre = (terms(-math.inf), terms(math.inf)), terms(0.0)
-    left, right = terms(-1.0)[1], terms(1.0)[1]
-    bends = [terms(side * math.sqrt(3.0))[2] for side in (-1.0, 1.0)]
+    def height(z: Array) -> Array:
+        return np.asarray(np.exp(np.minimum(scale - 0.5 * z * z, _LARGEST_EXPONENT)))
+
+    def slope(z: Array) -> Array:
+        return -z * height(z)
+
+    def curvature(z: Array) -> Array:
+        return (z * z - 1.0) * height(z) * rate
+
+    def inside(side: float) -> Array:
+        return np.asarray(np.clip(side, first, last))
+
+    ends = [height(end) for end in (first, last)]
+    slopes = [-z * end for z, end in zip((first, last), ends, strict=True)]
+    bends = [(z * z - 1.0) * end * rate for z, end in zip((first, last), ends, strict=True)]
+    centre = inside(0.0)
+    top = height(centre)
+    root = math.sqrt(3.0)
     pairs = (
-        (np.minimum(ends[0][0], ends[1][0]), centre[0]),
-        (np.minimum(right, ends[0][1]), np.maximum(left, ends[1][1])),
-        (np.minimum.reduce([centre[2], ends[0][2], ends[1][2]]), np.maximum(*bends)),
+        (sigma * np.minimum(*ends), sigma * top),
+        (
+            np.minimum(slope(inside(1.0)), slopes[0]),
+            np.maximum(slope(inside(-1.0)), slopes[1]),
+        ),
+        (
+            np.minimum.reduce([(centre * centre - 1.0) * top * rate, *bends]),
+            np.maximum(curvature(inside(-root)), curvature(inside(root))),
+        ),
     )
     return [np.stack(pair) for pair in pairs]
 
@@ -255,24 +279,27 @@ def _narrower(one: Array, other: Array) -> Array:
 
 
 def _may_be_highest(
-    density: TargetDensity, rows: Positions, x: Array, left: Positions, right: Positions
+    density: TargetDensity, best: Array, rows: Positions, low: Array, high: Array
 ) -> Mask:
-    """Return whether the density may be higher in each interval than at all points x of the row.
+    """Return whether the density may be higher in each interval than the best known of its row.
 
     Each component is largest at its mean or at the end that is nearer to it.
     """
-    best = np.full(density.mixture.mu.shape[1], -np.inf)
-    np.maximum.at(best, rows, density.rows(rows).log_prob(x))
-    part = _with_chord(density, rows[left], x[left], x[right])
-    largest = part.log_components(np.clip(part.mu, x[left], x[right]))
+    part = _with_chord(density, rows, low, high)
+    largest = part.log_components(np.clip(part.mu, low, high))
     top = largest.max(axis=0)
     most = np.log(np.exp(largest - top).sum(axis=0)) + top
-    may_be: Mask = most >= best[rows[left]]
+    may_be: Mask = most >= best[rows]
     return may_be
 
 
-def _between_signs(density: TargetDensity, rows: Positions, x: Array) -> Array:
-    """Return the zeros of the slope where its sign changes, (N, S), with NaN at the end of rows."""
+def _between_signs(
+    density: TargetDensity, rows: Positions, x: Array, best: Array | None = None
+) -> Array:
+    """Return the zeros of the slope where its sign changes, (N, S), with NaN at the end of rows.
+
+    With the best known log density of each row, (N,), only maxima that may exceed it are exact.
+    """
     order = np.lexsort((x, rows))
     rows, x = rows[order], x[order]
     rises = density.rows(rows).log_prob_and_derivatives(x)[1] >= 0.0
@@ -284,8 +311,13 @@ def _between_signs(density: TargetDensity, rows: Positions, x: Array) -> Array:
     left, right = _neighbours(rows)
     change = rises[left] != rises[right]
     left, right = left[change], right[change]
-    slope = _Slope(density.rows(rows[left]), rises[left])
-    zeros = find_roots(slope, x[left], x[right], 0.5 * (x[left] + x[right]))
+    zeros, sought = 0.5 * (x[left] + x[right]), np.ones(len(left), bool)
+    if best is not None:
+        # At the end of an interval, rounding could leave the bound below the density itself.
+        least = best - _ROUNDING * (1.0 + np.abs(best))
+        sought = rises[left] & _may_be_highest(density, least, rows[left], x[left], x[right])
+    slope = _Slope(density.rows(rows[left[sought]]), rises[left[sought]])
+    zeros[sought] = find_roots(slope, x[left[sought]], x[right[sought]], zeros[sought])
     rows_found, found = np.append(rows[lone], rows[left]), np.append(x[lone], zeros)
     order = np.lexsort((found, rows_found))
     rows_found, found = rows_found[order], found[order]

@@ -18,7 +18,8 @@ import numpy as np
 from mdncli.types import Array, Mask, Numbers, Positions
 
 _MOST_STEPS = 300
-# After this many steps every other step halves the bracket, so that no shape can stall the search.
+# After this many steps every other step halves the bracket or the value, so that no shape can stall
+# the search.
 _STEPS_BEFORE_HALVING = 8
 # The roots that are found are removed from the arrays once they are a tenth of them.
 _SHARE_TO_REMOVE = 0.9
@@ -63,7 +64,7 @@ def find_roots(problem: RootProblem, low: Array, high: Array, start: Array) -> A
     """
     found, where, sought = start.copy(), np.arange(len(start)), np.ones(len(start), dtype=bool)
     low, high, at = low.copy(), high.copy(), start
-    missed_low, missed_high = np.full((2, len(start)), np.inf)
+    missed_low, missed_high, before = np.full((3, len(start)), np.inf)
     for step in range(_MOST_STEPS):
         value, change, done = problem.evaluate(at)
         below, missed = value < 0.0, np.abs(value)
@@ -83,13 +84,14 @@ def find_roots(problem: RootProblem, low: Array, high: Array, start: Array) -> A
             at = at + change
         outside = ~((at > low) & (at < high))
         if step > _STEPS_BEFORE_HALVING and step % 2:
-            outside[:] = True
+            outside |= missed > 0.5 * before
         np.copyto(at, middle, where=outside)
+        before = missed
         if left <= _SHARE_TO_REMOVE * len(at):
             problem.keep(sought)
             low, high, at = low[sought], high[sought], at[sought]
             missed_low, missed_high = missed_low[sought], missed_high[sought]
-            where, sought = where[sought], sought[sought]
+            where, before, sought = where[sought], before[sought], sought[sought]
     return found
 
 
