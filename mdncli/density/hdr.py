@@ -89,12 +89,13 @@ def _pieces_and_levels(
     densities = [
         TargetDensity(each.mixture.with_resolvable_sigma(), each.transform) for each in densities
     ]
-    points = [critical_points(density) for density in densities]
-    heights = [_log_prob_at(*pair) for pair in zip(densities, points, strict=True)]
-    highest = np.max([np.nanmax(each, axis=1) for each in heights], axis=0)
     lowest = np.min([_level_below(d.mixture, coverage, d.transform) for d in densities], axis=0)
     # Where floats are so far apart that they miss the peak, the second one is the lower.
-    lowest = np.minimum(lowest, highest - 1.0)
+    peaks = [_height_at_heaviest(density) for density in densities]
+    lowest = np.minimum(lowest, np.max(peaks, axis=0) - 1.0)
+    points = [critical_points(density, least=lowest - 1.0) for density in densities]
+    heights = [_log_prob_at(*pair) for pair in zip(densities, points, strict=True)]
+    highest = np.max([np.nanmax(each, axis=1) for each in heights], axis=0)
     pieces = [
         _MonotonePieces.between(*each, lowest - 1.0)
         for each in zip(densities, points, heights, strict=True)
@@ -127,21 +128,29 @@ class _MissingMassOfSegments:
         mass: Array,
     ) -> None:
         self._pieces, self._limits, self._mass = list(pieces), limits, mass
+        self._crossings: list[Array | None] = [None] * len(self._pieces)
 
     def evaluate(self, level: Array) -> tuple[Array, Array, Mask]:
-        """Return the missing mass, no step, so that brackets are halved, and what is found."""
-        missing = self._mass.copy()
-        for pieces, ends in zip(self._pieces, self._limits, strict=True):
-            intervals = _within(_as_intervals(pieces.crossings(level)), ends)
+        """Return the missing mass, Newton's step, and which levels are found."""
+        missing, loss = self._mass.copy(), np.zeros(len(level))
+        for position, (pieces, ends) in enumerate(zip(self._pieces, self._limits, strict=True)):
+            crossings = pieces.crossings(level, self._crossings[position])
+            self._crossings[position] = crossings
+            moving = np.where((crossings > ends[0]) & (crossings < ends[1]), crossings, np.nan)
+            loss += _mass_between(pieces.density, moving)[1]
+            intervals = _within(_as_intervals(crossings), ends)
             row, number = np.nonzero(~np.isnan(intervals[:, :, 0]))
             mixture = pieces.density.mixture.rows(row)
             held = mixture.mass_between(*intervals[row, number].T)
             missing -= np.bincount(row, weights=held, minlength=len(missing))
-        return missing, np.full(len(level), np.nan), np.abs(missing) <= _TOLERANCE
+        with np.errstate(all="ignore"):
+            change = -missing / loss
+        return missing, change, np.abs(missing) <= _TOLERANCE
 
     def keep(self, chosen: Mask) -> None:
         """Drop all rows except the chosen ones."""
         self._pieces = [pieces.rows(chosen) for pieces in self._pieces]
+        self._crossings = [None if each is None else each[chosen] for each in self._crossings]
         self._mass = self._mass[chosen]
 
 
@@ -315,6 +324,13 @@ def _mass_between(density: TargetDensity, crossings: Array) -> tuple[Array, Arra
         for each in (signed * tail, signed * one, speed)
     )
     return ones + tails, loss
+
+
+def _height_at_heaviest(density: TargetDensity) -> Array:
+    """Return the log density at the mean of each row's heaviest component, (N,)."""
+    mixture = density.mixture
+    heaviest = mixture.log_pi.argmax(axis=0), np.arange(mixture.mu.shape[1])
+    return density.log_prob(mixture.mu[heaviest])
 
 
 def _near_level(density: TargetDensity, mass: float) -> Array:

@@ -58,7 +58,9 @@ def modes(density: TargetDensity) -> Array:
     return top
 
 
-def critical_points(density: TargetDensity, *, only_highest: bool = False) -> Array:
+def critical_points(
+    density: TargetDensity, *, only_highest: bool = False, least: Array | None = None
+) -> Array:
     """Return u where each density has slope zero: maximum, minimum, maximum, … in rising order.
 
     All lie between the smallest and the largest mean; with bounds, of `Marginal.with_jacobian`. On
@@ -70,6 +72,7 @@ def critical_points(density: TargetDensity, *, only_highest: bool = False) -> Ar
     Args:
         density: N densities.
         only_highest: leave out the points that are neither the highest maximum nor next to it.
+        least: (N,), a log density; points where it is lower may be left out.
 
     Returns:
         Shape (N, S) with odd S; a row with fewer points ends with NaN.
@@ -84,6 +87,9 @@ def critical_points(density: TargetDensity, *, only_highest: bool = False) -> Ar
             np.maximum.at(best, rows[known:], density.rows(rows[known:]).log_prob(x[known:]))
             known = len(x)
             may_be = _may_be_highest(density, best, rows[left], x[left], x[right])
+            left, right = left[may_be], right[may_be]
+        elif least is not None:
+            may_be = _may_be_highest(density, least, rows[left], x[left], x[right])
             left, right = left[may_be], right[may_be]
         undecided = _undecided(density, rows[left], x[left], x[right])
         left, right = left[undecided], right[undecided]

@@ -457,7 +457,10 @@ def partial_moments(
     held, once, twice = (_exponential_part(mixture, ends, j * sign) for j in (0, 1, 2))
     away = sign * (centre - origin)
     first = origin * held + sign * once
-    return first, twice - 2.0 * away * once + away * away * held
+    # Where the squares have no finite mean, the other terms may be infinite, too.
+    with np.errstate(invalid="ignore"):
+        second = twice - 2.0 * away * once + away * away * held
+    return first, np.where(np.isinf(twice), np.inf, second)
 
 
 def _standard_ends(mixture: Marginal, ends: tuple[float, float]) -> list[Array]:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mdncli.density.mixture import generator_of_draws
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.numerics import for_each_piece, in_pieces, prefetched
+from mdncli.density.numerics import Buffers, find_roots, for_each_piece, in_pieces, prefetched
 
 X = np.linspace(-5.0, 5.0, 20_000)[:, None]
 
@@ -51,6 +51,36 @@ def test_pieces_of_a_piece_stay_in_its_thread() -> None:
         assert set(inner) == {outer}
 
     for_each_piece(check, 4, 1)
+
+
+def test_a_thread_reuses_its_memory_for_smaller_arrays_and_has_its_own() -> None:
+    buffers = Buffers()
+    large = buffers.take("one", (3, 5))
+    assert np.shares_memory(large, buffers.take("one", (2, 2)))
+    assert not np.shares_memory(large, buffers.take("other", (3, 5)))
+    assert buffers.take("one", (4, 5)).shape == (4, 5)
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(buffers.take, "one", (3, 5)).result()
+    assert not np.shares_memory(buffers.take("one", (3, 5)), elsewhere)
+
+
+def test_a_root_search_that_makes_progress_is_not_thrown_back() -> None:
+    class Slow:
+        """x - 1 with steps that leave a third of the distance."""
+
+        evaluations = 0
+
+        def evaluate(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            self.evaluations += 1
+            return at - 1.0, -(at - 1.0) * 2.0 / 3.0, np.abs(at - 1.0) <= 1e-12
+
+        def keep(self, chosen: np.ndarray) -> None:
+            assert chosen.any()
+
+    problem = Slow()
+    found = find_roots(problem, np.array([-1e9]), np.array([1e9]), np.array([0.0]))
+    assert abs(found[0] - 1.0) <= 1e-12
+    assert problem.evaluations == 27
 
 
 def test_an_error_in_a_piece_is_raised() -> None:

@@ -141,6 +141,16 @@ def test_own_missing_values_apply_to_typed_columns_too() -> None:
     np.testing.assert_array_equal(table.cells("x").missing, [False, True])
 
 
+def test_a_typed_column_is_found_without_a_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert(_: object) -> None:
+        raise AssertionError("the column is converted")
+
+    monkeypatch.setattr("mdncli.tables.cells.as_text", convert)
+    columns = TextColumns({"x": pa.chunked_array([pa.array([1.0, 2.0])])})
+    assert "x" in columns
+    assert "y" not in columns
+
+
 def test_declared_kinds_are_empty_unless_the_source_declares_them() -> None:
     assert read(b"x,y\n1,2\n").declared == {}
     declared = {"x": "category"}

@@ -72,3 +72,13 @@ def test_column_without_text_is_refused_before_anything_is_written() -> None:
     with pytest.raises(DataError, match="column 'deep' holds list<.*>, which cannot be written"):
         write_csv(stream, [{"deep": pa.chunked_array([pa.array([[1], [2]])])}])
     assert stream.getvalue() == b""
+
+
+@pytest.mark.parametrize("special", [",", '"', "\n"])
+def test_only_the_part_of_a_column_that_is_written_decides_about_quotes(special: str) -> None:
+    texts = pa.array(["a", f"b{special}c", "d", None, "é"])
+    without = pa.chunked_array([texts[:1], texts[2:]])
+    numbers = np.arange(4.0)
+    assert written({"t": without, "n": numbers}) == "t,n\na,0\nd,1\n,2\né,3\n".encode()
+    rows = list(csv.reader(io.StringIO(written({"t": texts[1:3]}).decode(), newline="")))
+    assert rows == [["t"], [f"b{special}c"], ["d"]]
