@@ -18,9 +18,9 @@ _TOLERANCE = 1e-12
 _ON_LEVEL, _ROUGHLY_ON_LEVEL, _ROUGH_LEVELS = 1e-13, 1e-5, 2
 _LAST_STEPS = 3
 _LAST_DIGITS = 4.0 * float(np.finfo(np.float64).eps)
-# The points of each component where the density is compared with a first level, and the halvings of
-# the interval where that level lies.
-_NODES = scipy.special.ndtri((np.arange(16) + 0.5) / 16)
+# The number of points of each component where the density is compared with a first level, and the
+# halvings of the interval where that level lies.
+_NODES = 16
 _HALVINGS = 10
 _TERMS_AT_ONCE = 1 << 19
 
@@ -340,10 +340,11 @@ def _near_level(density: TargetDensity, mass: float) -> Array:
     points that stand for equal parts of each component.
     """
     components, rows = density.mixture.mu.shape
+    nodes = scipy.special.ndtri((np.arange(_NODES) + 0.5) / _NODES)[:, None]
 
     def of_piece(piece: slice) -> Array:
         one = density.mixture.rows(np.arange(piece.start, piece.stop))
-        u = one.mu[:, None] + one.sigma[:, None] * _NODES[:, None]
+        u = one.mu[:, None] + one.sigma[:, None] * nodes
         rate = (1.0 / one.sigma).astype(np.float32)
         height = one.pi.astype(np.float32) * rate
         total = np.zeros(u.shape, np.float32)
@@ -357,7 +358,7 @@ def _near_level(density: TargetDensity, mass: float) -> Array:
         heights = np.log(total) - np.float32(0.5 * LOG_2PI)
         if not density.transform.is_identity:
             heights += density.log_jacobian(u).astype(np.float32)
-        weight = (one.pi / len(_NODES)).astype(np.float32)[:, None]
+        weight = (one.pi / _NODES).astype(np.float32)[:, None]
         low, high = heights.min(axis=(0, 1)), heights.max(axis=(0, 1))
         for _ in range(_HALVINGS):
             level = 0.5 * (low + high)
@@ -366,7 +367,7 @@ def _near_level(density: TargetDensity, mass: float) -> Array:
         return np.asarray(low, np.float64)
 
     with np.errstate(all="ignore"):
-        terms = components * len(_NODES)
+        terms = components * _NODES
         near = in_pieces(of_piece, rows, max(16, _TERMS_AT_ONCE // terms))
     return np.where(np.isfinite(near), near, -np.inf)
 
