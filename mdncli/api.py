@@ -110,7 +110,8 @@ def fit(
     with contextlib.ExitStack() as stack:
         processes = None
         if distributed:
-            processes = _processes(parameters.get("device", "auto"))
+            device = _learning().device_of(parameters.get("device", "auto"))
+            processes = _learning().TogetherProcesses(device)
             stack.enter_context(_said_once(processes))
         folder = None if spool is None else os.fspath(spool)
         how = Spooling(folder, spooling, processes)
@@ -118,9 +119,8 @@ def fit(
         stack.callback(task.close)
         if task.spool is None and prepared is not None:
             prepared(task.dataset, task.schema)
-        # Only now: importing PyTorch takes 1 to 2 s, and a table that is refused should not wait.
-        from mdncli.learning import fit as learning
-
+        # Only now: a table that is refused should not wait.
+        learning = _learning()
         stream = None
         if task.spool is not None:
             stream = learning.rows_on_disk(task, folder, processes)
@@ -141,17 +141,15 @@ def fit(
 
 def _learned(task: Task, stream: Any, watch: dict[str, Any]) -> MixtureDensityNetwork:
     """Return the network of a task, after its cross-validation if one was asked for."""
-    from mdncli.learning import fit as learning
-
+    learning, stop = _learning(), watch["stop"]
     folds: list[Evaluation] = []
-    stop = watch["stop"]
     if task.folds is not None:
         folds = learning.cross_validate(
             task.every, task.layout, task.settings, task.folds, source=task.source, **watch
         )
         if stop is not None and stop():
             raise KeyboardInterrupt
-    network = learning.fit(
+    network: MixtureDensityNetwork = learning.fit(
         task.dataset, task.schema, task.settings, init=task.init, stream=stream, **watch
     )
     return replace(network, record=replace(network.record, cv=[f.to_plain() for f in folds]))
@@ -168,11 +166,11 @@ def _said_once(processes: Any) -> Iterator[None]:
     processes.leave()
 
 
-def _processes(device: str) -> Any:
-    """Return the processes of which this is one; the import takes 1 to 2 s."""
+def _learning() -> Any:
+    """Return the module that learns. It imports PyTorch, which takes 1 to 2 s."""
     from mdncli.learning import fit as learning
 
-    return learning.TogetherProcesses(learning.device_of(device))
+    return learning
 
 
 def read_table(

@@ -63,13 +63,12 @@ class TogetherProcesses(Processes):
     def __init__(self, device: torch.device) -> None:
         if _RANK not in os.environ or _COUNT not in os.environ:
             raise ParameterError("Only processes that torchrun has started can learn together.")
-        from torch import distributed
-
-        self._distributed: Any = distributed
+        distributed: Any = torch.distributed
         cuda = device.type == "cuda"
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         distributed.init_process_group("nccl" if cuda else "gloo", timeout=_LONGEST_WAIT)
+        self._distributed = distributed
         self.rank, self.count = distributed.get_rank(), distributed.get_world_size()
         self._device = torch.device("cuda", torch.cuda.current_device()) if cuda else device
 
