@@ -3,9 +3,10 @@
     python tests/benchmarks/scale.py
     python tests/benchmarks/scale.py --rows 10_000_000 50_000_000 --features 10
 
-For each number of rows, a table of a problem with a known density is written, `mdn fit` learns
-from it in a process of its own, and 200,000 fresh rows score the model. The last column is the mean
-of log p(y | x) of the true density minus that of the model, in nats per row.
+For each number of rows, a table of the inverse of the built-in problem `sinusoid` is written, with
+further features of noise. `mdn fit` learns from it in a process of its own, and 200,000 fresh rows
+score the model. The last column is the mean of log p(y | x) of the true density minus that of the
+model, in nats per row.
 """
 
 import argparse
@@ -28,33 +29,26 @@ import mdncli
 
 PROJECT = Path(__file__).parents[2]
 ROWS = 10_000, 100_000, 1_000_000, 10_000_000
-ROWS_AT_ONCE, FRESH_ROWS = 500_000, 200_000
+PROBLEM, ROWS_AT_ONCE, FRESH_ROWS = "sinusoid", 500_000, 200_000
 
 
-def problem(rows: int, features: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x (N, F), y (N,) and the exact log p(y | x), (N,), of a mixture of two branches."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, features))
-    centre = np.sin(2.0 * x[:, 0]) + x[:, 1 % features] * x[:, 2 % features]
-    sigma = 0.2 + 0.2 * np.abs(x[:, 3 % features])
-    share = 1.0 / (1.0 + np.exp(-2.0 * x[:, 4 % features]))
-    means = np.stack([centre - 1.0, centre + 1.0])
-    y = np.where(rng.random(rows) < share, means[1], means[0]) + sigma * rng.normal(size=rows)
-    log_n = -0.5 * ((y - means) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi)
-    return x, y, np.logaddexp(np.log1p(-share) + log_n[0], np.log(share) + log_n[1])
+def columns_of(rows: int, noise: int, seed: int) -> dict[str, np.ndarray]:
+    """Return the columns of the problem, after features of noise that say nothing about y."""
+    rng = np.random.default_rng([1, seed])
+    nothing = {f"n{i}": rng.normal(size=rows) for i in range(noise)}
+    return {**nothing, **mdncli.datasets.generate(PROBLEM, n=rows, inverse=True, seed=seed)}
 
 
-def blocks(rows: int, features: int) -> Iterator[pa.Table]:
+def blocks(rows: int, noise: int) -> Iterator[pa.Table]:
     """Yield the rows of a table, a block at a time."""
     for number, start in enumerate(range(0, rows, ROWS_AT_ONCE)):
-        x, y, _ = problem(min(ROWS_AT_ONCE, rows - start), features, seed=number)
-        # Five digits, as tables of measurements have.
-        columns = {f"x{i}": np.round(x[:, i], 5) for i in range(features)}
-        yield pa.table({**columns, "y": np.round(y, 5)})
+        columns = columns_of(min(ROWS_AT_ONCE, rows - start), noise, seed=number)
+        yield pa.table({name: np.round(values, 5) for name, values in columns.items()})
 
 
-def write(path: Path, rows: int, features: int) -> None:
-    every = blocks(rows, features)
+def write(path: Path, rows: int, noise: int) -> None:
+    """Write a table with so many features of noise."""
+    every = blocks(rows, noise)
     first = next(every)
     with pa_csv.CSVWriter(path, first.schema) as writer:
         writer.write_table(first)
@@ -80,10 +74,12 @@ def measured(arguments: list[str]) -> tuple[dict, float, float]:
 def row_of(rows: int, features: int, folder: Path, more: list[str]) -> list[str]:
     """Return the row of the table for so many rows."""
     data, model = folder / "data.csv", folder / "model.pt"
-    write(data, rows, features)
+    write(data, rows, features - 1)
     result, seconds, memory = measured(["fit", str(data), "-o", str(model), *more])
-    x, y, exact = problem(FRESH_ROWS, features, seed=10**6)
-    own = mdncli.load(model).condition(x).log_prob(y)
+    fresh = columns_of(FRESH_ROWS, features - 1, seed=10**6)
+    exact = mdncli.datasets.log_density(PROBLEM, fresh["x"], fresh["y"], inverse=True)
+    y = fresh.pop("y")
+    own = mdncli.load(model).condition(fresh).log_prob(y)
     size = data.stat().st_size / 1e6
     data.unlink()
     learning = result["seconds"]["train"]
@@ -101,7 +97,7 @@ def main() -> None:
     """Print a table with a row for each number of rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
-    parser.add_argument("--features", type=int, default=10)
+    parser.add_argument("--features", type=int, default=10, help="all but one are noise")
     parser.add_argument("--folder", help="for the tables; by default a temporary one")
     parser.add_argument("fit", nargs=argparse.REMAINDER, help="options of mdn fit, after --")
     given = parser.parse_args()
