@@ -9,8 +9,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -232,6 +232,14 @@ def _arrow(values: Values) -> Any:
 
 
 def _write_rows(stream: BinaryIO, rows: Iterable[Iterable[str]], separator: str) -> None:
-    text = io.StringIO()
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
-    stream.write(text.getvalue().encode())
+    # A cell is quoted if it has a character of the line end, and a single CR needs quotes, too.
+    lines: list[str] = []
+    writer = csv.writer(_Lines(lines.append), delimiter=separator, lineterminator="\r\n")
+    writer.writerows(rows)
+    stream.write("".join(f"{line[:-2]}\n" for line in lines).encode())
+
+
+class _Lines(NamedTuple):
+    """A text file that passes on every line that is written."""
+
+    write: Callable[[str], Any]

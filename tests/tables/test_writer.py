@@ -9,6 +9,7 @@ import pytest
 
 from mdncli.errors import DataError
 from mdncli.files import FileContent
+from mdncli.tables.cells import text_column
 from mdncli.tables.table import read_table
 from mdncli.tables.writer import take_rows, write_csv, write_table
 
@@ -48,6 +49,15 @@ def test_text_is_carried_and_quoted_only_where_needed() -> None:
         ["007", "plain", "0.1"],
     ]
     assert b"\n007,plain,2\n" in content
+
+
+def test_a_cell_with_any_line_end_is_one_cell_again() -> None:
+    cells = ["a\rb", "a\nb", "a\r\nb", "plain", "\r"]
+    stream = io.BytesIO()
+    write_table(stream, [{"x": np.arange(5.0), "note": text_column(cells)}])
+    back = read_table(FileContent("t.csv", stream.getvalue()))
+    assert back.columns["note"].to_pylist() == cells
+    assert b"plain\n" in stream.getvalue()
 
 
 def test_header_with_a_comma_is_quoted() -> None:
