@@ -23,6 +23,7 @@ from mdncli.commands.evaluate import evaluate
 from mdncli.commands.fit import fit
 from mdncli.commands.inspect import export
 from mdncli.commands.inspect import inspect as inspect_file
+from mdncli.commands.options import QuickCommand, converting_quickly
 from mdncli.commands.plot import plot
 from mdncli.commands.predict import predict
 from mdncli.commands.sample import generate, sample
@@ -52,6 +53,9 @@ class _PlainGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**{**attributes, "rich_markup_mode": None})
 
+    def get_params(self, ctx: Any) -> Any:
+        return converting_quickly(super().get_params(ctx))
+
 
 def _paragraphs(text: str) -> str:
     """Return a docstring with every paragraph on one line, for the help to wrap."""
@@ -72,7 +76,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for command in (generate, fit, sample, predict, evaluate, inspect_file, plot, export):
-    app.command(help=_paragraphs(command.__doc__ or ""))(command)
+    app.command(cls=QuickCommand, help=_paragraphs(command.__doc__ or ""))(command)
 
 
 def _print_version(requested: bool) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
+import typer
+
 from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
 from mdncli.files import FileContent, read_model_stream, reason, replacing, require_writable
 from mdncli.text import printable, without_nan
@@ -192,7 +194,14 @@ def write_answer(*parts: TextTable | str) -> None:
 
 def say(*parts: TextTable | str, style: str | None = None) -> None:
     """Write tables and lines to standard error, with unprintable characters escaped."""
-    _print(rich_console(stderr=True), parts, style)
+    lines = [printable(part) for part in parts if isinstance(part, str)]
+    if len(lines) < len(parts):
+        _print(rich_console(stderr=True), parts, style)
+        return
+    # No color, rather than a question to the terminal, where the user wants none.
+    color = False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+    for line in lines:
+        typer.echo(typer.style(line, fg=style) if style else line, file=sys.stderr, color=color)
 
 
 def warn(text: str) -> None:

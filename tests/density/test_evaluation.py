@@ -84,7 +84,18 @@ def test_the_distance_from_uniform_is_that_of_scipy_where_all_weights_are_equal(
     values = np.random.default_rng(0).beta(1.0, 1.1, 500)
     expected = stats.kstest(values, "uniform")
     distance, p_value = distance_from_uniform(values, None)
-    assert (distance, p_value) == (expected.statistic, expected.pvalue)
-    weighted, approximate = distance_from_uniform(values, np.full(500, 3.0))
+    assert distance == expected.statistic
+    assert p_value == pytest.approx(expected.pvalue, rel=1e-6)
+    weighted, same = distance_from_uniform(values, np.full(500, 3.0))
     assert weighted == pytest.approx(distance)
-    assert approximate == pytest.approx(p_value, rel=0.1)
+    assert same == pytest.approx(p_value)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 10, 100, 1000, 10_000, 20_000])
+def test_p_values_are_those_of_scipy(rows: int) -> None:
+    for power in (1.0, 1.01, 1.05, 1.3, 3.0):
+        values = (np.arange(rows) + 0.5) ** power / rows**power
+        expected = stats.kstest(values, "uniform")
+        distance, p_value = distance_from_uniform(values, None)
+        assert distance == pytest.approx(expected.statistic, rel=1e-12)
+        assert p_value == pytest.approx(expected.pvalue, rel=1e-6 if rows <= 10_000 else 1e-4, abs=1e-9)
