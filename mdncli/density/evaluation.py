@@ -326,7 +326,7 @@ def _p_value(distance: float, count: float) -> float:
     """Return the probability that so many uniform values are at least this far from uniform.
 
     The p-value is exact for a whole number of values up to 10,000. Otherwise it is Kolmogorov's
-    limit with the correction of Vrbik (2018), which is exact to 1e-4 of it, or 1e-5. SciPy has the
+    limit with the correction of Vrbik (2018), which is right to a thousandth of it. SciPy has the
     same figures in `scipy.stats`, whose import takes 0.4 s.
 
     With n d = k - h, k whole and 0 <= h < 1, the probability of a smaller distance d is
