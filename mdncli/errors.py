@@ -5,10 +5,12 @@ write parameters differently, so `parameter` marks each mention, and whoever sho
 chooses how to write it. `str(error)` writes them as Python does.
 """
 
+import contextlib
 import re
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Neither character occurs in other text: quoted text has its control characters escaped.
 _EDGE, _BETWEEN = "\x1f", "\x1e"
@@ -112,8 +114,32 @@ class MdnWarning(UserWarning):
         return with_parameters(self.message, in_python)
 
 
+class _Heard(threading.local):
+    """What was warned of already in a `warning_once` block of this thread; None outside of one."""
+
+    kinds: set[str] | None = None
+
+
+_heard = _Heard()
+
+
+@contextlib.contextmanager
+def warning_once(kinds: set[str]) -> Iterator[None]:
+    """Warn only of what is not among `kinds`, and add it to them. Numbers make no difference."""
+    before, _heard.kinds = _heard.kinds, kinds
+    try:
+        yield
+    finally:
+        _heard.kinds = before
+
+
 def warn(message: str) -> None:
     """Warn with `MdnWarning`, as if from the line outside this package that called it."""
+    if _heard.kinds is not None:
+        kind = re.sub("[0-9]+", "", message)
+        if kind in _heard.kinds:
+            return
+        _heard.kinds.add(kind)
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("mdncli."):
         frame, level = frame.f_back, level + 1

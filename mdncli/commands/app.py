@@ -54,6 +54,7 @@ class _PlainGroup(TyperGroup):
         super().__init__(**{**attributes, "rich_markup_mode": None})
 
     def get_params(self, ctx: Any) -> Any:
+        """Return the options."""
         return converting_quickly(super().get_params(ctx))
 
 

@@ -60,6 +60,7 @@ class QuickCommand(TyperCommand):
     """A command that converts its values itself."""
 
     def get_params(self, ctx: Any) -> Any:
+        """Return the options and the arguments."""
         return converting_quickly(super().get_params(ctx))
 
 

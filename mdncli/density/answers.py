@@ -128,7 +128,9 @@ class Questions:
                 )
         return [] if self.at_target else targets
 
-    def answer(self, predicted: Distribution, y: Array) -> tuple[Columns, int]:
+    def answer(
+        self, predicted: Distribution, y: Array, rows: int | None = None
+    ) -> tuple[Columns, int]:
         """Return the answers, (N,) each, and in how many rows a region had too many intervals.
 
         A region has columns for at most 8 intervals. If it has more, the closest are joined.
@@ -136,11 +138,12 @@ class Questions:
         Args:
             predicted: the distributions at N rows.
             y: (N, T), the rows' own target values; NaN where they are not needed.
+            rows: how many of the first rows to answer; all by default.
 
         Raises:
             ParameterError: two answers have the same name, or a correlation needs two targets.
         """
-        answers = _Answers(predicted)
+        answers = _Answers(predicted, len(predicted) if rows is None else rows)
         for name in ("mean", "std", "median", "mode", "component_mean"):
             if getattr(self, name):
                 answers.add(name, getattr(predicted, name)())
@@ -160,7 +163,7 @@ class Questions:
         self._add_probabilities(answers, y)
         if self.parameters:
             answers.add_parameters()
-        return answers.columns, int(answers.had_more.sum())
+        return answers.columns, int(answers.had_more[: answers.rows].sum())
 
     def _add_probabilities(self, answers: "_Answers", y: Array) -> None:
         """Add the answers about density, cdf and exceed."""
@@ -174,7 +177,7 @@ class Questions:
         if self.density:
             separate = self.marginal or len(targets) == 1
             log_density = predicted.log_prob(points, marginal=separate)
-            density = self._finite(log_density if self.log else _density(log_density))
+            density = self._finite(log_density if self.log else _density(log_density, answers.rows))
             if separate:
                 answers.add(f"{log}density", density, chosen)
             else:
@@ -203,14 +206,15 @@ class Questions:
         return np.where(np.isneginf(values), np.nan, values) if self.log else values
 
 
-def _density(log_density: Array) -> Array:
-    """Return densities; NaN, with a warning, where one is too large for a number."""
+def _density(log_density: Array, rows: int) -> Array:
+    """Return densities; NaN where one is too large, with a warning about the first `rows`."""
     with np.errstate(over="ignore"):
         density = np.exp(log_density)
     too_large = np.isposinf(density)
-    if too_large.any():
+    count = int(too_large[:rows].sum())
+    if count:
         warn(
-            f"In {counted(int(too_large.sum()), 'row')} the density is too large for a number, and "
+            f"In {counted(count, 'row')} the density is too large for a number, and "
             f"the cell is empty. Ask for its logarithm: {parameter('log', 'True')}."
         )
     return np.where(too_large, np.nan, density)
@@ -221,13 +225,14 @@ class _Answers:
 
     Attributes:
         predicted: the distributions at N rows.
+        rows: how many of the first rows are answered, R.
         targets: the names of their targets.
-        columns: the answers so far, (N,) each.
+        columns: the answers so far, (R,) each.
         had_more: (N,), whether a region had more intervals than columns.
     """
 
-    def __init__(self, predicted: Distribution) -> None:
-        self.predicted, self.targets = predicted, predicted.names
+    def __init__(self, predicted: Distribution, rows: int) -> None:
+        self.predicted, self.rows, self.targets = predicted, rows, predicted.names
         self.columns: Columns = {}
         self.had_more: Mask = np.zeros(len(predicted), dtype=bool)
 
@@ -245,7 +250,7 @@ class _Answers:
             raise ParameterError(
                 f"Two answers have the name {quoted(name)}. Ask for them one at a time."
             )
-        self.columns[name] = values
+        self.columns[name] = values[: self.rows]
 
     def add(self, name: str, answer: Array, chosen: list[str] | None = None) -> None:
         """Add a column for each target, or for the chosen ones, from (N,) or (N, T)."""
@@ -394,6 +399,10 @@ class Predictor:
             within = slice(*np.searchsorted(positions, [piece.start, piece.stop]).tolist())
             places = positions[within] - piece.start
         x, y = self.dataset.x[within], self.dataset.y[within]
+        rows = len(x)
+        if rows == 1:
+            # A row that is alone would be rounded differently; see `numerics.added_up`.
+            x, y = x.repeat(2, axis=0), y.repeat(2, axis=0)
         names = schema.target_names
         given = {
             name: y[:, names.index(name)] if value is None else value
@@ -403,8 +412,8 @@ class Predictor:
         if given:
             distribution = distribution.given(given)
         own = y[:, [names.index(name) for name in self.left]]
-        columns, joined = self.questions.answer(distribution, own)
-        outside = schema.extrapolates(x)
+        columns, joined = self.questions.answer(distribution, own, rows)
+        outside = schema.extrapolates(x[:rows])
         if self.flag_extrapolation:
             require_new_names([_EXTRAPOLATES], list(columns))
             columns[_EXTRAPOLATES] = outside.astype(np.int64)

@@ -332,7 +332,7 @@ class Distribution:
         whole = np.full((self._rows, self._targets, most, 2), np.nan)
         for start, regions in found.items():
             for target, region in enumerate(regions):
-                whole[start : start + at_once, target, : region.shape[1]] = region
+                whole[start : start + len(region), target, : region.shape[1]] = region
         return self._squeeze(whole, 1)
 
     def sample(self, n: int = 1, *, seed: int = 0) -> Array:

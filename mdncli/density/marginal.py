@@ -8,7 +8,7 @@ import scipy
 
 from mdncli.columns.transforms import IDENTITY, Cells, Transform
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
-from mdncli.density.numerics import Buffers, find_roots
+from mdncli.density.numerics import Buffers, added_up, find_roots
 from mdncli.types import Array, Mask, Positions
 
 # The error of a quantile's cdf, relative to the smaller of p and 1 - p.
@@ -58,7 +58,10 @@ class Marginal:
 
     def rows(self, chosen: Positions | Mask) -> "Marginal":
         """Return the mixtures of these rows, in their order."""
-        return Marginal(self.log_pi[:, chosen], self.mu[:, chosen], self.sigma[:, chosen])
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        # Unlike an index, this keeps the axis of rows last in memory: sums are faster.
+        return Marginal(*(part.take(chosen, axis=1) for part in (self.log_pi, self.mu, self.sigma)))
 
     def with_resolvable_sigma(self) -> "Marginal":
         """Return the mixtures with every sigma at least the distance of floats at its mean.
@@ -133,7 +136,7 @@ class Marginal:
     def mass_between(self, low: Array, high: Array) -> Array:
         """Return P(low < Y <= high), (N,), each component's from its smaller tails."""
         ends = (low - self.mu) / self.sigma, (high - self.mu) / self.sigma
-        mass: Array = (self.pi * normal_between(*ends)).sum(axis=0)
+        mass: Array = added_up(self.pi * normal_between(*ends))
         return mass
 
     def log_prob_and_derivatives(self, y: Array) -> tuple[Array, Array, Array]:
@@ -146,11 +149,11 @@ class Marginal:
         terms = self.log_components(y)
         top = terms.max(axis=0)
         share = np.exp(terms - top)
-        total = share.sum(axis=0)
+        total = added_up(share)
         share /= total
         slopes = (self.mu - y) / self.sigma**2
-        slope = (share * slopes).sum(axis=0)
-        curvature = (share * ((slopes - slope) ** 2 - self.sigma**-2.0)).sum(axis=0)
+        slope = added_up(share * slopes)
+        curvature = added_up(share * ((slopes - slope) ** 2 - self.sigma**-2.0))
         return top + np.log(total), slope, curvature
 
     def cdf(self, y: Array, *, upper: bool = False) -> Array:
@@ -159,7 +162,7 @@ class Marginal:
         With `upper` return P(Y > y), summed from the upper tails so that no digits cancel.
         """
         z = (y - self.mu) / self.sigma
-        total: Array = (self.pi * scipy.special.ndtr(-z if upper else z)).sum(axis=0)
+        total: Array = added_up(self.pi * scipy.special.ndtr(-z if upper else z))
         return np.minimum(total, 1.0)
 
     def log_cdf(self, y: Array, *, upper: bool = False) -> Array:
@@ -233,7 +236,7 @@ def _log_sum_exp(terms: Array) -> Array:
     top = terms.max(axis=0)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
-        total: Array = np.log(np.exp(terms - top).sum(axis=0))
+        total: Array = np.log(added_up(np.exp(terms - top)))
     return total + top
 
 
@@ -350,8 +353,8 @@ def _near_quantiles(
         rate = np.minimum(width / sigma, _LARGEST_RATE).astype(single)
         pi = pi.astype(single)
         height = pi * rate * single(_INV_SQRT_2PI)
-        mean = (pi * mu).sum(axis=0)
-        spread = np.sqrt((pi * (np.square(mu - mean) + 1.0 / np.square(rate))).sum(axis=0))
+        mean = added_up(pi * mu)
+        spread = np.sqrt(added_up(pi * (np.square(mu - mean) + 1.0 / np.square(rate))))
         wanted = np.log(p / (1.0 - p)).astype(single)
         right = np.full(len(low), 0.5, single)
         left = -right
@@ -369,12 +372,12 @@ def _near_quantiles(
             squares *= -0.5
             np.exp(squares, out=squares)
             squares *= height
-            cdf = 0.5 + 0.5 * terms.sum(axis=0)
+            cdf = 0.5 + 0.5 * added_up(terms)
             below, close = cdf < p, np.abs(cdf - p) < _CLOSE
             left, right = np.where(below, at, left), np.where(below, right, at)
             np.clip(cdf, _ROUGH, 1.0 - _ROUGH, out=cdf)
             rest = 1.0 - cdf
-            new = at + (wanted - np.log(cdf / rest)) * cdf * rest / squares.sum(axis=0)
+            new = at + (wanted - np.log(cdf / rest)) * cdf * rest / added_up(squares)
             new = np.where((new >= left) & (new <= right), new, 0.5 * (left + right))
             at = np.where(close, at, new)
         near: Array = origin + width * at
@@ -391,10 +394,10 @@ class _LowerTail:
     def evaluate(self, y: Array) -> tuple[Array, Array, Mask]:
         """Return cdf(y) - p, Halley's step towards log cdf = log p, and which are found."""
         z = (y - self._mu) * self._rate
-        cdf = (self._pi * scipy.special.ndtr(z)).sum(axis=0)
+        cdf = added_up(self._pi * scipy.special.ndtr(z))
         terms = self._heights * np.exp(-0.5 * z * z)
-        density = terms.sum(axis=0)
-        slope = -(terms * z * self._rate).sum(axis=0)
+        density = added_up(terms)
+        slope = -added_up(terms * z * self._rate)
         with np.errstate(all="ignore"):
             # g = log(cdf / p): g' = density / cdf, and g'' / g' = slope / density - g'.
             rise = density / cdf
@@ -417,7 +420,7 @@ class _LowerTail:
         z *= self._rate
         scipy.special.ndtr(z, out=term)
         term *= self._pi
-        excess = term.sum(axis=0) - self._p
+        excess = added_up(term) - self._p
         np.multiply(z, z, out=squares)
         np.multiply(squares, -0.5, out=heights)
         np.exp(heights, out=heights)
@@ -425,12 +428,12 @@ class _LowerTail:
         heights *= _INV_SQRT_2PI
         # The n-th derivative of a component is He(z) phi(z) / sigma^n, with these polynomials.
         np.multiply(heights, self._rate, out=rate)
-        series = [rate.sum(axis=0)]
+        series = [added_up(rate)]
         for order in (2, 3, 4, 5):
             rate *= self._rate
             _hermite(order, z, squares, term)
             term *= rate
-            series.append(term.sum(axis=0) / factorial(order))
+            series.append(added_up(term) / factorial(order))
         with np.errstate(all="ignore"):
             step = _root_of_series(excess, series)
             shift, far = np.multiply(np.abs(step), self._rate, out=rate), np.abs(z, out=z)
@@ -446,7 +449,7 @@ class _LowerTail:
             shift *= shift
             for _ in range(3):
                 rest *= shift
-            exact = rest.sum(axis=0) <= factorial(6) * _TOLERANCE * self._p
+            exact = added_up(rest) <= factorial(6) * _TOLERANCE * self._p
             found = y + step
         finite = np.isfinite(found)
         return np.where(finite, found, y), exact & finite

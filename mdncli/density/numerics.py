@@ -39,6 +39,17 @@ class Buffers(threading.local):
         return self._kept[key][:size].reshape(shape)
 
 
+def added_up(terms: Array) -> Array:
+    """Return the sum over the first axis, (K, N) to (N,), added up in its order.
+
+    NumPy's own order depends on how the terms lie in memory, and on whether N is 1, so that the
+    last bits of a row would depend on the rows beside it.
+    """
+    alone = terms.shape[-1] == 1
+    total: Array = terms.cumsum(axis=0)[-1] if alone else np.ascontiguousarray(terms).sum(axis=0)
+    return total
+
+
 class RootProblem(Protocol):
     """N increasing functions with one root each."""
 
@@ -163,12 +174,23 @@ class _ThreadState(threading.local):
 _state = _ThreadState()
 
 
+def _pieces(rows: int, at_once: int) -> list[slice]:
+    """Return pieces of `at_once` rows, and the rest.
+
+    A rest of a single row is added to the piece before it; see `added_up`.
+    """
+    starts = range(0, rows, at_once)
+    if len(starts) > 1 and rows - starts[-1] == 1:
+        starts = starts[:-1]
+    return [slice(at, at + at_once) for at in starts[:-1]] + [slice(at, rows) for at in starts[-1:]]
+
+
 def for_each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> None:
-    """Call `work` with every piece of at most `at_once` rows, several pieces at a time.
+    """Call `work` with every piece of about `at_once` rows, several pieces at a time.
 
     A call from inside a piece runs in the thread of that piece.
     """
-    pieces = [slice(at, min(at + at_once, rows)) for at in range(0, rows, at_once)]
+    pieces = _pieces(rows, at_once)
     if len(pieces) <= 1 or _state.in_piece:
         for piece in pieces:
             work(piece)
@@ -184,8 +206,8 @@ def for_each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> No
 
 
 def in_pieces(compute: Callable[[slice], Array], rows: int, at_once: int) -> Array:
-    """Return the results of `compute` for every piece of at most `at_once` rows, concatenated."""
-    if rows <= at_once:
+    """Return the results of `compute` for every piece of about `at_once` rows, concatenated."""
+    if rows <= at_once + 1:
         return compute(slice(0, rows))
     first = compute(slice(0, at_once))
     whole = np.empty((rows, *first.shape[1:]), first.dtype)
