@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mdncli.density.mixture import generator_of_draws
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.numerics import Buffers, find_roots, for_each_piece, in_pieces, prefetched
+from mdncli.density.numerics import (
+    Buffers,
+    added_up,
+    find_roots,
+    for_each_piece,
+    in_pieces,
+    prefetched,
+)
 
 X = np.linspace(-5.0, 5.0, 20_000)[:, None]
 
@@ -147,3 +155,27 @@ def test_two_generators_in_turn_leave_a_users_blas_setting(
         first.close()
         second.close()
         assert blas_threads() == before
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sums_over_components_do_not_depend_on_the_rows_beside_or_on_memory(order: Any) -> None:
+    terms = np.random.default_rng(0).normal(size=(40, 100)) ** 3
+    whole = added_up(terms)
+    for rows in (1, 2, 3, 50):
+        part = np.array(terms[:, :rows], order=order)
+        np.testing.assert_array_equal(added_up(part), whole[:rows])
+
+
+def test_no_piece_has_a_single_row_unless_there_is_only_one() -> None:
+    for rows in range(1, 40):
+        for at_once in (2, 3, 7):
+            pieces: list[slice] = []
+            for_each_piece(pieces.append, rows, at_once)
+            pieces.sort(key=lambda piece: piece.start)
+            covered = [row for piece in pieces for row in range(piece.start, piece.stop)]
+            assert covered == list(range(rows))
+            lengths = {piece.stop - piece.start for piece in pieces}
+            assert max(lengths) <= at_once + 1
+            assert 1 not in lengths or rows == 1
+            values = in_pieces(lambda piece: np.arange(piece.start, piece.stop), rows, at_once)
+            np.testing.assert_array_equal(values, np.arange(rows))
