@@ -1,6 +1,6 @@
 """The verbs of mdn: `fit`, `load` and `read_table`. A fitted model has the others as methods.
 
-A table is the path of a file, a data frame, a mapping from names to columns, or an array.
+A table is a path, a pattern, a folder, a list of them, a data frame, a mapping, or an array.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from mdncli.columns.dataset import (
     FEWEST_ROWS,
     Dataset,
     RowRules,
+    RowTally,
     measure_schema,
     training_dataset,
-    warn_of_skipped_rows,
 )
 from mdncli.columns.schema import Schema
 from mdncli.conditional_density import ConditionalDensity, Result, TableLike, load
@@ -33,10 +33,10 @@ from mdncli.errors import DataError, MdnError, ParameterError, parameter
 from mdncli.files import MODEL_BEGINS, MOST_BYTES, FileContent, read_model_file
 from mdncli.requests import skips, split_parameters
 from mdncli.settings import FitOptions, Settings
+from mdncli.tables.blocks import files_of, read_files
 from mdncli.tables.dialect import Dialect, format_of
 from mdncli.tables.sniffer import TableFormat, sniff
 from mdncli.tables.table import Table
-from mdncli.tables.table import read_table as read_table_file
 from mdncli.task import Spooling, Task, layout_of, without_private
 
 __all__ = [
@@ -173,16 +173,14 @@ def _learning() -> Any:
     return learning
 
 
-def read_table(
-    file: str | os.PathLike[str], *, on_bad_rows: str = "fail", **dialect: Any
-) -> "pd.DataFrame":
+def read_table(file: TableLike, *, on_bad_rows: str = "fail", **dialect: Any) -> "pd.DataFrame":
     """Return the table in a file as a data frame, read as the commands read it.
 
     A column in which every cell is a number or missing is float64, with NaN for a missing cell.
     Any other column is text. Columns of lists and the like in a Parquet file are left out.
 
     Args:
-        file: its path.
+        file: its path; or a pattern, a folder or a list of files that are one table.
         on_bad_rows: `skip` leaves out rows that have a different number of fields than the header.
         dialect: delimiter, decimal, encoding, quote, escape, comment, header and na; see `Dialect`.
 
@@ -195,7 +193,7 @@ def read_table(
     ['x', 'y']
     """
     [given] = split_parameters(dialect, Dialect)
-    table = read_table_file(file, Dialect(**given), skip_bad_rows=skips(on_bad_rows))
+    table = read_files(file, Dialect(**given), skip=skips(on_bad_rows))
     return dataframe.frame_of([dataframe.numbers_where_possible(table)])
 
 
@@ -229,7 +227,7 @@ class TableReport:
 
 
 def inspect(
-    file: str | os.PathLike[str] | FileContent,
+    file: TableLike,
     *,
     max_size: int = MOST_BYTES,
     on_bad_rows: str = "fail",
@@ -238,14 +236,16 @@ def inspect(
     """Return the model that a file holds, or what is known of the table that it holds.
 
     Args:
-        file: a regular file, or a pipe that ends; or a content that was read already.
+        file: a regular file, or a pipe that ends; a pattern, a folder or a list of tables.
         max_size: the number of bytes that a model has at most; see `load`.
         on_bad_rows, dialect: how to read a table; see `read_table`.
 
     Raises:
         MdnError: it is neither a model nor a table, or it cannot be read.
     """
-    content = read_model_file(file, max_size, or_table=True)
+    files = [file] if isinstance(file, FileContent) else files_of(file)
+    content = read_model_file(files[0], max_size, or_table=True)
+    table = content if len(files) == 1 else file
     if content.content.startswith(MODEL_BEGINS):
         return load(content, max_size=max_size)
     [given] = split_parameters(dialect, Dialect)
@@ -253,7 +253,7 @@ def inspect(
     refusal: DataError | None = None
     reading = _Reading()
     try:
-        reading = _Reading.of_file(content, asked, skip=skip)
+        reading = _Reading.of_file(table, asked, skip=skip)
     except DataError as error:
         refusal = error
     typed = format_of(content.name, asked.format) in ("parquet", "jsonl")
@@ -261,7 +261,7 @@ def inspect(
     # A dialect that the user has set is doubted only if it fails.
     fails = refusal is not None or reading.unfit
     doubted = looks is not None and looks.dialect != asked and (fails or asked == Dialect())
-    better = _better(content, looks.dialect, skip=skip) if looks and doubted else None
+    better = _better(table, looks.dialect, skip=skip) if looks and doubted else None
     if refusal is not None and better is None:
         raise refusal
     return TableReport(
@@ -287,16 +287,16 @@ class _Reading:
     warnings: Sequence[str] = ()
 
     @classmethod
-    def of_file(cls, file: FileContent, dialect: Dialect, *, skip: bool) -> "_Reading":
-        table = read_table_file(file, dialect, skip_bad_rows=skip)
+    def of_file(cls, file: TableLike, dialect: Dialect, *, skip: bool) -> "_Reading":
+        table = read_files(file, dialect, skip=skip)
         description = describe_table(table)
-        warn_of_skipped_rows(table)
+        RowTally(table.rows, table.skipped, table.first_skipped).warn(RowRules())
         unfit, kind = _kind_of_target(table, description, skip=skip)
         suspicions = table_suspicions(table, description.target)
         return cls(description, unfit, kind, [*table.notes, *suspicions])
 
 
-def _better(file: FileContent, dialect: Dialect, *, skip: bool) -> _Reading | None:
+def _better(file: TableLike, dialect: Dialect, *, skip: bool) -> _Reading | None:
     """Return what a file holds when it is read by a dialect that it seems to have, if it can be."""
     try:
         return _Reading.of_file(file, dialect, skip=skip)

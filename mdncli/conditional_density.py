@@ -4,9 +4,9 @@ A table of rows is the path of a file, a data frame, a mapping from names to col
 Tables that come out are computed piece by piece, so that long ones do not fill the memory.
 """
 
-import contextlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,11 +21,12 @@ from mdncli.density.answers import (
     Predictor,
     Questions,
     Result,
+    ScoredRows,
+    model_parts,
     require_new_names,
     scored_rows,
-    warn_of_extrapolation,
 )
-from mdncli.density.evaluation import Evaluation, evaluate
+from mdncli.density.evaluation import ROWS_AT_ONCE, Evaluation, Scores
 from mdncli.density.mixture import generator_of_draws, remaining_targets
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter, warn
@@ -34,15 +35,25 @@ from mdncli.modelfile.exports import ExportTarget, export_format, write_export
 from mdncli.modelfile.reader import read_model
 from mdncli.modelfile.writer import write_model
 from mdncli.requests import (
+    Drawn,
     PlotRequest,
     PredictRequest,
+    Request,
     SampleRequest,
+    TableLike,
+    as_table,
+    blocks_of,
+    in_multiples,
+    recalled,
+    recalling,
     require_targets,
     skips,
     split_parameters,
 )
+from mdncli.tables.blocks import is_files, source_name
+from mdncli.tables.decoding import Digest
 from mdncli.tables.dialect import Dialect
-from mdncli.tables.table import Table, read_table
+from mdncli.tables.table import Table
 from mdncli.tables.writer import take_rows
 from mdncli.text import quoted
 from mdncli.types import Array
@@ -60,11 +71,11 @@ __all__ = [
     "Result",
     "SampleRequest",
     "TableLike",
+    "as_table",
     "export_format",
     "load",
 ]
 
-TableLike = Any
 _COMPONENT = "component"
 _NO_WEIGHTS = "which weighted the rows in training. All rows count equally."
 _NO_EVENTS = "which said in training where the target is known. All values count as known."
@@ -142,7 +153,7 @@ class ConditionalDensity:
         (2,)
         """
         dialect, skip = _reading(reading)
-        with _recalling(self.network, rows, dialect):
+        with recalling(self.network, rows, dialect):
             table = self._table(rows, dialect, skip=skip)
             dataset = model_dataset(table, self.schema, RowRules(skip=skip))
         distribution = self.network.distribution(dataset.x)
@@ -166,7 +177,7 @@ class ConditionalDensity:
         1000
         """
         request = PredictRequest.of(**questions)
-        with _recalling(self.network, rows, request.dialect):
+        with recalling(self.network, rows, request.dialect):
             table = self._table(rows, request.dialect, skip=request.skip)
         answers = self.predictions(table, replace(request, only=True)).frame()
         if dataframe.is_data_frame(rows):
@@ -195,21 +206,22 @@ class ConditionalDensity:
             f"{parameter('on_bad_rows', repr('skip'))}.",
             consequence="have empty answers",
         )
-        with _recalling(self.network, rows, request.dialect):
-            table = self._table(rows, request.dialect, skip=request.skip)
-            require_targets(table, own, own_targets)
-            dataset = model_dataset(table, self.schema, rules)
         predictor = Predictor(
             self.network,
-            dataset,
-            table,
             questions,
             given=known,
             left=left,
             flag_extrapolation=request.flag_extrapolation,
             only=request.only,
         )
-        return Result(predictor.pieces())
+        parts = model_parts(
+            self._blocks(rows, request, predictor.rows_at_once),
+            self.schema,
+            rules,
+            lambda table: require_targets(table, own, own_targets),
+        )
+        with_advice = recalled(self.network, rows, request.dialect, parts)
+        return Result(predictor.pieces(with_advice))
 
     def sample(
         self, rows: TableLike = None, *, n: int | None = None, **more: Any
@@ -247,48 +259,53 @@ class ConditionalDensity:
                 f"the row's own value, and there are no rows. Add {parameter('rows', 'FILE')}, or "
                 f"give a value: {parameter('given', 'NAME=VALUE')}."
             )
+        n = request.n or 1
         if rows is None:
             x, columns, n = request.places(schema)
+            drawn = iter([Drawn(x, columns, {})])
         else:
-            x, columns, values = self._rows_to_draw_for(rows, request, own)
-            known, n = {**known, **values}, request.n or 1
+            every = self._rows_to_draw_for(rows, request, own)
+            drawn = in_multiples(every, self.network.rows_of_draws(n))
         if request.component and _COMPONENT in (*schema.feature_names, *schema.target_names):
             raise ParameterError(
                 f"{parameter('component')}: the model has a column of that name already."
             )
-        draws = self.network.draws(
-            x,
-            n,
-            generator_of_draws(request.seed),
-            temperature=request.temperature,
-            sigma_temperature=request.sigma_temperature,
-            given=known,
-        )
+        return Result(self._drawn(drawn, n, known, request))
 
-        def pieces() -> Iterator[dict[str, Any]]:
+    def _drawn(
+        self, blocks: Iterator[Drawn], n: int, known: Mapping[str, Any], request: "SampleRequest"
+    ) -> Iterator[dict[str, Any]]:
+        """Yield n draws for every row of blocks, piece by piece."""
+        rng = generator_of_draws(request.seed)
+        for block in blocks:
+            draws = self.network.draws(
+                block.x,
+                n,
+                rng,
+                temperature=request.temperature,
+                sigma_temperature=request.sigma_temperature,
+                given={**known, **block.own},
+            )
             for positions, y, component in draws:
                 numbers = component + self.network.first_component
                 first = {_COMPONENT: numbers} if request.component else {}
-                carried = {name: take_rows(values, positions) for name, values in columns.items()}
-                targets = {name: y[:, i] for i, name in enumerate(schema.target_names)}
+                carried = {k: take_rows(v, positions) for k, v in block.columns.items()}
+                targets = {name: y[:, i] for i, name in enumerate(self.schema.target_names)}
                 yield {**first, **carried, **targets}
-
-        return Result(pieces())
 
     def _rows_to_draw_for(
         self, rows: TableLike, request: "SampleRequest", own: list[str]
-    ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
-        """Return x (N, F), the columns of the features, and the rows' own values of targets."""
+    ) -> Iterator[Drawn]:
+        """Yield the rows of each block, with the columns of the features."""
         schema = self.schema
         rules = RowRules(targets=own, inside=schema.transforms_of(own), skip=request.skip)
-        with _recalling(self.network, rows, request.dialect):
-            table = self._table(rows, request.dialect, skip=request.skip)
-            require_targets(table, own, [])
-            dataset = model_dataset(table, schema, rules)
-        columns = {name: table.originals[name] for name in schema.feature_names}
-        if dataset.positions is not None:
-            columns = {name: take_rows(c, dataset.positions) for name, c in columns.items()}
-        return dataset.x, columns, _own_values(schema, dataset, own)
+        blocks = self._blocks(rows, request)
+        parts = model_parts(blocks, schema, rules, lambda table: require_targets(table, own, []))
+        for table, dataset in recalled(self.network, rows, request.dialect, parts):
+            columns: dict[str, Any] = {n: table.originals[n] for n in schema.feature_names}
+            if dataset.positions is not None:
+                columns = {name: take_rows(c, dataset.positions) for name, c in columns.items()}
+            yield Drawn(dataset.x, columns, _own_values(schema, dataset, own))
 
     def evaluate(
         self,
@@ -317,7 +334,7 @@ class ConditionalDensity:
         >>> load("model.pt").evaluate("data.csv").rows
         1000
         """
-        return self.evaluate_rows(data, targets, weights, events, **reading)[0]
+        return self.evaluate_rows(data, targets, weights, events, **reading).evaluation()
 
     def score_rows(
         self,
@@ -336,11 +353,10 @@ class ConditionalDensity:
         ['x', 'y', 'nll', 'y_crps', 'y_error', 'y_pit']
         """
         dialect, skip = _reading({**reading})
-        with _recalling(self.network, data, dialect):
+        with recalling(self.network, data, dialect):
             table = self._table(data, dialect, skip=skip)
-        evaluation, result = self.evaluate_rows(table, targets, weights, events, **reading)
-        scored = result.frame()
-        scores = scored.columns[-1 - 3 * len(evaluation.targets) :]
+        scored = self.evaluate_rows(table, targets, weights, events, **reading).frame()
+        scores = scored.columns[-1 - 3 * len(self.schema.targets) :]
         return _as_frame(data, table).assign(**{name: scored[name].to_numpy() for name in scores})
 
     def evaluate_rows(
@@ -350,36 +366,44 @@ class ConditionalDensity:
         weights: Any = None,
         events: Any = None,
         **reading: Any,
-    ) -> tuple[Evaluation, Result]:
-        """Return what `evaluate` does, and the rows with the scores of each beside them.
+    ) -> ScoredRows:
+        """Return the rows with the scores of each beside them, and what `evaluate` does.
 
         The columns are nll, and crps, error and pit of each target; empty for a row that does not
         count.
         """
         schema, (dialect, skip) = self.schema, _reading(reading)
-        with _recalling(self.network, data, dialect):
-            table = self._table(data, dialect, skip=skip)
+        rules = RowRules(
+            targets=schema.target_names, skip=skip, consequence="are left out of the scores"
+        )
+        whole = any(each is not None and not isinstance(each, str) for each in (weights, events))
+        if targets is not None or whole:
+            # These are values of all rows.
+            with recalling(self.network, data, dialect):
+                data = self._table(data, dialect, skip=skip)
             if targets is not None:
-                table = _with_targets(table, targets, schema.target_names)
-            if weights is None:
-                weights = _column_of_training(table, schema.weight, _NO_WEIGHTS)
-            if events is None:
-                events = _column_of_training(table, schema.event, _NO_EVENTS)
-            rules = RowRules(
-                targets=schema.target_names,
-                weights=weights,
-                event=events,
-                skip=skip,
-                consequence="are left out of the scores",
-            )
-            dataset = model_dataset(table, schema, rules)
-        if not len(dataset):
-            raise DataError(f"{table.source}: there are no rows to evaluate.")
-        if table.content_sha256 and table.content_sha256 == self.network.origin.table_sha256:
-            warn(f"{table.source} is the training table: scores on other rows will be worse.")
-        warn_of_extrapolation(int(schema.extrapolates(dataset.x).sum()), len(dataset))
-        evaluation = evaluate(self.network, dataset.x, dataset.y, dataset.weights, dataset.known)
-        return evaluation, Result(scored_rows(evaluation, table, dataset))
+                data = _with_targets(data, targets, schema.target_names)
+        digest = Digest()
+        blocks = self._blocks(data, Request(dialect, skip), ROWS_AT_ONCE, digest)
+        with recalling(self.network, data, dialect):
+            first = next(blocks)
+        given = (weights, schema.weight, _NO_WEIGHTS), (events, schema.event, _NO_EVENTS)
+        weights, events = (
+            _column_of_training(first, name, lost) if value is None else value
+            for value, name, lost in given
+        )
+        rules = replace(rules, weights=weights, event=events)
+        parts = model_parts(itertools.chain([first], blocks), schema, rules, lambda _: None)
+
+        def at_end() -> None:
+            sha256 = data.content_sha256 if isinstance(data, Table) else digest.hexdigest()
+            if sha256 and sha256 == self.network.origin.table_sha256:
+                name = source_name(data)
+                warn(f"{name} is the training table: scores on other rows will be worse.")
+
+        scores, found = Scores(self.network, keep=not is_files(data)), list[Evaluation]()
+        advised = recalled(self.network, data, dialect, parts)
+        return ScoredRows(scored_rows(scores, schema, advised, at_end, found), found)
 
     def plot(
         self, kind: str = "overview", data: TableLike = None, targets: Any = None, **more: Any
@@ -442,7 +466,7 @@ class ConditionalDensity:
     ) -> tuple[Dataset, dict[str, Array]]:
         """Return the rows, and their own values of the given targets."""
         schema, own = self.schema, [name for name, value in given.items() if value is None]
-        with _recalling(self.network, data, request.dialect):
+        with recalling(self.network, data, request.dialect):
             table = self._table(data, request.dialect, skip=request.skip)
             if request.shows_single_rows:
                 shown = left if request.kind == "pairs" else [request.target or left[0]]
@@ -509,21 +533,11 @@ class ConditionalDensity:
     def _table(self, rows: TableLike, dialect: Dialect, *, skip: bool) -> Table:
         return as_table(rows, dialect, skip=skip, names=self.schema.feature_names)
 
-
-def as_table(rows: TableLike, dialect: Dialect, *, skip: bool, names: Sequence[str] = ()) -> Table:
-    """Return the table of a file, a data frame, a mapping or an array.
-
-    Args:
-        rows: the path of a file, its content, or what `table_of` takes.
-        dialect: how a file is written.
-        skip: whether rows with another number of fields are left out of a file.
-        names: of the columns of an array.
-    """
-    if isinstance(rows, Table):
-        return rows
-    if isinstance(rows, str | os.PathLike | FileContent):
-        return read_table(rows, dialect, skip_bad_rows=skip)
-    return dataframe.table_of(rows, names)
+    def _blocks(
+        self, rows: TableLike, request: Request, most: int = 0, digest: Digest | None = None
+    ) -> Iterator[Table]:
+        names = self.schema.feature_names
+        return blocks_of(rows, request, names=names, most=most, digest=digest)
 
 
 def _resolved(questions: Questions, targets: list[str]) -> Questions:
@@ -548,22 +562,6 @@ def _column_of_training(table: Table, name: str | None, lost: str) -> str | None
         return name or None
     warn(f"The table has no column {quoted(name)}, {lost}")
     return None
-
-
-@contextlib.contextmanager
-def _recalling(network: MixtureDensityNetwork, rows: TableLike, dialect: Dialect) -> Iterator[None]:
-    """Add to an error about a file how the training table was read, if it was read differently."""
-    try:
-        yield
-    except DataError as error:
-        then, now = network.origin.dialect, dialect.to_plain()
-        differing = {name: value for name, value in then.items() if now.get(name) != value}
-        from_file = isinstance(rows, str | os.PathLike | FileContent)
-        from_file |= isinstance(rows, Table) and rows.file is not None
-        if not differing or not from_file:
-            raise
-        words = " ".join(parameter(name, repr(value)) for name, value in differing.items())
-        raise DataError(f"{error.message} The model was fitted with {words}.") from error
 
 
 def _as_frame(rows: TableLike, table: Table) -> "pd.DataFrame":

@@ -1,8 +1,11 @@
 """The parameters of `predict`, `sample` and `plot`, which are checked before any work begins."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self, get_args
+from typing import Any, NamedTuple, Self, TypeVar, get_args
+
+import numpy as np
 
 from mdncli.columns import dataframe
 from mdncli.columns.dataset import RowRules, model_dataset
@@ -13,12 +16,17 @@ from mdncli.density.answers import Questions
 from mdncli.density.model import MixtureDensityNetwork
 from mdncli.errors import DataError, ParameterError, parameter
 from mdncli.settings import MOST_ROWS, PlotKind
+from mdncli.tables.blocks import chained, in_rows, is_files, read_blocks, read_files
+from mdncli.tables.decoding import Digest
 from mdncli.tables.dialect import Dialect
 from mdncli.tables.table import Table
 from mdncli.text import first_phrases, listed, nearest, quoted
 from mdncli.types import Array
 
 _DEFAULT_DRAWS = 1000
+# What `as_table` takes.
+TableLike = Any
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -275,3 +283,110 @@ def require_targets(table: Table, given: Sequence[str], asked: Sequence[str]) ->
                 f"{parameter('at_target')}."
             )
         raise DataError(f"{error.message}{more}") from error
+
+
+def as_table(rows: TableLike, dialect: Dialect, *, skip: bool, names: Sequence[str] = ()) -> Table:
+    """Return the table of a file, a data frame, a mapping or an array.
+
+    Args:
+        rows: the path of a file, its content, or what `table_of` takes.
+        dialect: how a file is written.
+        skip: whether rows with another number of fields are left out of a file.
+        names: of the columns of an array.
+    """
+    if isinstance(rows, Table):
+        return rows
+    if is_files(rows):
+        return read_files(rows, dialect, skip=skip)
+    return dataframe.table_of(rows, names)
+
+
+class Drawn(NamedTuple):
+    """Rows to draw for.
+
+    Attributes:
+        x: (N, F), the features.
+        columns: what is carried to the output, by name.
+        own: the rows' own values of targets, (N,) each.
+    """
+
+    x: Array
+    columns: dict[str, Any]
+    own: dict[str, Array]
+
+    def part(self, start: int, stop: int) -> "Drawn":
+        """Return the rows from `start` to `stop`."""
+        return Drawn(
+            self.x[start:stop],
+            {name: column.slice(start, stop - start) for name, column in self.columns.items()},
+            {name: values[start:stop] for name, values in self.own.items()},
+        )
+
+
+def in_multiples(parts: Iterable[Drawn], at_once: int) -> Iterator[Drawn]:
+    """Yield the rows in blocks of a multiple of `at_once`, so that the draws depend on no block."""
+    held: Drawn | None = None
+    any_rows = False
+    for part in parts:
+        if held is not None:
+            both = held, part
+            part = Drawn(
+                np.concatenate([each.x for each in both]),
+                {n: chained([each.columns[n] for each in both]) for n in part.columns},
+                {n: np.concatenate([each.own[n] for each in both]) for n in part.own},
+            )
+        whole = len(part.x) // at_once * at_once
+        if whole:
+            any_rows = True
+            yield part.part(0, whole)
+        held = part.part(whole, len(part.x))
+    if held is not None and (len(held.x) or not any_rows):
+        yield held
+
+
+def blocks_of(
+    rows: TableLike,
+    request: Request,
+    *,
+    names: Sequence[str],
+    most: int = 0,
+    digest: Digest | None = None,
+) -> Iterator[Table]:
+    """Yield the rows of files block by block; or the table of a data frame, a mapping or an array.
+
+    Args:
+        rows: see `as_table`.
+        request: how files are read.
+        names: of the columns of an array.
+        most: the rows of a block of files at most; 0 for as many as are read at once.
+        digest: takes in the bytes of the files.
+    """
+    if not is_files(rows):
+        yield as_table(rows, request.dialect, skip=request.skip, names=names)
+        return
+    blocks = read_blocks(rows, request.dialect, skip_bad_rows=request.skip, digest=digest)
+    yield from in_rows(blocks, most) if most else blocks
+
+
+@contextlib.contextmanager
+def recalling(network: MixtureDensityNetwork, rows: TableLike, dialect: Dialect) -> Iterator[None]:
+    """Add to an error about a file how the training table was read, if it was read differently."""
+    try:
+        yield
+    except DataError as error:
+        then, now = network.origin.dialect, dialect.to_plain()
+        differing = {name: value for name, value in then.items() if now.get(name) != value}
+        from_file = is_files(rows)
+        from_file |= isinstance(rows, Table) and rows.file is not None
+        if not differing or not from_file:
+            raise
+        words = " ".join(parameter(name, repr(value)) for name, value in differing.items())
+        raise DataError(f"{error.message} The model was fitted with {words}.") from error
+
+
+def recalled(
+    network: MixtureDensityNetwork, rows: TableLike, dialect: Dialect, items: Iterator[Item]
+) -> Iterator[Item]:
+    """Yield the items; see `_recalling` for the errors of computing them."""
+    with recalling(network, rows, dialect):
+        yield from items

@@ -35,7 +35,7 @@ from mdncli.conditional_density import TableLike, as_table, load
 from mdncli.declarations import declaration_of
 from mdncli.density.model import MixtureDensityNetwork, Origin
 from mdncli.errors import DataError, MdnWarning, ParameterError, parameter, parameter_for, warn
-from mdncli.files import FileContent
+from mdncli.files import FileContent, FileStream
 from mdncli.modelfile.writer import require_room
 from mdncli.requests import split_parameters
 from mdncli.settings import FitOptions, Settings
@@ -253,7 +253,7 @@ def _spool_of(
     """
     processes = spooling.processes
     asked = spooling.folder is not None or processes is not None
-    files = is_files(data) and not isinstance(data, FileContent)
+    files = is_files(data) and not isinstance(data, FileContent | FileStream)
     if not asked and not (files and is_large(data, dialect)):
         return None
     reason = _why_in_memory(files and y is None, options, settings)

@@ -5,6 +5,7 @@ the Python interface alike.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -102,6 +103,52 @@ def renumbered(groups: Positions) -> Positions:
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
+@dataclass
+class RowTally:
+    """Counts of the rows of a table, which may be read block by block.
+
+    Attributes:
+        rows, skipped: the rows that were read, and those that were left out before that.
+        first_skipped, first_bad: what is wrong with the first of them.
+        bad, without_target, of_no_weight: the rows that do not count, by the reason.
+        unseen: the cells with a category that was not learned, by column.
+        weighted: whether a row has a positive weight.
+    """
+
+    rows: int = 0
+    skipped: int = 0
+    first_skipped: str = ""
+    bad: int = 0
+    first_bad: str = ""
+    without_target: int = 0
+    of_no_weight: int = 0
+    unseen: Counter[str] = field(default_factory=Counter)
+    weighted: bool = False
+
+    def warn(self, rules: "RowRules") -> None:
+        """Warn of all that was counted."""
+        total = self.rows + self.skipped
+        if self.skipped:
+            warn(
+                f"{self.skipped} of {total} rows have a different number of fields than the header "
+                f"and are left out. The first: {self.first_skipped}."
+            )
+        if self.bad:
+            warn(
+                f"{self.bad} of {total} rows have a cell that cannot be used and "
+                f"{rules.consequence}. The first: {self.first_bad}."
+            )
+        reasons = {"no target": self.without_target, "a weight of 0": self.of_no_weight}
+        for what, rows in reasons.items():
+            if rows:
+                warn(f"{rows} of {total} rows have {what} and are left out.")
+        for name, cells in self.unseen.items() if rules.warn_of_unseen else ():
+            warn(
+                f"{cells} of {self.rows} rows have a category in {quoted(name)} that the model has "
+                "not learned. They are answered like its rare categories."
+            )
+
+
 @dataclass(frozen=True)
 class RowRules:
     """What a row must have in order to count.
@@ -127,6 +174,7 @@ class RowRules:
         remedy: what to do about bad cells, for the error.
         feature_remedy: the same, if all bad cells are of features; empty for `remedy`.
         consequence: what happens to bad rows that are skipped, for the warning.
+        tally: to which the rows of a block are added, without a warning and with their own weights.
     """
 
     targets: Sequence[str] = ()
@@ -144,6 +192,11 @@ class RowRules:
     remedy: str = f"{_CORRECT}: {parameter('on_bad_rows', repr('skip'))}."
     feature_remedy: str = ""
     consequence: str = "are left out"
+    tally: RowTally | None = None
+
+    def scaled(self, weights: Array) -> Array:
+        """Return weights of mean 1; those of a block as they are."""
+        return mean_one(weights) if self.tally is None else weights
 
 
 def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules) -> Dataset:
@@ -160,7 +213,7 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     features = _read_columns(table, readers)
     targets = _read_columns(table, [NumberReader(name) for name in rules.targets])
     _clip(targets.values, rules)
-    weights, weight_faults = row_weights(table, rules.weights)
+    weights, weight_faults = row_weights(table, rules.weights, whole=rules.tally is None)
     known, event_faults = known_rows(table, rules.event)
     faults = [*features.faults, *targets.faults, *weight_faults, *event_faults]
     faults += _missing(table, features, [reader.name for reader in readers], rules.complete)
@@ -173,11 +226,14 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     no_target = lacking if rules.missing_target == "leave out" else np.zeros_like(bad)
     bad &= ~no_target
     zero = (weights == 0.0) & ~bad & ~no_target
-    _settle_bad_rows(table, _in_rows(faults, bad), bad, rules)
-    _warn_of_rows(table, no_target, "no target and are left out")
-    _warn_of_rows(table, zero, "a weight of 0 and are left out")
-    if rules.warn_of_unseen:
-        _warn_of_unseen(features.unseen, table.rows)
+    tally = rules.tally or RowTally()
+    tally.weighted |= bool((weights > 0.0).any())
+    _settle_bad_rows(table, _in_rows(faults, bad), bad, rules, tally)
+    tally.without_target += int(no_target.sum())
+    tally.of_no_weight += int(zero.sum())
+    tally.unseen.update(features.unseen)
+    if rules.tally is None:
+        tally.warn(rules)
     used, groups = ~(bad | no_target | zero), row_groups(table, rules.groups)
     left_out = {
         "without_target": int(no_target.sum()),
@@ -187,7 +243,7 @@ def read_dataset(table: Table, readers: Sequence[FeatureReader], rules: RowRules
     return Dataset(
         features.values if used.all() else features.values[used],
         targets.values if used.all() else targets.values[used],
-        None if rules.weights is None else mean_one(weights[used]),
+        None if rules.weights is None else rules.scaled(weights[used]),
         None if groups is None else renumbered(groups[used]),
         None if known is None else known[used],
         None if used.all() else np.flatnonzero(used),
@@ -499,8 +555,10 @@ def _in_rows(faults: Sequence[Fault], rows: Mask) -> list[Fault]:
     return [fault for fault in within if len(fault.rows)]
 
 
-def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRules) -> None:
-    """Raise an error for bad rows, or warn that they are skipped."""
+def _settle_bad_rows(
+    table: Table, faults: list[Fault], bad: Mask, rules: RowRules, tally: RowTally
+) -> None:
+    """Raise an error for bad rows, or count them to be skipped."""
     if bad.any() and not rules.skip:
         raise DataError(
             table.fault_message(
@@ -514,21 +572,12 @@ def _settle_bad_rows(table: Table, faults: list[Fault], bad: Mask, rules: RowRul
             f"{table.source}: {count} of {table.rows_in_file} rows cannot be used, more than "
             f"{rules.most_skipped:.0%}. The first: {first}."
         )
-    warn_of_skipped_rows(table)
+    tally.rows += table.rows
+    tally.skipped += table.skipped
+    tally.first_skipped = tally.first_skipped or table.first_skipped
+    tally.bad += int(bad.sum())
     if bad.any():
-        warn(
-            f"{int(bad.sum())} of {table.rows_in_file} rows have a cell that cannot be used and "
-            f"{rules.consequence}. The first: {table.describe_faults(faults, 1)[0]}."
-        )
-
-
-def warn_of_skipped_rows(table: Table) -> None:
-    """Warn of the rows that were skipped when the table was read."""
-    if table.skipped:
-        warn(
-            f"{table.skipped} of {table.rows_in_file} rows have a different number of fields than "
-            f"the header and are left out. The first: {table.first_skipped}."
-        )
+        tally.first_bad = tally.first_bad or table.describe_faults(faults, 1)[0]
 
 
 def _about_missing(table: Table, rules: RowRules, faults: list[Fault]) -> str:
@@ -549,16 +598,3 @@ def _remedy(rules: RowRules, faults: list[Fault]) -> str:
     if rules.feature_remedy and all(fault.column not in needed for fault in faults):
         return rules.feature_remedy
     return rules.remedy
-
-
-def _warn_of_rows(table: Table, rows: Mask, what: str) -> None:
-    if rows.any():
-        warn(f"{int(rows.sum())} of {table.rows_in_file} rows have {what}.")
-
-
-def _warn_of_unseen(unseen: Mapping[str, int], rows: int) -> None:
-    for name, cells in unseen.items():
-        warn(
-            f"{cells} of {rows} rows have a category in {quoted(name)} that the model has not "
-            "learned. They are answered like its rare categories."
-        )

@@ -483,12 +483,13 @@ class _Kinds:
 # Columns that are no features: what they say of each row.
 
 
-def row_weights(table: Table, given: Any) -> tuple[Array, list[Fault]]:
+def row_weights(table: Table, given: Any, *, whole: bool = True) -> tuple[Array, list[Fault]]:
     """Return the weight of each row, (R,), NaN for a cell that is not a weight, and those cells.
 
     Args:
         table: with R rows.
         given: the name of a column, or (R,) numbers; None where all rows count alike.
+        whole: whether there are no other rows, so that one of these must have a weight.
 
     Raises:
         DataError: no row has a positive weight, or the numbers are no weights.
@@ -509,9 +510,14 @@ def row_weights(table: Table, given: Any) -> tuple[Array, list[Fault]]:
         if len(rows):
             faults.append(Fault(given, rows, reason))
             weights[rows] = np.nan
-    if not faults and not (weights > 0.0).any():
-        raise DataError(f"{table.source}: no row has a positive weight in {quoted(given)}.")
+    if whole and not faults and not (weights > 0.0).any():
+        raise no_weight(table.source, given)
     return weights, faults
+
+
+def no_weight(source: str, column: str) -> DataError:
+    """Return the error that says that no row counts."""
+    return DataError(f"{source}: no row has a positive weight in {quoted(column)}.")
 
 
 def _given_weights(table: Table, given: Any) -> Array:

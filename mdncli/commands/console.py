@@ -5,11 +5,13 @@ Standard output carries data alone. Everything else goes to standard error.
 
 import ast
 import contextlib
+import glob
 import io
 import json
 import os
 import shlex
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +20,20 @@ from typing import Any, BinaryIO, TextIO
 import typer
 
 from mdncli.errors import InputOutputError, MdnWarning, ParameterError, with_parameters
-from mdncli.files import FileContent, read_model_stream, reason, replacing, require_writable
+from mdncli.files import (
+    FileContent,
+    FileStream,
+    read_model_stream,
+    reason,
+    replacing,
+    require_writable,
+)
 from mdncli.text import printable, without_nan
 
 STANDARD = "-"
 _STANDARD_INPUT = "standard input"
 _DESCRIPTORS = 0, 1, 2
+_SECONDS_BEFORE_BAR = 1.0
 # In a pipe no table is cut to the width of a terminal.
 _WIDTH_OF_PIPE = 10_000
 # An error can repeat names from a file. Its end says what to do.
@@ -49,13 +59,17 @@ class TextTable:
     left: int = 2
 
 
-def source(path: str) -> str | FileContent:
-    """Return what the library reads: the content of standard input for `-`, else the path.
+def source(path: str) -> str | FileStream:
+    """Return what the library reads: standard input as a stream for `-`, else the path.
 
     Raises:
-        InputOutputError: standard input cannot be read.
+        InputOutputError: standard input is closed.
     """
-    return _source(path, lambda stream: FileContent(_STANDARD_INPUT, stream.read()))
+    if path != STANDARD:
+        return path
+    if sys.stdin is None:
+        raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: it is closed.")
+    return FileStream(_STANDARD_INPUT, sys.stdin.buffer)
 
 
 def model_source(path: str, max_size: int, *, or_table: bool = False) -> str | FileContent:
@@ -70,19 +84,11 @@ def model_source(path: str, max_size: int, *, or_table: bool = False) -> str | F
         InputOutputError: standard input cannot be read.
         ModelFileError: standard input holds a larger model.
     """
-    return _source(
-        path,
-        lambda stream: read_model_stream(stream, _STANDARD_INPUT, max_size, or_table=or_table),
-    )
-
-
-def _source(path: str, read: Callable[[BinaryIO], FileContent]) -> str | FileContent:
-    if path != STANDARD:
-        return path
-    if sys.stdin is None:
-        raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: it is closed.")
+    found = source(path)
+    if isinstance(found, str):
+        return found
     try:
-        return read(sys.stdin.buffer)
+        return read_model_stream(found.stream, _STANDARD_INPUT, max_size, or_table=or_table)
     except OSError as error:
         raise InputOutputError(f"{_STANDARD_INPUT}: cannot be read: {reason(error)}.") from error
 
@@ -101,9 +107,17 @@ def check_paths(output: str | None, inputs: Mapping[str, str | None]) -> None:
         raise ParameterError(f"Only one of {' and '.join(inputs)} can be standard input (-).")
     if output is None or not os.path.isfile(output):
         return
-    for path in inputs.values():
-        if path is not None and _is_same_file(output, path):
+    for path in (each for given in inputs.values() for each in _files(given)):
+        if _is_same_file(output, path):
             raise ParameterError(f"-o {output} would replace an input. Choose another name.")
+
+
+def _files(path: str | None) -> list[str]:
+    """Return the files that a path may stand for: itself, those of a folder, those of a pattern."""
+    if path is None or path == STANDARD:
+        return [path] if path else []
+    folder = os.path.join(glob.escape(path), "*") if os.path.isdir(path) else path
+    return [path] if os.path.isfile(path) else glob.glob(folder, recursive=True)
 
 
 def _is_same_file(output: str, path: str) -> bool:
@@ -156,6 +170,45 @@ def writing(path: str | None) -> Iterator[BinaryIO]:
         raise ReaderGone from error
     except OSError as error:
         raise InputOutputError(f"standard output: cannot be written: {reason(error)}.") from error
+
+
+@contextlib.contextmanager
+def counting_rows(*, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes numbers of rows that are done.
+
+    After a second a bar shows their sum and their rate, if standard error is a terminal.
+    """
+    with contextlib.ExitStack() as shown:
+        began, rows, bar = time.monotonic(), 0, None
+
+        def count(more: int) -> None:
+            nonlocal rows, bar
+            rows += more
+            waited = time.monotonic() - began > _SECONDS_BEFORE_BAR
+            if bar is None and waited and not quiet and sys.stderr.isatty():
+                bar = shown.enter_context(_bar())
+            if bar is not None:
+                rate = rows / (time.monotonic() - began)
+                bar.update(0, completed=rows, description=f"{rows:,} rows, {rate:,.0f} per second")
+
+        yield count
+
+
+def _bar() -> Any:
+    """Return a bar that moves while work goes on whose end is not known."""
+    progress = progress_module()
+    columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}")
+    bar = progress.Progress(*columns, console=rich_console(stderr=True), transient=True)
+    bar.add_task("", total=None)
+    return bar
+
+
+def progress_module() -> Any:
+    """Return `rich.progress`."""
+    # The import takes 30 ms, and most work takes less than a second.
+    from rich import progress
+
+    return progress
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from mdncli.commands.console import (
     STANDARD,
     TextTable,
     check_paths,
+    counting_rows,
     model_source,
     require_output,
     say,
@@ -106,11 +107,13 @@ def evaluate(
     from mdncli.conditional_density import load
 
     density = load(model_source(model, limit), max_size=limit)
-    evaluation, rows = density.evaluate_rows(source(data), **parameters)
+    rows = density.evaluate_rows(source(data), **parameters)
     if per_row:
-        with writing(output) as stream:
-            rows.write(stream, output, otherwise=parameters.get("format"))
+        with writing(output) as stream, counting_rows(quiet=quiet) as counted:
+            rows.write(stream, output, otherwise=parameters.get("format"), watch=counted)
         say_written(output, quiet=quiet)
+    with counting_rows(quiet=quiet) as counted:
+        evaluation = rows.evaluation(watch=counted)
     if as_json:
         write_json(evaluation.to_plain())
     elif not quiet and not (per_row and to_standard):

@@ -6,6 +6,7 @@ import typer
 
 from mdncli.commands.console import (
     check_paths,
+    counting_rows,
     model_source,
     require_output,
     say_written,
@@ -204,6 +205,6 @@ def predict(
         **parameters,
     )
     answers = load(model_source(model, limit), max_size=limit).predictions(source(rows), request)
-    with writing(output) as stream:
-        answers.write(stream, output, otherwise=parameters.get("format"))
+    with writing(output) as stream, counting_rows(quiet=quiet) as counted:
+        answers.write(stream, output, otherwise=parameters.get("format"), watch=counted)
     say_written(output, quiet=quiet)

@@ -23,6 +23,7 @@ from mdncli.commands.console import (
     ReportOfSpool,
     TextTable,
     as_flags,
+    progress_module,
     rich_console,
     say,
     source,
@@ -287,8 +288,7 @@ def _show_some(epoch: Any) -> None:
 
 @contextmanager
 def _live() -> Iterator[ShowEpoch]:
-    from rich import progress as rich_progress
-
+    rich_progress = progress_module()
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),

@@ -6,6 +6,7 @@ import typer
 
 from mdncli.commands.console import (
     check_paths,
+    counting_rows,
     model_source,
     require_output,
     say_written,
@@ -144,6 +145,6 @@ def sample(
     )
     density = load(model_source(model, limit), max_size=limit)
     draws = density.draws(None if rows is None else source(rows), request)
-    with writing(output) as stream:
-        draws.write(stream, output, otherwise=parameters.get("format"))
+    with writing(output) as stream, counting_rows(quiet=quiet) as counted:
+        draws.write(stream, output, otherwise=parameters.get("format"), watch=counted)
     say_written(output, quiet=quiet)

@@ -1,8 +1,8 @@
 """The questions about the rows of a table, and their answers as columns, piece by piece."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from mdncli.columns import dataframe
-from mdncli.columns.dataset import Dataset
+from mdncli.columns.dataset import Dataset, RowRules, RowTally, model_dataset
+from mdncli.columns.kinds import no_weight
 from mdncli.columns.roles import is_given
+from mdncli.columns.schema import Schema
 from mdncli.density.distribution import Distribution
-from mdncli.density.evaluation import Evaluation
+from mdncli.density.evaluation import Evaluation, RowScores, Scores
 from mdncli.density.hdr import join_closest
 from mdncli.density.model import MixtureDensityNetwork
-from mdncli.density.numerics import prefetched
-from mdncli.errors import ParameterError, parameter, warn
+from mdncli.errors import DataError, ParameterError, parameter, warn
+from mdncli.tables.blocks import prefetched
 from mdncli.tables.table import Table
-from mdncli.tables.writer import write_table
+from mdncli.tables.writer import whole_numbers, write_table
 from mdncli.text import counted, listed, quoted
 from mdncli.types import Array, Mask
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Columns = dict[str, Array]
+Watch = Callable[[int], None]
 
 # A table has columns for at most this many intervals of a highest-density region.
 _MOST_INTERVALS = 8
@@ -129,7 +132,11 @@ class Questions:
         return [] if self.at_target else targets
 
     def answer(
-        self, predicted: Distribution, y: Array, rows: int | None = None
+        self,
+        predicted: Distribution,
+        y: Array,
+        rows: int | None = None,
+        too_large: list[int] | None = None,
     ) -> tuple[Columns, int]:
         """Return the answers, (N,) each, and in how many rows a region had too many intervals.
 
@@ -139,6 +146,8 @@ class Questions:
             predicted: the distributions at N rows.
             y: (N, T), the rows' own target values; NaN where they are not needed.
             rows: how many of the first rows to answer; all by default.
+            too_large: gets the number of densities that are too large for a number, instead of a
+                warning.
 
         Raises:
             ParameterError: two answers have the same name, or a correlation needs two targets.
@@ -160,12 +169,17 @@ class Questions:
             answers.add(f"hi{percent(level)}", ends[:, :, 1])
         for level in _several(self.hdr):
             answers.add_regions(f"hdr{percent(level)}", predicted.hdr(level))
-        self._add_probabilities(answers, y)
+        counts: list[int] = []
+        self._add_probabilities(answers, y, counts)
+        if too_large is None:
+            _warn_of_too_large(sum(counts))
+        else:
+            too_large += counts
         if self.parameters:
             answers.add_parameters()
         return answers.columns, int(answers.had_more[: answers.rows].sum())
 
-    def _add_probabilities(self, answers: "_Answers", y: Array) -> None:
+    def _add_probabilities(self, answers: "_Answers", y: Array, too_large: list[int]) -> None:
         """Add the answers about density, cdf and exceed."""
         log = "log_" if self.log else ""
         targets, predicted = answers.targets, answers.predicted
@@ -177,7 +191,8 @@ class Questions:
         if self.density:
             separate = self.marginal or len(targets) == 1
             log_density = predicted.log_prob(points, marginal=separate)
-            density = self._finite(log_density if self.log else _density(log_density, answers.rows))
+            finite = log_density if self.log else _density(log_density, answers.rows, too_large)
+            density = self._finite(finite)
             if separate:
                 answers.add(f"{log}density", density, chosen)
             else:
@@ -206,18 +221,21 @@ class Questions:
         return np.where(np.isneginf(values), np.nan, values) if self.log else values
 
 
-def _density(log_density: Array, rows: int) -> Array:
-    """Return densities; NaN where one is too large, with a warning about the first `rows`."""
+def _density(log_density: Array, rows: int, counts: list[int]) -> Array:
+    """Return densities; NaN where one is too large, which is counted in the first `rows`."""
     with np.errstate(over="ignore"):
         density = np.exp(log_density)
     too_large = np.isposinf(density)
-    count = int(too_large[:rows].sum())
-    if count:
-        warn(
-            f"In {counted(count, 'row')} the density is too large for a number, and "
-            f"the cell is empty. Ask for its logarithm: {parameter('log', 'True')}."
-        )
+    counts.append(int(too_large[:rows].sum()))
     return np.where(too_large, np.nan, density)
+
+
+def _warn_of_too_large(rows: int) -> None:
+    if rows:
+        warn(
+            f"In {counted(rows, 'row')} the density is too large for a number, and the cell is "
+            f"empty. Ask for its logarithm: {parameter('log', 'True')}."
+        )
 
 
 class _Answers:
@@ -333,13 +351,56 @@ class Result:
         return dataframe.frame_of(self.pieces)
 
     def write(
-        self, stream: BinaryIO, name: str | None = None, *, otherwise: str | None = None
+        self,
+        stream: BinaryIO,
+        name: str | None = None,
+        *,
+        otherwise: str | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Write the table in the format that the suffix of a file's name stands for.
 
-        Without a name it is `otherwise`, or else CSV.
+        Without a name it is `otherwise`, or else CSV. `watch` is called with the rows of each piece
+        when the next one is wanted.
         """
-        write_table(stream, prefetched(iter(self.pieces)), name, otherwise=otherwise)
+        write_table(stream, self.watched(watch), name, otherwise=otherwise)
+
+    def watched(self, watch: Watch | None) -> Iterator[Mapping[str, Any]]:
+        """Yield the pieces, each computed while the one before it is being used; see `write`."""
+        for piece in prefetched(iter(self.pieces)):
+            yield piece
+            if watch is not None:
+                watch(len(next(iter(piece.values()))))
+
+
+# The rows of a table that are read together, and those among them that can be used.
+Part = tuple[Table, Dataset]
+
+
+def model_parts(
+    tables: Iterable[Table], schema: Schema, rules: RowRules, check: Callable[[Table], None]
+) -> Iterator[Part]:
+    """Yield each table with its rows for a model; at the end, warn of all of them together.
+
+    Args:
+        tables: blocks of one table, at least one.
+        schema: of the model.
+        rules: what a row must have.
+        check: refuses a table that lacks a column.
+
+    Raises:
+        DataError: as for `model_dataset`, once the rows at fault are reached.
+    """
+    tally = RowTally()
+    rules = replace(rules, tally=tally)
+    source = ""
+    for table in tables:
+        source = source or table.source
+        check(table)
+        yield table, model_dataset(table, schema, rules)
+    if isinstance(rules.weights, str) and not tally.weighted:
+        raise no_weight(source, rules.weights)
+    tally.warn(replace(rules, warn_of_unseen=True))
 
 
 @dataclass(frozen=True)
@@ -348,8 +409,6 @@ class Predictor:
 
     Attributes:
         network: the model.
-        dataset: the rows that can be used.
-        table: all rows.
         questions: what is asked, with the targets' values as numbers by their names.
         given: known values of targets by their names; None for the row's own.
         left: the targets that are not given.
@@ -359,46 +418,54 @@ class Predictor:
     """
 
     network: MixtureDensityNetwork
-    dataset: Dataset
-    table: Table
     questions: Questions
     given: Mapping[str, Any]
     left: list[str]
     flag_extrapolation: bool
     only: bool
 
-    def pieces(self) -> Iterator[dict[str, Any]]:
-        """Yield the answers for one piece of the table after another, then warn about them."""
+    @property
+    def rows_at_once(self) -> int:
+        """The rows of a piece at most."""
         at_once = max(_FEWEST_ROWS_AT_ONCE, _COMPONENTS_AT_ONCE // self.network.components)
-        at_once = min(_ROWS_AT_ONCE, at_once)
-        extrapolating = joined = 0
-        for start in range(0, max(1, self.table.rows), at_once):
-            piece = slice(start, min(start + at_once, self.table.rows))
-            answers, outside, more = self._answer(piece)
-            extrapolating, joined = extrapolating + outside, joined + more
-            carried: dict[str, Any] = {}
-            if not self.only:
-                length = piece.stop - piece.start
-                originals = self.table.originals.items()
-                carried = {name: column.slice(piece.start, length) for name, column in originals}
-                require_new_names(list(answers), list(carried))
-            yield {**carried, **answers}
-        warn_of_extrapolation(extrapolating, self.table.rows)
+        return min(_ROWS_AT_ONCE, at_once)
+
+    def pieces(self, parts: Iterable[Part]) -> Iterator[dict[str, Any]]:
+        """Yield the answers for one piece of the table after another, then warn about them."""
+        rows = extrapolating = joined = 0
+        too_large: list[int] = []
+        for table, dataset in parts:
+            rows += table.rows
+            for start in range(0, max(1, table.rows), self.rows_at_once):
+                piece = slice(start, min(start + self.rows_at_once, table.rows))
+                answers, outside, more = self._answer(dataset, piece, too_large)
+                extrapolating, joined = extrapolating + outside, joined + more
+                carried: dict[str, Any] = {}
+                if not self.only:
+                    length = piece.stop - piece.start
+                    originals = table.originals.items()
+                    carried = {n: column.slice(piece.start, length) for n, column in originals}
+                    require_new_names(list(answers), list(carried))
+                yield {**carried, **answers}
+        _warn_of_too_large(sum(too_large))
+        warn_of_extrapolation(extrapolating, rows)
         if joined:
             warn(
-                f"In {joined} of {self.table.rows} rows the region has more intervals than there "
-                "are columns. The closest intervals were joined, so the region holds at least the "
-                "probability that was asked for."
+                f"In {joined} of {rows} rows the region has more intervals than there are columns. "
+                "The closest intervals were joined, so the region holds at least the probability "
+                "that was asked for."
             )
 
-    def _answer(self, piece: slice) -> tuple[dict[str, Array], int, int]:
+    def _answer(
+        self, dataset: Dataset, piece: slice, too_large: list[int]
+    ) -> tuple[dict[str, Any], int, int]:
         """Return the answers for the rows of a piece, and how many extrapolate or were joined."""
-        schema, positions = self.network.schema, self.dataset.positions
+        schema, positions = self.network.schema, dataset.positions
         within, places = piece, None
         if positions is not None:
             within = slice(*np.searchsorted(positions, [piece.start, piece.stop]).tolist())
             places = positions[within] - piece.start
-        x, y = self.dataset.x[within], self.dataset.y[within]
+        x, y = dataset.x[within], dataset.y[within]
         rows = len(x)
         if rows == 1:
             # A row that is alone would be rounded differently; see `numerics.added_up`.
@@ -412,15 +479,17 @@ class Predictor:
         if given:
             distribution = distribution.given(given)
         own = y[:, [names.index(name) for name in self.left]]
-        columns, joined = self.questions.answer(distribution, own, rows)
+        columns: dict[str, Any]
+        columns, joined = self.questions.answer(distribution, own, rows, too_large)
         outside = schema.extrapolates(x[:rows])
         if self.flag_extrapolation:
             require_new_names([_EXTRAPOLATES], list(columns))
             columns[_EXTRAPOLATES] = outside.astype(np.int64)
         if places is not None:
-            columns = {
-                n: _scattered(v, places, piece.stop - piece.start) for n, v in columns.items()
-            }
+            length = piece.stop - piece.start
+            columns = {n: _scattered(v, places, length) for n, v in columns.items()}
+            if self.flag_extrapolation:
+                columns[_EXTRAPOLATES] = whole_numbers(columns[_EXTRAPOLATES])
         return columns, int(outside.sum()), joined
 
 
@@ -431,18 +500,69 @@ def _scattered(values: Array, places: Any, length: int) -> Array:
     return whole
 
 
-def scored_rows(evaluation: Evaluation, table: Table, dataset: Dataset) -> Iterator[dict[str, Any]]:
-    """Yield the rows with the scores of each beside them; NaN for a row that does not count."""
+@dataclass(frozen=True)
+class ScoredRows(Result):
+    """The rows of a table with the scores of each beside them, piece by piece.
+
+    Attributes:
+        found: gets the evaluation once all pieces were read.
+    """
+
+    found: list[Evaluation] = field(default_factory=list)
+
+    def evaluation(self, watch: Watch | None = None) -> Evaluation:
+        """Return the scores of all rows; the pieces are read for that, unless they were already."""
+        for _ in () if self.found else self.watched(watch):
+            pass
+        return self.found[0]
+
+
+def scored_rows(
+    scores: Scores,
+    schema: Schema,
+    parts: Iterable[Part],
+    at_end: Callable[[], None],
+    found: list[Evaluation],
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows with the scores of each beside them; NaN for a row that does not count.
+
+    At the end `at_end` is called, and `found` gets the evaluation.
+
+    Raises:
+        DataError: no row counts.
+    """
+    outside, held, source = 0, None, ""
+    for table, dataset in parts:
+        by_row = scores.add(dataset.x, dataset.y, dataset.weights, dataset.known)
+        outside += int(schema.extrapolates(dataset.x).sum())
+        source = source or table.source
+        if held is not None:
+            yield held
+        # A table without a row that counts is refused before it is written.
+        held = {**table.originals, **_scores_of(by_row, schema.target_names, table, dataset)}
+    if not scores.rows:
+        raise DataError(f"{source}: there are no rows to evaluate.")
+    at_end()
+    warn_of_extrapolation(outside, scores.rows)
+    found.append(scores.evaluation())
+    if held is not None:
+        yield held
+
+
+def _scores_of(
+    by_row: RowScores, targets: list[str], table: Table, dataset: Dataset
+) -> dict[str, Array]:
+    """Return the columns of scores for the rows of a table."""
     places = slice(None) if dataset.positions is None else dataset.positions
     # An infinite NLL cannot be written as a number.
-    nll = np.where(np.isfinite(evaluation.by_row.nll), evaluation.by_row.nll, math.nan)
-    scores = {"nll": _scattered(nll, places, table.rows)}
-    for position, target in enumerate(evaluation.targets):
+    nll = np.where(np.isfinite(by_row.nll), by_row.nll, math.nan)
+    columns = {"nll": _scattered(nll, places, table.rows)}
+    for position, target in enumerate(targets):
         for name in ("crps", "error", "pit"):
-            values = getattr(evaluation.by_row, name)[:, position]
-            scores[f"{target}_{name}"] = _scattered(values, places, table.rows)
-    require_new_names(list(scores), table.names)
-    yield {**table.originals, **scores}
+            values = getattr(by_row, name)[:, position]
+            columns[f"{target}_{name}"] = _scattered(values, places, table.rows)
+    require_new_names(list(columns), table.names)
+    return columns
 
 
 def require_new_names(names: Sequence[str], taken: Sequence[str]) -> None:

@@ -15,7 +15,9 @@ from mdncli.types import Array, Mask
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
-_ROWS_AT_ONCE = 1 << 15
+ROWS_AT_ONCE = 1 << 15
+# So many values of the PIT are kept at most; more of them are counted in so many bins.
+_MOST_KEPT, _BINS = 10_000_000, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Evaluation:
             the NLL, in coverage and in the PIT, and not in the CRPS and the RMSE.
         rows_beyond_bounds: the number of rows with a target at a bound of the model or beyond it,
             where the density is 0.
-        by_row: the scores of each row.
+        by_row: the scores of each row; None for a table that was read block by block.
     """
 
     targets: list[str]
@@ -85,7 +87,7 @@ class Evaluation:
     improvement_baseline: float
     rows_censored: int
     rows_beyond_bounds: int
-    by_row: RowScores = field(repr=False)
+    by_row: RowScores | None = field(repr=False)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the scores as plain values; with several targets, as dicts by target."""
@@ -113,8 +115,6 @@ class Evaluation:
         return {name: float(value) for name, value in zip(self.targets, values, strict=True)}
 
 
-# A mean beyond the end of float64 is infinite, without a warning.
-@np.errstate(over="ignore")
 def evaluate(
     model: MixtureDensityNetwork,
     x: Array,
@@ -124,67 +124,196 @@ def evaluate(
     *,
     seed: int = 0,
 ) -> Evaluation:
-    """Return the scores of a model on some rows.
+    """Return the scores of a model on some rows, N at least 1; see `Scores.add`."""
+    scores = Scores(model, seed, keep=True)
+    scores.add(x, y, weights, known)
+    return scores.evaluation()
 
-    Where only a limit of the target is known, the NLL is that of all values beyond it, and the PIT
-    is drawn from those. The CRPS and the error are NaN there, and do not count.
+
+class Scores:
+    """The scores of rows that come block by block, in bounded memory.
+
+    The means are sums over pieces of rows. The distance of the PIT from uniform is exact up to ten
+    million values. Beyond that, the values are counted in 4 million equal bins, and the distance is
+    exact to 5e-7.
 
     Args:
         model: the model.
-        x: (N, F), N at least 1, in the order of the model's schema; NaN where a value is missing.
-        y: (N, T), finite, in the units of the file.
-        weights: (N,), positive, how much each row counts in every score; by default all rows count
-            alike.
-        known: (N,), False where the target is only known to exceed y; None where it is known.
         seed: of the randomized PIT of targets that were recorded in steps.
+        keep: whether the scores of each row are a part of the evaluation.
     """
-    rng = np.random.default_rng(seed)
-    if weights is not None:
-        # Only the ratios matter. Divided by the largest, their sums and squares do not overflow.
-        weights = weights / weights.max()
-    parts = [
-        _row_scores(model, x[part], y[part], None if known is None else known[part], rng)
-        for part in (slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(y), _ROWS_AT_ONCE))
-    ]
-    by_row = RowScores(
+
+    def __init__(self, model: MixtureDensityNetwork, seed: int = 0, *, keep: bool = False) -> None:
+        self._model, self._rng = model, np.random.default_rng(seed)
+        self._keep: list[RowScores] | None = [] if keep else None
+        self._sums: list[dict[str, Array]] = []
+        self._exponents: list[int] = []
+        self._transforms = _Transforms()
+        self.rows = self._censored = self._beyond = 0
+
+    def add(
+        self, x: Array, y: Array, weights: Array | None = None, known: Mask | None = None
+    ) -> RowScores:
+        """Return the scores of some rows, which from now on count in the evaluation.
+
+        Where only a limit of the target is known, the NLL is that of all values beyond it, and the
+        PIT is drawn from those. The CRPS and the error are NaN there, and do not count.
+
+        Args:
+            x: (N, F), in the order of the model's schema; NaN where a value is missing.
+            y: (N, T), finite, in the units of the file.
+            weights: (N,), positive, how much each row counts in every score; by default all rows
+                count alike.
+            known: (N,), False where the target is only known to exceed y; None where it is known.
+        """
+        parts = []
+        for at in range(0, max(1, len(y)), ROWS_AT_ONCE):
+            part = slice(at, at + ROWS_AT_ONCE)
+            scores = _row_scores(
+                self._model, x[part], y[part], None if known is None else known[part], self._rng
+            )
+            if len(scores.nll):
+                self._count(scores, y[part], None if weights is None else weights[part])
+            parts.append(scores)
+        if self._keep is not None:
+            self._keep += parts
+        return _concatenated(parts)
+
+    # A sum beyond the end of float64 is infinite, without a warning.
+    @np.errstate(over="ignore")
+    def _count(self, scores: RowScores, y: Array, weights: Array | None) -> None:
+        known = ~np.isnan(scores.error[:, 0])
+        self.rows += len(y)
+        self._censored += int((~known).sum())
+        self._beyond += int((self._model.schema.outside(y) & np.isinf(scores.nll)).sum())
+        exponent = 0
+        if weights is not None:
+            # Only the ratios matter. Divided by a power of 2, their sums do not overflow.
+            exponent = int(np.frexp(weights.max())[1])
+            weights = np.ldexp(weights, -exponent)
+        self._transforms.add(scores.pit, weights, exponent)
+
+        def total(values: Array, rows: Mask | slice = slice(None)) -> Array:
+            values = values[rows]
+            if weights is None:
+                return np.asarray(values.sum(axis=0))
+            own = weights[rows].reshape(-1, *[1] * (values.ndim - 1))
+            return np.asarray((values * own).sum(axis=0))
+
+        ones = np.ones(len(y))
+        self._exponents.append(exponent)
+        self._sums.append(
+            {
+                "rows": total(ones),
+                "known": total(ones, known),
+                "nll": total(scores.nll),
+                "marginal": total(scores.nll_marginal),
+                "baseline": total(scores.nll_baseline),
+                "crps": total(scores.crps, known),
+                "square": total(scores.error**2, known),
+                "width": total(scores.width),
+                **{
+                    f"{level}": total(share_inside(scores.cdf, scores.below, level))
+                    for level in LEVELS
+                },
+            }
+        )
+
+    @np.errstate(over="ignore")
+    def evaluation(self) -> Evaluation:
+        """Return the scores of all rows, of which there is at least one."""
+        shifts = np.array(self._exponents) - max(self._exponents)
+        scale = np.ldexp(1.0, shifts)
+        names = self._sums[0]
+        sums = {
+            name: np.tensordot(scale, np.stack([each[name] for each in self._sums]), 1)
+            if len(scale) > 1
+            else self._sums[0][name]
+            for name in names
+        }
+        mean = {name: values / sums["rows"] for name, values in sums.items()}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            crps, square = (sums[name] / sums["known"] for name in ("crps", "square"))
+        nll, resolution = float(mean["nll"]), self._model.schema.resolution
+        others = (float(mean[name]) - nll for name in ("marginal", "baseline"))
+        improvements = [math.nan if self._beyond else other for other in others]
+        tests = self._transforms.distances()
+        return Evaluation(
+            targets=self._model.schema.target_names,
+            rows=self.rows,
+            nll=nll,
+            resolution=math.nan if resolution is None else resolution,
+            crps=crps,
+            rmse=np.sqrt(square),
+            coverage={level: mean[f"{level}"] for level in LEVELS},
+            width=dict(zip(LEVELS, mean["width"].T, strict=True)),
+            pit_ks=np.array([distance for distance, _ in tests]),
+            pit_ks_p=np.array([p_value for _, p_value in tests]),
+            improvement_marginal=improvements[0],
+            improvement_baseline=improvements[1],
+            rows_censored=self._censored,
+            rows_beyond_bounds=self._beyond,
+            by_row=None if self._keep is None else _concatenated(self._keep),
+        )
+
+
+def _concatenated(parts: list[RowScores]) -> RowScores:
+    if len(parts) == 1:
+        return parts[0]
+    return RowScores(
         **{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])}
     )
-    resolution = model.schema.resolution
-    tests = [distance_from_uniform(pit, weights) for pit in by_row.pit.T]
-
-    def mean(values: Array) -> Array:
-        return np.asarray(np.average(values, axis=0, weights=weights))
-
-    nll = float(mean(by_row.nll))
-    beyond = int((model.schema.outside(y) & np.isinf(by_row.nll)).sum())
-    others = by_row.nll_marginal, by_row.nll_baseline
-    improvements = [math.nan if beyond else float(mean(other)) - nll for other in others]
-    return Evaluation(
-        targets=model.schema.target_names,
-        rows=len(y),
-        nll=nll,
-        resolution=math.nan if resolution is None else resolution,
-        crps=_mean_of_known(by_row.crps, weights),
-        rmse=np.sqrt(_mean_of_known(by_row.error**2, weights)),
-        coverage={level: mean(share_inside(by_row.cdf, by_row.below, level)) for level in LEVELS},
-        width=dict(zip(LEVELS, mean(by_row.width).T, strict=True)),
-        pit_ks=np.array([distance for distance, _ in tests]),
-        pit_ks_p=np.array([p_value for _, p_value in tests]),
-        improvement_marginal=improvements[0],
-        improvement_baseline=improvements[1],
-        rows_censored=int(np.isnan(by_row.error[:, 0]).sum()),
-        rows_beyond_bounds=beyond,
-        by_row=by_row,
-    )
 
 
-def _mean_of_known(values: Array, weights: Array | None) -> Array:
-    """Return the weighted mean over the rows, (T,), without those that are NaN."""
-    there = ~np.isnan(values[:, 0])
-    if not there.any():
-        return np.full(values.shape[1], math.nan)
-    own = None if weights is None else weights[there]
-    return np.asarray(np.average(values[there], axis=0, weights=own))
+class _Transforms:
+    """The values of the PIT: each of them, or in bins once they are too many to keep."""
+
+    def __init__(self) -> None:
+        self._values: list[Array] = []
+        self._weights: list[tuple[Array | None, int]] = []
+        self._bins: Array | None = None
+        self._kept = self._rows = 0
+        self._weight, self._square, self._exponent = 0.0, 0.0, 0
+
+    def add(self, values: Array, weights: Array | None, exponent: int) -> None:
+        """Add values (N, T), with weights (N,) that are to be multiplied by 2^exponent."""
+        self._values.append(values)
+        self._weights.append((weights, exponent))
+        self._kept += values.size
+        if self._kept > _MOST_KEPT or self._bins is not None:
+            self._to_bins()
+
+    def _to_bins(self) -> None:
+        if self._bins is None:
+            self._bins = np.zeros((self._values[0].shape[1], _BINS))
+            self._exponent = self._weights[0][1]
+        for values, (weights, exponent) in zip(self._values, self._weights, strict=True):
+            own = None if weights is None else np.ldexp(weights, exponent - self._exponent)
+            self._rows += len(values)
+            self._weight += len(values) if own is None else float(own.sum())
+            self._square += len(values) if own is None else float((own**2).sum())
+            for bins, target in zip(self._bins, values.T, strict=True):
+                at = np.minimum((target * _BINS).astype(np.int64), _BINS - 1)
+                np.add.at(bins, at, 1.0 if own is None else own)
+        self._values, self._weights, self._kept = [], [], 0
+
+    def distances(self) -> list[tuple[float, float]]:
+        """Return what `distance_from_uniform` does, for each target."""
+        if self._bins is None:
+            largest = max(exponent for _, exponent in self._weights)
+            own = [np.ldexp(w, e - largest) for w, e in self._weights if w is not None]
+            weights = np.concatenate(own) if own else None
+            columns = range(self._values[0].shape[1])
+            transforms = (np.concatenate([v[:, at] for v in self._values]) for at in columns)
+            return [distance_from_uniform(pit, weights) for pit in transforms]
+        found = []
+        edges = np.arange(_BINS + 1) / _BINS
+        count = self._weight**2 / self._square
+        for bins in self._bins:
+            shares = np.append(0.0, bins.cumsum() / self._weight)
+            distance = float(np.abs(shares - edges).max())
+            found.append((distance, _p_value(distance, count)))
+        return found
 
 
 def _row_scores(
@@ -266,7 +395,7 @@ def pit(
         y: (N, T), in the units of the file.
         steps: of each target, in the units of the file; None for a continuous one.
         taken_up: what `probabilities_taken_up` returns.
-        rng: the source of randomness; unused if all values are points without a step.
+        rng: the source of randomness; its numbers are unused where a value is a point.
     """
     low, high, _ = taken_up
     half = np.array([0.0 if step is None else 0.5 * step for step in steps])
@@ -274,9 +403,11 @@ def pit(
         is_point = low == high
         low = np.where(is_point, predicted.cdf_around_mean(y - half).reshape(y.shape), low)
         high = np.where(is_point, predicted.cdf_around_mean(y + half).reshape(y.shape), high)
+    # So many random numbers are drawn in any case that those of a row do not depend on the others.
+    uniform = rng.random(y.shape)
     if not (low < high).any():
         return low
-    drawn: Array = low + rng.random(y.shape) * (high - low)
+    drawn: Array = low + uniform * (high - low)
     return drawn
 
 
@@ -300,6 +431,17 @@ def share_inside(cdf: Array, below: Array, level: float) -> Array:
     return np.where(rounded, share, at_once.astype(np.float64))
 
 
+def _distance_of_sorted(values: Array) -> float:
+    """Return the distance of sorted values from uniform, in the memory of a piece of them."""
+    distance, rows = 0.0, len(values)
+    for at in range(0, rows, ROWS_AT_ONCE):
+        some = values[at : at + ROWS_AT_ONCE]
+        ranks = np.arange(at, at + len(some), dtype=np.float64)
+        above, below = (ranks + 1.0) / rows - some, some - ranks / rows
+        distance = max(distance, float(above.max()), float(below.max()))
+    return distance
+
+
 def distance_from_uniform(values: Array, weights: Array | None) -> tuple[float, float]:
     """Return the Kolmogorov-Smirnov distance of values from uniform, and its p-value.
 
@@ -310,8 +452,11 @@ def distance_from_uniform(values: Array, weights: Array | None) -> tuple[float, 
         values: (N,), from 0 to 1.
         weights: (N,), positive; None if all values count alike.
     """
+    if weights is None:
+        distance = _distance_of_sorted(np.sort(values))
+        return distance, _p_value(distance, float(len(values)))
     order = values.argsort()
-    weights = np.ones(len(values)) if weights is None else weights[order]
+    weights = weights[order]
     shares = np.append(0.0, weights.cumsum() / weights.sum())
     above, below = shares[1:] - values[order], values[order] - shares[:-1]
     distance = float(max(above.max(), below.max()))

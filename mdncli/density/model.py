@@ -419,6 +419,10 @@ class MixtureDensityNetwork:
             nlls.append(self.nll(x[part], y[part], None if known is None else known[part]))
         return float(np.average(np.concatenate(nlls), weights=weights))
 
+    def rows_of_draws(self, n: int) -> int:
+        """Return for how many rows n draws each are made at once."""
+        return max(1, _DRAWS_AT_ONCE // n)
+
     def draws(
         self,
         x: Array,
@@ -443,7 +447,7 @@ class MixtureDensityNetwork:
         known = GivenTargets.read(
             given or {}, self.schema.target_names, self.schema.transforms, len(x)
         )
-        at_once = max(1, _DRAWS_AT_ONCE // n)
+        at_once = self.rows_of_draws(n)
         for start in range(0, max(1, len(x)), at_once):
             part = slice(start, start + at_once)
             mixture = known.condition(self.mixture(x[part]), part)

@@ -64,6 +64,8 @@ from mdncli.text import listed
 # A block has at most so many bytes of text. A typed file has values instead.
 BYTES_AT_ONCE = 1 << 22
 _BYTES_OF_VALUE = 16
+# The rows of a first block of a fixed number of rows.
+_FIRST_ROWS = 1 << 13
 # So many names of rows are compared to find whether they are all different.
 _MOST_NAMES = 1 << 20
 _LINE_END = re.compile(b"\r\n|\r|\n")
@@ -167,12 +169,14 @@ def read_files(source: Source, dialect: Dialect | None = None, *, skip: bool = F
             file = FileContent(file.name, b"".join(iter(Input(file).raw().read, b"")))
         tables.append(read_table(file, dialect, skip_bad_rows=skip))
     matching = [with_columns_of(table, tables[0]) for table in tables]
-    return tables[0] if len(tables) == 1 else _joined(matching, _name_of(source))
+    return tables[0] if len(tables) == 1 else _joined(matching, source_name(source))
 
 
-def _name_of(source: Source) -> str:
-    """Return what messages call several files."""
-    return ", ".join(map(os.fspath, source)) if isinstance(source, list | tuple) else str(source)
+def source_name(source: Source) -> str:
+    """Return what messages call the files that are one table."""
+    if isinstance(source, list | tuple):
+        return ", ".join(map(os.fspath, source))
+    return str(getattr(source, "source", getattr(source, "name", source)))
 
 
 def _joined(tables: Sequence[Table], name: str) -> Table:
@@ -205,6 +209,41 @@ def _joined(tables: Sequence[Table], name: str) -> Table:
         first_skipped=skipped[0].first_skipped if skipped else "",
         file=FileContent(name, b""),
         sha256=digest.hexdigest(),
+    )
+
+
+def in_rows(tables: Iterator[Table], most: int) -> Iterator[Table]:
+    """Yield the rows of at least one block as blocks of so many rows; the first ones have fewer."""
+    held: list[Table] = []
+    rows, wanted, any_rows = 0, min(most, _FIRST_ROWS), False
+    for table in tables:
+        start = 0
+        while rows + table.rows - start >= wanted:
+            stop = start + wanted - rows
+            yield _held([*held, part_of(table, start, stop)])
+            held, rows, start = [], 0, stop
+            wanted, any_rows = min(most, 2 * wanted), True
+        if start < table.rows or not start:
+            held.append(part_of(table, start, table.rows))
+            rows += table.rows - start
+    if rows or not any_rows or any(table.skipped for table in held):
+        yield _held(held)
+
+
+def _held(tables: list[Table]) -> Table:
+    return tables[0] if len(tables) == 1 else replace(_joined(tables, tables[0].source), sha256="")
+
+
+def part_of(table: Table, start: int, stop: int) -> Table:
+    """Return the rows from `start` to `stop`; the rows that were skipped belong to the first."""
+    originals = {n: c.slice(start, stop - start) for n, c in table.originals.items()}
+    return replace(
+        table,
+        originals=originals,
+        columns=TextColumns(originals) if isinstance(table.columns, TextColumns) else originals,
+        locate=lambda positions: table.locate([start + position for position in positions]),
+        skipped=0 if start else table.skipped,
+        first_skipped="" if start else table.first_skipped,
     )
 
 

@@ -75,7 +75,25 @@ def _write_parquet(stream: BinaryIO, tables: Iterator[pa.Table]) -> None:
     with parquet_module().ParquetWriter(stream, first.schema) as writer:
         writer.write_table(first)
         for table in tables:
-            writer.write_table(table)
+            writer.write_table(_as_above(table, first.schema))
+
+
+def _as_above(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the types of the tables above it.
+
+    Raises:
+        DataError: a column has values of another type.
+    """
+    columns = []
+    for above, name, column in zip(schema, table.column_names, table.columns, strict=True):
+        try:
+            columns.append(pc.cast(column, above.type))
+        except pa.ArrowException as error:
+            raise DataError(
+                f"column {quoted(name)} holds {column.type}, and {above.type} in the rows above. "
+                "Write a CSV file, or make the input files alike."
+            ) from error
+    return pa.table(columns, schema=schema)
 
 
 def require_known_suffix(path: str) -> None:
@@ -155,6 +173,11 @@ def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = "
             _write_rows(stream, zip(*texts, strict=True), separator)
         elif table.num_rows:
             pa_csv.write_csv(table, pa.PythonFile(stream, mode="w"), options)
+
+
+def whole_numbers(values: Values) -> Values:
+    """Return a NumPy array of whole numbers as an Arrow column of int64, null for NaN."""
+    return pa.chunked_array([pc.cast(_arrow(values), pa.int64())])
 
 
 def take_rows(values: Values, rows: Positions) -> Values:

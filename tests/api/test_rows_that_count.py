@@ -61,7 +61,8 @@ def test_the_same_rows_count_for_every_question(model: ConditionalDensity) -> No
     frame = table()
     # A value at a bound is a row to score: its density is 0.
     scored = np.sort([*COUNTING, AT_BOUND])
-    evaluation, rows = model.evaluate_rows(frame, on_bad_rows="skip")
+    rows = model.evaluate_rows(frame, on_bad_rows="skip")
+    evaluation = model.evaluate(frame, on_bad_rows="skip")
     assert (evaluation.rows, evaluation.rows_beyond_bounds) == (len(scored), 1)
     with_scores = np.flatnonzero(np.isfinite(rows.frame()["y_crps"]))
     np.testing.assert_array_equal(with_scores, scored)
