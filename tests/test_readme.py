@@ -45,6 +45,7 @@ CHAINS = {
         *("Survival times and detection limits", "Angles and times of day"),
     ],
     "arm": ["An inverse problem", "Several targets", "Simulation-based inference"],
+    "large": ["Several files", "A table larger than the memory"],
 }
 # Files that a chain finds, by those of `fitted`, since an earlier chain makes them too.
 FOUND = {"data.csv": "data.csv", "model.pt": "model.pt", "with-baseline.pt": "model.pt"}
@@ -64,6 +65,13 @@ FIT = {"model", "features", "target", "rows", "mixtures", "nll_train", "nll_vali
 # the features, targets and components of a model, or the kind of a picture. A ladder of models has
 # as many components as the rows choose; a single network has one more than K, the background.
 OUTPUTS = {
+    "large": {
+        "parts": None,
+        "parts.pt": (["x"], ["y"], 3 + 1),
+        "means.parquet": (5000, ["y_mean"]),
+        "long.csv": (20_000, ["x", "y"]),
+        "from-disk.pt": (["x"], ["y"], 3 + 1),
+    },
     "learning": {
         "data.csv": (1000, ["x", "y"]),
         "model.pt": (["x"], ["y"], None),
@@ -192,6 +200,7 @@ PRINTED = {
     "shop": ["size,colour,day,price_mean,price_lo90,price_hi90", "90% intervals cover"],
     "counts": ["with only a limit of the target"],
     "arm": ["NLL of the exact posterior: -3."],
+    "large": [],
 }
 
 
