@@ -12,7 +12,7 @@ from mdncli.tables.table import Table
 
 # A table whose text is longer than this does not stay in memory. How much shorter a compressed file
 # is, roughly and at most; and how long a cell is.
-_LARGE, _COMPRESSION, _MOST_COMPRESSED, _BYTES_OF_CELL = 1 << 27, 4.0, 50, 10
+_LARGE, _COMPRESSION, _MOST_COMPRESSED, _BYTES_OF_CELL = 1 << 26, 4.0, 50, 10
 
 
 class OwnBlocks:
