@@ -36,6 +36,8 @@ CANDIDATES = (1, 2, 3, 5, 8, 12, 20)
 # most 4.5 times as long as the fit, unless the fit has so few epochs that they cannot be halved.
 _SHARE_OF_EPOCHS = 0.5
 _HELD_OUT = 0.2
+# Beyond the rows of an epoch, the steps grow with this power of the rows.
+_GROWTH_OF_STEPS = 0.15
 # The search ends after this many candidates in a row without an improvement.
 _PATIENCE = 2
 
@@ -76,12 +78,7 @@ def fit(
     rows = len(dataset.y) if stream is None else stream.all_rows
     settings = settings.for_rows(rows, len(schema.targets))
     if stream is not None:
-        passes = settings.epochs
-        epochs = None if passes is None else passes * stream.epochs_of_pass
-        # What trees say about a row would have to be computed for every row on disk.
-        settings = replace(settings, memory="off", epochs=epochs)
-        if stream.processes.count > 1:
-            settings = replace(settings, threads=1)
+        settings = _for_stream(settings, stream)
     with one_core():
         tried: dict[int, float] = {}
         if settings.mixtures == "auto":
@@ -101,6 +98,18 @@ def fit(
             if reason:
                 record, baseline = replace(record, stopped=reason), None
         return replace(model, record=replace(record, tried=tried), baseline=baseline)
+
+
+def _for_stream(settings: Settings, stream: RowsOnDisk) -> Settings:
+    """Return the settings for rows on disk."""
+    epochs, steps = settings.epochs, settings.steps
+    if epochs is not None:
+        epochs *= stream.epochs_of_pass
+    if steps is not None:
+        steps = round(steps * stream.epochs_of_pass**_GROWTH_OF_STEPS)
+    threads = settings.threads if stream.processes.count == 1 else 1
+    # What trees say about a row would have to be computed for every row on disk.
+    return replace(settings, memory="off", epochs=epochs, steps=steps, threads=threads)
 
 
 @dataclass(frozen=True)
