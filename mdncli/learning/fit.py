@@ -38,6 +38,8 @@ _SHARE_OF_EPOCHS = 0.5
 _HELD_OUT = 0.2
 # Beyond the rows of an epoch, the steps grow with this power of the rows.
 _GROWTH_OF_STEPS = 0.15
+# On so many rows, more components are worth more than several networks.
+_MIXTURES = 10
 # The search ends after this many candidates in a row without an improvement.
 _PATIENCE = 2
 
@@ -76,9 +78,8 @@ def fit(
     processes = None if stream is None else stream.processes
     monitor = Monitor(progress, stop, settings.time_limit, checkpoint, fold, processes)
     rows = len(dataset.y) if stream is None else stream.all_rows
+    settings = settings if stream is None else _for_stream(settings, stream)
     settings = settings.for_rows(rows, len(schema.targets))
-    if stream is not None:
-        settings = _for_stream(settings, stream)
     with one_core():
         tried: dict[int, float] = {}
         if settings.mixtures == "auto":
@@ -102,6 +103,9 @@ def fit(
 
 def _for_stream(settings: Settings, stream: RowsOnDisk) -> Settings:
     """Return the settings for rows on disk."""
+    if settings.uses_ladder and settings.steps is not None:
+        mixtures, members = settings.mixtures or _MIXTURES, settings.members or 1
+        settings = replace(settings, ladder=True, mixtures=mixtures, members=members)
     epochs, steps = settings.epochs, settings.steps
     if epochs is not None:
         epochs *= stream.epochs_of_pass
