@@ -180,9 +180,9 @@ def test_a_missing_file(here: Run, fitted: Path, tmp_path: Path, arguments: tupl
     error_of(here(*arguments), 66, "nowhere", "there is no such file")
 
 
-def test_a_folder_is_not_a_file(here: Run, tmp_path: Path) -> None:
+def test_a_folder_without_tables_is_refused(here: Run, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    error_of(here("fit", "folder"), 74, "folder: cannot be read")
+    error_of(here("fit", "folder"), 66, "folder: no file in this folder has the name of a table")
     (tmp_path / "data.csv").write_bytes(GOOD)
     error_of(
         here("fit", "data.csv", "--epochs", "1", "-q", "-o", "folder"), 74, "cannot be written"
