@@ -9,7 +9,7 @@ import scipy
 from mdncli.columns.transforms import IDENTITY, Cells, Transform
 from mdncli.density.mixture import LOG_2PI, GaussianMixture
 from mdncli.density.numerics import Buffers, added_up, find_roots
-from mdncli.types import Array, Mask, Positions
+from mdncli.types import Array, Mask, Numbers, Positions
 
 # The error of a quantile's cdf, relative to the smaller of p and 1 - p.
 _TOLERANCE = 1e-13
@@ -17,7 +17,8 @@ _TOLERANCE = 1e-13
 # on it, in single precision, lead near a quantile; cdfs closer to 0 or 1 than _ROUGH, or than
 # _CLOSE to p, are not told apart.
 _ROUGH_LINEAR, _ROUGH_CUBIC = 0.5 * 1.5976, 0.5 * 0.070566
-_ROUGH_STEPS, _ROUGH, _CLOSE = 7, 1e-7, 1e-5
+_ROUGH_STEPS, _ROUGH, _CLOSE = 10, 1e-7, 1e-5
+_MOST_IN_PAIRS, _LEAST_SHARE, _TINIEST_WIDTH = 12, 1e-3, 1e-300
 # The largest quotient of two scales in single precision; its square is finite.
 _LARGEST_RATE = 1e15
 # How many periods to each side of a point count for a wrapped mixture.
@@ -268,33 +269,119 @@ def quantiles(marginal: Marginal, p: Array) -> Array:
         lower = np.minimum(p[inside], 1.0 - p[inside])
         normal = scipy.special.ndtri(lower).repeat(found.shape[1])
         lower = lower.repeat(found.shape[1])
+        start = side[:, None] * _first_quantiles(marginal, p[inside])
         pi, mu, sigma = (
-            np.tile(part, len(side)) for part in (marginal.pi, marginal.mu, marginal.sigma)
+            _repeated(f"repeated {number}", part, len(side))
+            for number, part in enumerate((marginal.pi, marginal.mu, marginal.sigma))
         )
         mu *= side.repeat(found.shape[1])
-        found[inside] = side[:, None] * _lower_quantiles(pi, mu, sigma, lower, normal).reshape(
-            len(side), -1
-        )
+        found[inside] = side[:, None] * _lower_quantiles(
+            (pi, mu, sigma), lower, normal, start.ravel()
+        ).reshape(len(side), -1)
     rising = np.argsort(p, kind="stable")
     found[rising] = np.maximum.accumulate(found[rising], axis=0)
     return np.ascontiguousarray(found.T)
 
 
-def _lower_quantiles(pi: Array, mu: Array, sigma: Array, p: Array, normal: Array) -> Array:
+def _repeated(purpose: str, part: Array, times: int) -> Array:
+    """Return values, (K, N), one after another several times, (K, Q N)."""
+    whole = _buffers.take(purpose, (len(part), times, part.shape[1]))
+    whole[:] = part[:, None]
+    return whole.reshape(len(part), -1)
+
+
+def _first_quantiles(marginal: Marginal, p: Array) -> Array:
+    """Return about the quantiles of N mixtures at probabilities p, (Q,), shape (Q, N).
+
+    The other components' probability below the mean of one tells which share of its own probability
+    is below the quantile, as if they did not overlap. The component where that share is closest to
+    a half counts. With many components it is the quantile of a Gaussian with the same mean and
+    variance: the work for every pair of components would take longer than it saves.
+    """
+    pi, mu, sigma = marginal.pi, marginal.mu, marginal.sigma
+    with np.errstate(all="ignore"):
+        if len(mu) > _MOST_IN_PAIRS:
+            mean = added_up(pi * mu)
+            spread = np.sqrt(added_up(pi * ((mu - mean) ** 2 + sigma * sigma)))
+            whole: Array = mean + scipy.special.ndtri(p)[:, None] * spread
+            return whole
+        chosen_mu, chosen_sigma, share = _components_at(pi, mu, sigma, p)
+        share += np.float32(0.5)
+        normal = scipy.special.ndtri(np.clip(share, _LEAST_SHARE, 1.0 - _LEAST_SHARE, out=share))
+        found: Array = chosen_mu + chosen_sigma * normal
+    return found
+
+
+def _components_at(pi: Array, mu: Array, sigma: Array, p: Array) -> tuple[Array, Array, Numbers]:
+    """Return mu and sigma of the component of `_first_quantiles`, and its share less a half.
+
+    Each has the shape (Q, N).
+    """
+    single, shape = np.float32, (len(p), mu.shape[1])
+    wanted, share = p.astype(single)[:, None] - single(0.5), np.full(shape, np.inf, single)
+    chosen_mu, chosen_sigma = np.broadcast_to(mu[0], shape), np.broadcast_to(sigma[0], shape)
+    away = mu - mu[0]
+    width = np.maximum(np.abs(away).max(axis=0), _TINIEST_WIDTH)
+    away, rate = (away / width).astype(single), (width / sigma).astype(single)
+    pi = pi.astype(single)
+    z, terms = (_buffers.take(name, mu.shape, single) for name in ("z", "terms"))
+    for k in range(len(mu)):
+        np.subtract(away[k], away, out=z)
+        z *= rate
+        _rough_sign(z, terms)
+        terms *= pi
+        # The component itself counts by half.
+        own = (wanted - single(0.5) * added_up(terms)) / pi[k]
+        closer = np.abs(own) < np.abs(share)
+        share = np.where(closer, own, share)
+        chosen_mu = np.where(closer, mu[k], chosen_mu)
+        chosen_sigma = np.where(closer, sigma[k], chosen_sigma)
+    return chosen_mu, chosen_sigma, share
+
+
+def _rough_sign(z: Numbers, out: Numbers) -> None:
+    """Write about 2 Phi(z) - 1 to `out`."""
+    np.multiply(z, z, out=out)
+    out *= _ROUGH_CUBIC
+    out += _ROUGH_LINEAR
+    out *= z
+    np.tanh(out, out=out)
+
+
+def _rough_cdf(
+    at: Numbers, pi: Numbers, mu: Numbers, rate: Numbers, height: Numbers
+) -> tuple[Numbers, Numbers]:
+    """Return about the cdfs of mixtures, (K, N), and their densities, at points, each (N,)."""
+    z, squares, terms = (_buffers.take(n, mu.shape, np.float32) for n in ("z", "z^2", "terms"))
+    np.subtract(at, mu, out=z)
+    z *= rate
+    np.multiply(z, z, out=squares)
+    _rough_sign(z, terms)
+    terms *= pi
+    squares *= -0.5
+    np.exp(squares, out=squares)
+    squares *= height
+    return 0.5 + 0.5 * added_up(terms), added_up(squares)
+
+
+def _lower_quantiles(
+    mixture: tuple[Array, Array, Array], p: Array, normal: Array, start: Array
+) -> Array:
     """Return the quantile of each of N mixtures, (K, N), at its p of at most a half, (N,).
 
-    The quantile of a standard Gaussian at p is `normal`, (N,).
+    The quantile of a standard Gaussian at p is `normal`, (N,), and `start` is not far, (N,).
 
     It lies between the smallest and the largest quantile of the components. A rough search leads so
     near it that usually a single evaluation of the cdf and its derivatives gives it exactly. Where
     it does not, Halley's steps on log cdf converge quickly. A step that would leave the bracket is
     replaced by a halving.
     """
+    pi, mu, sigma = mixture
     of_components = mu + sigma * normal
     if not pi.all():
         of_components = np.where(pi > 0.0, of_components, np.nan)
     low, high = np.fmin.reduce(of_components, axis=0), np.fmax.reduce(of_components, axis=0)
-    found = np.clip(_near_quantiles(pi, mu, sigma, p, normal, low, high), low, high)
+    found = np.clip(_near_quantiles(mixture, p, start, low, high), low, high)
     # Each end is rounded, so the quantile may be the next float outside.
     low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
     tail, left = _LowerTail(pi, mu, 1.0 / sigma, p), np.arange(len(p))
@@ -337,15 +424,14 @@ def _root_of_series(constant: Array, series: list[Array]) -> Array:
 
 
 def _near_quantiles(
-    pi: Array, mu: Array, sigma: Array, p: Array, normal: Array, low: Array, high: Array
+    mixture: tuple[Array, Array, Array], p: Array, start: Array, low: Array, high: Array
 ) -> Array:
     """Return points near the quantiles of mixtures, (K, N), at p, (N,), between ends of brackets.
 
     These are Newton's steps on the logit of an approximate cdf, which is close to a straight line.
-    They start at the quantile of a Gaussian with the mean and the variance of the mixture.
     """
     single = np.float32
-    z, squares, terms = (_buffers.take(name, mu.shape, single) for name in ("z", "z^2", "terms"))
+    pi, mu, sigma = mixture
     with np.errstate(all="ignore"):
         origin, width = 0.5 * low + 0.5 * high, high - low
         width = np.where((width > 0.0) & np.isfinite(width), width, 1.0)
@@ -353,34 +439,29 @@ def _near_quantiles(
         rate = np.minimum(width / sigma, _LARGEST_RATE).astype(single)
         pi = pi.astype(single)
         height = pi * rate * single(_INV_SQRT_2PI)
-        mean = added_up(pi * mu)
-        spread = np.sqrt(added_up(pi * (np.square(mu - mean) + 1.0 / np.square(rate))))
         wanted = np.log(p / (1.0 - p)).astype(single)
+        found = np.clip((start - origin) / width, -0.5, 0.5).astype(single)
+        at, p, where = found.copy(), p.astype(single), np.arange(len(p))
         right = np.full(len(low), 0.5, single)
         left = -right
-        at = np.clip(mean + normal.astype(single) * spread, left, right)
-        p = p.astype(single)
         for _ in range(_ROUGH_STEPS):
-            np.subtract(at, mu, out=z)
-            z *= rate
-            np.multiply(z, z, out=squares)
-            np.multiply(squares, _ROUGH_CUBIC, out=terms)
-            terms += _ROUGH_LINEAR
-            terms *= z
-            np.tanh(terms, out=terms)
-            terms *= pi
-            squares *= -0.5
-            np.exp(squares, out=squares)
-            squares *= height
-            cdf = 0.5 + 0.5 * added_up(terms)
+            cdf, density = _rough_cdf(at, pi, mu, rate, height)
             below, close = cdf < p, np.abs(cdf - p) < _CLOSE
             left, right = np.where(below, at, left), np.where(below, right, at)
             np.clip(cdf, _ROUGH, 1.0 - _ROUGH, out=cdf)
             rest = 1.0 - cdf
-            new = at + (wanted - np.log(cdf / rest)) * cdf * rest / added_up(squares)
+            new = at + (wanted - np.log(cdf / rest)) * cdf * rest / density
             new = np.where((new >= left) & (new <= right), new, 0.5 * (left + right))
             at = np.where(close, at, new)
-        near: Array = origin + width * at
+            if 2 * np.count_nonzero(close) > len(close):
+                found[where] = at
+                more = np.flatnonzero(~close)
+                pi, mu, rate, height = (each.take(more, axis=1) for each in (pi, mu, rate, height))
+                p, wanted, left, right, at, where = (
+                    each.take(more) for each in (p, wanted, left, right, at, where)
+                )
+        found[where] = at
+        near: Array = origin + width * found
     return np.where(np.isfinite(near), near, origin)
 
 
@@ -436,20 +517,21 @@ class _LowerTail:
             series.append(added_up(term) / factorial(order))
         with np.errstate(all="ignore"):
             step = _root_of_series(excess, series)
-            shift, far = np.multiply(np.abs(step), self._rate, out=rate), np.abs(z, out=z)
+            size = np.abs(step)
+            # This is pi_k phi(z_k) / sigma_k^6.
+            rate *= self._rate
+            shift, far = np.multiply(size, self._rate, out=squares), np.abs(z, out=z)
             np.multiply(far, shift, out=term)
-            rest = np.exp(term, out=term)
-            rest *= heights
+            np.exp(term, out=term)
+            term *= rate
             far += shift
             far += 2.0
-            rest *= far
+            term *= far
             far *= far
             far *= far
-            rest *= far
-            shift *= shift
-            for _ in range(3):
-                rest *= shift
-            exact = added_up(rest) <= factorial(6) * _TOLERANCE * self._p
+            term *= far
+            rest = added_up(term) * size**6
+            exact = rest <= factorial(6) * _TOLERANCE * self._p
             found = y + step
         finite = np.isfinite(found)
         return np.where(finite, found, y), exact & finite
