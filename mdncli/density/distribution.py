@@ -18,6 +18,7 @@ from mdncli.density.mixture import (
     derived,
     generator_of_draws,
     position_of,
+    random_numbers,
 )
 from mdncli.density.modes import joint_modes
 from mdncli.density.numerics import for_each_piece, in_pieces
@@ -30,7 +31,8 @@ from mdncli.types import Array
 # which need several times the memory.
 _TERMS_AT_ONCE = 1 << 16
 _SEARCHED_AT_ONCE, _QUANTILES_AT_ONCE = 1 << 15, 3 << 14
-_DRAWN_AT_ONCE = 1 << 15
+# The random numbers of so many rows come first, then the draws of pieces of them.
+_DRAWN_AT_ONCE, _DRAWN_TOGETHER = 1 << 15, 3072
 _JOINT_AT_ONCE = 256
 
 
@@ -344,10 +346,18 @@ class Distribution:
         """
         rng = generator_of_draws(seed)
         draws = np.empty((self._rows, self._targets, n))
+
+        def fill(part: slice, uniform: Array, z: Array) -> None:
+            def of_piece(piece: slice) -> None:
+                rows = slice(part.start + piece.start, part.start + piece.stop)
+                drawn, _ = self._part(rows).draw(uniform[piece], z[piece])
+                draws[rows] = drawn.transpose(0, 2, 1)
+
+            for_each_piece(of_piece, part.stop - part.start, _DRAWN_TOGETHER)
+
         for at in range(0, self._rows, _DRAWN_AT_ONCE):
             part = slice(at, min(at + _DRAWN_AT_ONCE, self._rows))
-            drawn, _ = self._part(part).sample(n, rng)
-            draws[part] = drawn.transpose(0, 2, 1)
+            fill(part, *random_numbers(rng, part.stop - part.start, n, self._targets))
         return self._squeeze(self._forward(draws), 1)
 
     def crps(self, values: ArrayLike) -> Array:

@@ -438,31 +438,40 @@ def _near_quantiles(
         mu = ((mu - origin) / width).astype(single)
         rate = np.minimum(width / sigma, _LARGEST_RATE).astype(single)
         pi = pi.astype(single)
-        height = pi * rate * single(_INV_SQRT_2PI)
-        wanted = np.log(p / (1.0 - p)).astype(single)
-        found = np.clip((start - origin) / width, -0.5, 0.5).astype(single)
-        at, p, where = found.copy(), p.astype(single), np.arange(len(p))
-        right = np.full(len(low), 0.5, single)
-        left = -right
+        parts: list[Numbers] = [pi, mu, rate, pi * rate * single(_INV_SQRT_2PI)]
+        found: Numbers = np.clip((start - origin) / width, -0.5, 0.5).astype(single)
+        half = np.full(len(p), 0.5, single)
+        wanted = np.log(p / (1.0 - p))
+        state: list[Numbers] = [found, -half, half, p.astype(single), wanted.astype(single)]
+        where = np.arange(len(p))
         for _ in range(_ROUGH_STEPS):
-            cdf, density = _rough_cdf(at, pi, mu, rate, height)
-            below, close = cdf < p, np.abs(cdf - p) < _CLOSE
-            left, right = np.where(below, at, left), np.where(below, right, at)
-            np.clip(cdf, _ROUGH, 1.0 - _ROUGH, out=cdf)
-            rest = 1.0 - cdf
-            new = at + (wanted - np.log(cdf / rest)) * cdf * rest / density
-            new = np.where((new >= left) & (new <= right), new, 0.5 * (left + right))
-            at = np.where(close, at, new)
+            state, close = _rough_step(state, *_rough_cdf(state[0], *parts))
             if 2 * np.count_nonzero(close) > len(close):
-                found[where] = at
+                found[where] = state[0]
                 more = np.flatnonzero(~close)
-                pi, mu, rate, height = (each.take(more, axis=1) for each in (pi, mu, rate, height))
-                p, wanted, left, right, at, where = (
-                    each.take(more) for each in (p, wanted, left, right, at, where)
-                )
-        found[where] = at
+                parts = [each.take(more, axis=1) for each in parts]
+                state = [each.take(more) for each in state]
+                where = where[more]
+        found[where] = state[0]
         near: Array = origin + width * found
     return np.where(np.isfinite(near), near, origin)
+
+
+def _rough_step(state: list[Numbers], cdf: Numbers, density: Numbers) -> tuple[list[Numbers], Mask]:
+    """Return points after a step, and which of the points before it were close enough.
+
+    Args:
+        state: the points, the ends of the brackets, p and the logit of p, each (N,).
+        cdf, density: (N,), at the points.
+    """
+    at, left, right, p, wanted = state
+    below, close = cdf < p, np.abs(cdf - p) < _CLOSE
+    left, right = np.where(below, at, left), np.where(below, right, at)
+    cdf = np.clip(cdf, _ROUGH, 1.0 - _ROUGH)
+    rest = 1.0 - cdf
+    new = at + (wanted - np.log(cdf / rest)) * cdf * rest / density
+    new = np.where((new >= left) & (new <= right), new, 0.5 * (left + right))
+    return [np.where(close, at, new), left, right, p, wanted], close
 
 
 class _LowerTail:

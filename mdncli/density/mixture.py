@@ -309,20 +309,34 @@ class GaussianMixture:
             y: (N, n, T), in the units of y.
             component: (N, n), counted from 0.
         """
-        cumulated = np.ascontiguousarray(self.pi.T).cumsum(axis=0)
+        return self.draw(*random_numbers(rng, len(self.mu), n, self.mu.shape[2]))
+
+    def draw(self, uniform: Array, z: Array) -> tuple[Array, Positions]:
+        """Return the draws that random numbers stand for, and their components; see `sample`.
+
+        Args:
+            uniform: (N, n), from 0 to 1.
+            z: (N, n, T), standard normal; it is overwritten by the draws.
+        """
+        cumulated = np.exp(self.log_pi.T).cumsum(axis=0)
         cumulated /= cumulated[-1]
-        uniform = rng.random((len(self.pi), n, 1))[:, :, 0]
         component = np.zeros(uniform.shape, np.int64)
         for upto in cumulated:
             component += uniform >= upto[:, None]
         rows = np.arange(len(component))[:, None]
         mu, sigma = (_chosen(part, component, rows) for part in (self.mu, self.sigma))
-        z = rng.standard_normal(mu.shape)
         if self.factor is not None:
-            z = multiply_lower(self.factor[rows, component], z)
+            z[:] = multiply_lower(self.factor[rows, component], z)
         z *= sigma
         z += mu
         return z, component
+
+
+def random_numbers(
+    rng: np.random.Generator, rows: int, n: int, targets: int
+) -> tuple[Array, Array]:
+    """Return what `GaussianMixture.draw` needs for n draws at each of some rows."""
+    return rng.random((rows, n)), rng.standard_normal((rows, n, targets))
 
 
 def _chosen(values: Array, component: Positions, rows: Positions) -> Array:

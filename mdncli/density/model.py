@@ -16,7 +16,7 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.marginal import Marginal
-from mdncli.density.mixture import GaussianMixture, GivenTargets, empty_mixture
+from mdncli.density.mixture import GaussianMixture, GivenTargets, empty_mixture, random_numbers
 from mdncli.density.network import Architecture, Memory, Perceptron, split_head
 from mdncli.density.numerics import for_each_piece
 from mdncli.types import Array, Mask, Positions
@@ -447,19 +447,49 @@ class MixtureDensityNetwork:
         known = GivenTargets.read(
             given or {}, self.schema.target_names, self.schema.transforms, len(x)
         )
-        at_once = self.rows_of_draws(n)
-        for start in range(0, max(1, len(x)), at_once):
-            part = slice(start, start + at_once)
+        left = len(known.remaining)
+        tempering = {"temperature": temperature, "sigma_temperature": sigma_temperature}
+
+        def draw(part: slice, uniform: Array, z: Array) -> tuple[Array, Positions]:
             mixture = known.condition(self.mixture(x[part]), part)
             if (temperature, sigma_temperature) != (1.0, 1.0):
-                mixture = mixture.tempered(
-                    temperature=temperature, sigma_temperature=sigma_temperature
-                )
+                mixture = mixture.tempered(**tempering)
+            drawn, component = mixture.draw(uniform, z)
+            return known.complete(drawn, part), component
+
+        at_once = self.rows_of_draws(n)
+        for start in range(0, max(1, len(x)), at_once):
+            part = slice(start, min(start + at_once, len(x)))
             for done in range(0, n, _DRAWS_AT_ONCE):
-                drawn, component = mixture.sample(min(n - done, _DRAWS_AT_ONCE), rng)
-                y = known.complete(drawn, part)
+                y, component = self._drawn(draw, part, min(n - done, _DRAWS_AT_ONCE), (rng, left))
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
                 yield Draws(rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1))
+
+    def _drawn(
+        self,
+        draw: Callable[[slice, Array, Array], tuple[Array, Positions]],
+        part: slice,
+        n: int,
+        source: tuple[np.random.Generator, int],
+    ) -> tuple[Array, Positions]:
+        """Return n draws at each of some rows, and their components.
+
+        Args:
+            draw: takes rows and their random numbers, and returns the same.
+            part: the rows.
+            n: the number of draws.
+            source: of random numbers, and the number of targets to draw.
+        """
+        rows = part.stop - part.start
+        uniform, z = random_numbers(source[0], rows, n, source[1])
+        y, component = np.empty((rows, n, len(self.schema.targets))), np.empty((rows, n), np.int64)
+
+        def fill(piece: slice) -> None:
+            within = slice(part.start + piece.start, part.start + piece.stop)
+            y[piece], component[piece] = draw(within, uniform[piece], z[piece])
+
+        for_each_piece(fill, rows, _BLOCK)
+        return y, component
 
     def describe(self) -> dict[str, Any]:
         """Return the model as plain values: columns, architecture, settings and training."""

@@ -170,8 +170,14 @@ class _ThreadState(threading.local):
 
     in_piece = False
 
+    def begin(self) -> None:
+        """Note that the current thread computes pieces."""
+        self.in_piece = True
+
 
 _state = _ThreadState()
+# By the number of the process.
+_pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def _pieces(rows: int, at_once: int) -> list[slice]:
@@ -196,13 +202,9 @@ def for_each_piece(work: Callable[[slice], None], rows: int, at_once: int) -> No
             work(piece)
         return
 
-    def work_in_thread(piece: slice) -> None:
-        _state.in_piece = True
-        work(piece)
-
-    with _threads(_cores()) as pool:
-        # The list makes an error in a piece appear here.
-        list(pool.map(work_in_thread, pieces))
+    # The list makes an error in a piece appear here. After an error or an interruption, pieces that
+    # have not begun are left out.
+    list(_workers().map(work, pieces))
 
 
 def in_pieces(compute: Callable[[slice], Array], rows: int, at_once: int) -> Array:
@@ -228,6 +230,19 @@ def prefetched(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
+
+
+def _workers() -> ThreadPoolExecutor:
+    """Return the threads that compute pieces, one for each core.
+
+    They are kept, and with them their buffers: new memory would have to be cleared for every call.
+    A process that was forked needs its own threads.
+    """
+    process = os.getpid()
+    if process not in _pools:
+        _pools.clear()
+        _pools[process] = ThreadPoolExecutor(_cores(), "pieces", _state.begin)
+    return _pools[process]
 
 
 @contextlib.contextmanager
