@@ -18,7 +18,6 @@ from mdncli.density.mixture import (
     derived,
     generator_of_draws,
     position_of,
-    random_numbers,
 )
 from mdncli.density.modes import joint_modes
 from mdncli.density.numerics import for_each_piece, in_pieces
@@ -357,7 +356,8 @@ class Distribution:
 
         for at in range(0, self._rows, _DRAWN_AT_ONCE):
             part = slice(at, min(at + _DRAWN_AT_ONCE, self._rows))
-            fill(part, *random_numbers(rng, part.stop - part.start, n, self._targets))
+            rows = part.stop - part.start
+            fill(part, rng.random((rows, n)), rng.standard_normal((rows, n, self._targets)))
         return self._squeeze(self._forward(draws), 1)
 
     def crps(self, values: ArrayLike) -> Array:

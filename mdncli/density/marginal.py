@@ -526,21 +526,20 @@ class _LowerTail:
             series.append(added_up(term) / factorial(order))
         with np.errstate(all="ignore"):
             step = _root_of_series(excess, series)
-            size = np.abs(step)
-            # This is pi_k phi(z_k) / sigma_k^6.
-            rate *= self._rate
-            shift, far = np.multiply(size, self._rate, out=squares), np.abs(z, out=z)
+            shift, far = np.multiply(np.abs(step), self._rate, out=rate), np.abs(z, out=z)
             np.multiply(far, shift, out=term)
-            np.exp(term, out=term)
-            term *= rate
+            rest = np.exp(term, out=term)
+            rest *= heights
             far += shift
             far += 2.0
-            term *= far
+            rest *= far
             far *= far
             far *= far
-            term *= far
-            rest = added_up(term) * size**6
-            exact = rest <= factorial(6) * _TOLERANCE * self._p
+            rest *= far
+            shift *= shift
+            for _ in range(3):
+                rest *= shift
+            exact = added_up(rest) <= factorial(6) * _TOLERANCE * self._p
             found = y + step
         finite = np.isfinite(found)
         return np.where(finite, found, y), exact & finite

@@ -309,7 +309,8 @@ class GaussianMixture:
             y: (N, n, T), in the units of y.
             component: (N, n), counted from 0.
         """
-        return self.draw(*random_numbers(rng, len(self.mu), n, self.mu.shape[2]))
+        rows, _, targets = self.shape
+        return self.draw(rng.random((rows, n)), rng.standard_normal((rows, n, targets)))
 
     def draw(self, uniform: Array, z: Array) -> tuple[Array, Positions]:
         """Return the draws that random numbers stand for, and their components; see `sample`.
@@ -330,13 +331,6 @@ class GaussianMixture:
         z *= sigma
         z += mu
         return z, component
-
-
-def random_numbers(
-    rng: np.random.Generator, rows: int, n: int, targets: int
-) -> tuple[Array, Array]:
-    """Return what `GaussianMixture.draw` needs for n draws at each of some rows."""
-    return rng.random((rows, n)), rng.standard_normal((rows, n, targets))
 
 
 def _chosen(values: Array, component: Positions, rows: Positions) -> Array:

@@ -16,7 +16,7 @@ from mdncli.columns.features import Feature, feature_to_plain
 from mdncli.columns.schema import Schema
 from mdncli.density.distribution import Distribution, log_prob
 from mdncli.density.marginal import Marginal
-from mdncli.density.mixture import GaussianMixture, GivenTargets, empty_mixture, random_numbers
+from mdncli.density.mixture import GaussianMixture, GivenTargets, empty_mixture
 from mdncli.density.network import Architecture, Memory, Perceptron, split_head
 from mdncli.density.numerics import for_each_piece
 from mdncli.types import Array, Mask, Positions
@@ -447,13 +447,13 @@ class MixtureDensityNetwork:
         known = GivenTargets.read(
             given or {}, self.schema.target_names, self.schema.transforms, len(x)
         )
-        left = len(known.remaining)
-        tempering = {"temperature": temperature, "sigma_temperature": sigma_temperature}
 
         def draw(part: slice, uniform: Array, z: Array) -> tuple[Array, Positions]:
             mixture = known.condition(self.mixture(x[part]), part)
             if (temperature, sigma_temperature) != (1.0, 1.0):
-                mixture = mixture.tempered(**tempering)
+                mixture = mixture.tempered(
+                    temperature=temperature, sigma_temperature=sigma_temperature
+                )
             drawn, component = mixture.draw(uniform, z)
             return known.complete(drawn, part), component
 
@@ -461,7 +461,9 @@ class MixtureDensityNetwork:
         for start in range(0, max(1, len(x)), at_once):
             part = slice(start, min(start + at_once, len(x)))
             for done in range(0, n, _DRAWS_AT_ONCE):
-                y, component = self._drawn(draw, part, min(n - done, _DRAWS_AT_ONCE), (rng, left))
+                y, component = self._drawn(
+                    draw, part, min(n - done, _DRAWS_AT_ONCE), (rng, len(known.remaining))
+                )
                 rows = start + np.arange(len(y)).repeat(y.shape[1])
                 yield Draws(rows, y.reshape(len(rows), y.shape[2]), component.reshape(-1))
 
@@ -481,7 +483,8 @@ class MixtureDensityNetwork:
             source: of random numbers, and the number of targets to draw.
         """
         rows = part.stop - part.start
-        uniform, z = random_numbers(source[0], rows, n, source[1])
+        rng, left = source
+        uniform, z = rng.random((rows, n)), rng.standard_normal((rows, n, left))
         y, component = np.empty((rows, n, len(self.schema.targets))), np.empty((rows, n), np.int64)
 
         def fill(piece: slice) -> None:
