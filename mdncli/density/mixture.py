@@ -319,7 +319,10 @@ class GaussianMixture:
             uniform: (N, n), from 0 to 1.
             z: (N, n, T), standard normal; it is overwritten by the draws.
         """
-        cumulated = np.exp(self.log_pi.T).cumsum(axis=0)
+        cumulated = np.exp(self.log_pi.T)
+        # This is a sum like `cumsum`, which is slow over the first axis.
+        for k in range(1, len(cumulated)):
+            cumulated[k] += cumulated[k - 1]
         cumulated /= cumulated[-1]
         component = np.zeros(uniform.shape, np.int64)
         for upto in cumulated:
