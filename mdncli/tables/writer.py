@@ -181,7 +181,14 @@ def whole_numbers(values: Values) -> Values:
 
 
 def take_rows(values: Values, rows: Positions) -> Values:
-    """Return the cells of a column at these positions, in their order."""
+    """Return the cells of a column at these positions, in their order.
+
+    Neighbours share the memory of the column.
+    """
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (rows[1:] > rows[:-1]).all():
+        first, last = int(rows[0]), int(rows[-1])
+        is_array = isinstance(values, np.ndarray)
+        return values[first : last + 1] if is_array else values.slice(first, len(rows))
     return values[rows] if isinstance(values, np.ndarray) else values.take(_arrow(rows))
 
 
