@@ -29,9 +29,9 @@ from mdncli.types import Array
 # The terms of so many rows stay in the processor's cache: of sums over components, and of searches,
 # which need several times the memory.
 _TERMS_AT_ONCE = 1 << 16
-_SEARCHED_AT_ONCE, _QUANTILES_AT_ONCE = 1 << 15, 3 << 14
+_SEARCHED_AT_ONCE, _QUANTILES_AT_ONCE = 1 << 15, 3 << 16
 # The random numbers of so many rows come first, then the draws of pieces of them.
-_DRAWN_AT_ONCE, _DRAWN_TOGETHER = 1 << 15, 3072
+_DRAWN_AT_ONCE, _DRAWN_TOGETHER = 1 << 16, 6144
 _JOINT_AT_ONCE = 256
 
 

@@ -22,7 +22,7 @@ from mdncli.density.numerics import for_each_piece
 from mdncli.types import Array, Mask, Positions
 
 _ROWS_AT_ONCE = 8192
-_BLOCK = 3072
+_BLOCK = 6144
 _DRAWS_AT_ONCE = 1 << 16
 # Mixtures of at most this many terms, N*K*T, are computed at once and kept, about 100 MB. Larger
 # ones are computed piece by piece for each question.
