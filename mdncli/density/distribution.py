@@ -31,7 +31,7 @@ from mdncli.types import Array
 _TERMS_AT_ONCE = 1 << 16
 _SEARCHED_AT_ONCE, _QUANTILES_AT_ONCE = 1 << 15, 3 << 16
 # The random numbers of so many rows come first, then the draws of pieces of them.
-_DRAWN_AT_ONCE, _DRAWN_TOGETHER = 1 << 16, 6144
+_DRAWN_AT_ONCE, _DRAWN_TOGETHER = 1 << 15, 6144
 _JOINT_AT_ONCE = 256
 
 
