@@ -96,6 +96,8 @@ def _pieces_and_levels(
     points = [critical_points(density, least=lowest - 1.0) for density in densities]
     heights = [_log_prob_at(*pair) for pair in zip(densities, points, strict=True)]
     highest = np.max([np.nanmax(each, axis=1) for each in heights], axis=0)
+    # At the very peak a region is empty.
+    highest = np.nextafter(highest, -np.inf)
     pieces = [
         _MonotonePieces.between(*each, lowest - 1.0)
         for each in zip(densities, points, heights, strict=True)

@@ -328,4 +328,4 @@ def test_a_model_cut_short_and_a_file_that_is_not_there(fitted: Path, tmp_path: 
         mdn("inspect", "cut.pt", cwd=tmp_path), 65
     )
     error_of(mdn("inspect", "nowhere.pt", cwd=tmp_path), 66)
-    error_of(mdn("inspect", tmp_path, cwd=tmp_path), 74)
+    error_of(mdn("inspect", tmp_path, cwd=tmp_path), 66)
