@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from mdncli.tables.blocks import files_of, read_blocks
 from mdncli.tables.cells import parquet_module
 from mdncli.tables.decoding import Digest, Input
@@ -80,17 +82,30 @@ def _size(file: str) -> int:
 
 def _bytes_of_text(file: str, dialect: Dialect) -> float:
     """Return how long a file would be as CSV without compression, roughly."""
-    if format_of(file, dialect.format) == "parquet" and os.path.isfile(file):
-        metadata = parquet_module().read_metadata(file)
-        return float(metadata.num_rows * metadata.num_columns * _BYTES_OF_CELL)
+    rows, columns = _shape_of_parquet(file, dialect)
+    if rows:
+        return float(rows * columns * _BYTES_OF_CELL)
     compressed = uncompressed_name(file) != file
     return _size(file) * (_COMPRESSION if compressed else 1.0)
 
 
 def _estimated_rows(file: str, dialect: Dialect) -> float:
-    if format_of(file, dialect.format) == "parquet":
-        return float(parquet_module().read_metadata(file).num_rows)
+    rows, _ = _shape_of_parquet(file, dialect)
+    if rows:
+        return float(rows)
     parts = Input(file, None).parts()
     first = next(iter(parts), b"")
     lines = max(1, first.count(b"\n"), first.count(b"\r"))
     return _bytes_of_text(file, dialect) * lines / max(1, len(first))
+
+
+def _shape_of_parquet(file: str, dialect: Dialect) -> tuple[int, int]:
+    """Return the numbers of rows and columns; zeros for any other file, or a damaged one."""
+    if format_of(file, dialect.format) != "parquet" or not os.path.isfile(file):
+        return 0, 0
+    try:
+        metadata = parquet_module().read_metadata(file)
+    except (pa.ArrowException, OSError):
+        # Its reader says what is wrong with it.
+        return 0, 0
+    return metadata.num_rows, metadata.num_columns

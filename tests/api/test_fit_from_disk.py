@@ -223,6 +223,16 @@ def test_what_needs_all_rows_in_memory_is_refused(
         mdncli.fit(data, spool=tmp_path, **parameters, **SETTINGS)
 
 
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data.parquet"
+    table(3000).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setattr(shards, "_LARGE", 1000)
+    for more in ({}, {"spool": tmp_path}):
+        with pytest.raises(DataError, match="data.parquet"):
+            mdncli.fit(path, **more, **SETTINGS)
+
+
 def test_what_cannot_be_spooled_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="rows that do not come from a file"):
         mdncli.fit(table(), spool=tmp_path, **SETTINGS)
