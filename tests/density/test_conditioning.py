@@ -63,13 +63,13 @@ def test_one_number_is_that_number_in_every_row() -> None:
 
 
 def test_a_source_that_computes_pieces_is_conditioned_piece_by_piece() -> None:
-    mixture = correlated(5000, 30, 3)
+    mixture = correlated(20_000, 30, 3)
     lazy = Lazy(mixture)
     y = Distribution(mixture, TRANSFORMS, NAMES).sample(1)[:, :, 0]
     found = Distribution(lazy, TRANSFORMS, NAMES).given(b=y[:, 1]).median()
     expected = Distribution(mixture, TRANSFORMS, NAMES).given(b=y[:, 1]).median()
     np.testing.assert_array_equal(found, expected)
-    assert 0 < lazy.largest < 5000
+    assert 0 < lazy.largest < 20_000
 
 
 def test_row_wise_values_of_a_long_table_are_those_of_each_row() -> None:
