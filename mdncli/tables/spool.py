@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import itertools
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -295,7 +296,8 @@ class _Writer:
     @property
     def progress(self) -> SpoolProgress:
         """How far the rows are on disk."""
-        folder, expected = _name_of(self._plan.folder), (self._plan.rows, self._expected_size)
+        folder = os.path.abspath(_name_of(self._plan.folder))
+        expected = self._plan.rows, self._expected_size
         return SpoolProgress(self.rows, self._size, *expected, folder)
 
     def _kind(self, block: Table, name: str) -> str:
