@@ -266,7 +266,7 @@ def test_memory_stays_bounded_over_three_million_rows(
 
 
 def test_a_terminal_sees_rows_and_rate_of_long_work(fitted: Path, tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_bytes(rows(8_000))
+    (tmp_path / "rows.csv").write_bytes(rows(24_000))
     words = [
         sys.executable,
         "-m",
