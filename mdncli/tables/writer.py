@@ -29,6 +29,8 @@ from mdncli.tables.dialect import (
 from mdncli.text import quoted
 from mdncli.types import Positions
 
+# The rows that Arrow passes to a stream at once; every time it waits for the other threads.
+_ROWS_AT_ONCE = 1 << 14
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # A NumPy array of numbers or an Arrow column. The type is Any because pyarrow has no annotations.
 Values = Any
@@ -160,7 +162,9 @@ def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = "
     Raises:
         DataError: a column cannot be written as text.
     """
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="none", delimiter=separator)
+    options = pa_csv.WriteOptions(
+        include_header=False, quoting_style="none", delimiter=separator, batch_size=_ROWS_AT_ONCE
+    )
     special = [character.encode() for character in (separator, '"', "\r", "\n")]
     for position, columns in enumerate(chunks):
         # The conversion comes first, so that nothing is written of a table that cannot be.
