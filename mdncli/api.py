@@ -111,7 +111,7 @@ def fit(
         processes = None
         if distributed:
             device = _learning().device_of(parameters.get("device", "auto"))
-            processes = _learning().TogetherProcesses(device)
+            processes = _learning().TorchrunProcesses(device)
             stack.enter_context(_said_once(processes))
         folder = None if spool is None else os.fspath(spool)
         how = Spooling(folder, spooling, processes)

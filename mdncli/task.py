@@ -267,11 +267,10 @@ def _spool_of(
     source = OwnBlocks(data, dialect, skip=skip, rank=rank, count=count)
     rows = source.estimated_rows()
     every = rows if processes is None else sum(processes.gather(rows))
-    names = [options.categorical, [*_names(options.datetime)]]
     plan = SpoolPlan(
         rows=rows,
         folder=spooling.folder,
-        text=[name for each in names for name in _names(each)],
+        text=[*_names(options.categorical), *_names(options.datetime)],
         seed=(settings.seed, rank),
         share=rows / max(1, every),
         holds_out=options.valid_file is None and settings.valid > 0.0,

@@ -5,13 +5,12 @@ of threads that BLAS uses, since that would affect the whole process. The matrix
 piece are small instead, so that BLAS starts no threads.
 """
 
-import contextlib
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -162,9 +161,6 @@ def _apply_rule(
     return value
 
 
-Item = TypeVar("Item")
-
-
 class _ThreadState(threading.local):
     """Whether the current thread is computing a piece already."""
 
@@ -223,15 +219,6 @@ def in_pieces(compute: Callable[[slice], Array], rows: int, at_once: int) -> Arr
     return whole
 
 
-def prefetched(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items; each is computed in a thread while the one before it is being used."""
-    with _threads(1) as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
-
-
 def _workers() -> ThreadPoolExecutor:
     """Return the threads that compute pieces, one for each core.
 
@@ -243,18 +230,6 @@ def _workers() -> ThreadPoolExecutor:
         _pools.clear()
         _pools[process] = ThreadPoolExecutor(_cores(), "pieces", _state.begin)
     return _pools[process]
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads. After an error or an interruption, nothing waits for them."""
-    pool = ThreadPoolExecutor(count)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def _cores() -> int:

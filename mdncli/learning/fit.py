@@ -20,7 +20,7 @@ from mdncli.learning.loop import one_core
 from mdncli.learning.monitor import Checkpoint as Checkpoint
 from mdncli.learning.monitor import Epoch, Monitor
 from mdncli.learning.network import device_of as device_of
-from mdncli.learning.processes import TogetherProcesses as TogetherProcesses
+from mdncli.learning.processes import TorchrunProcesses as TorchrunProcesses
 from mdncli.learning.splits import random_parts
 from mdncli.learning.stream import RowsOnDisk as RowsOnDisk
 from mdncli.learning.stream import rows_on_disk as rows_on_disk

@@ -53,7 +53,7 @@ class Processes:
         """End the connection to the others."""
 
 
-class TogetherProcesses(Processes):
+class TorchrunProcesses(Processes):
     """The processes that `torchrun` has started.
 
     Raises:

@@ -1,8 +1,8 @@
 """Learning from rows on disk: the rows as the networks read them, and mini-batches of them.
 
 The rows lie in parts, and each part is a random sample of all rows. An epoch reads some parts, each
-in random order, and several epochs read all of them: a pass. So learning takes as many steps as on
-a million rows, however many rows there are.
+in random order, and several epochs read all of them: a pass. The number of steps grows slowly with
+the rows, so a large table may be learned in less than a pass.
 """
 
 import contextlib
@@ -55,11 +55,6 @@ class RowsOnDisk:
     all_rows: int
     processes: Processes
     _file: IO[bytes] = field(repr=False)
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return self.ends[-1] if self.ends else 0
 
     @property
     def epochs_of_pass(self) -> int:

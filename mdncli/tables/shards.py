@@ -21,7 +21,7 @@ class OwnBlocks:
     """The blocks of a table that belong to one of several processes.
 
     Each process reads some of the files, so that all read about as many bytes. If there are fewer
-    files than processes, each process reads all files and takes every so manyth block.
+    files than processes, each process reads all files, and they take the blocks in turn.
 
     Args:
         source: see `files_of`.

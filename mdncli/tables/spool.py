@@ -26,7 +26,7 @@ from mdncli.tables.cells import TextColumns, is_missing, to_numpy
 from mdncli.tables.csv_reader import Place
 from mdncli.tables.decoding import Digest
 from mdncli.tables.table import Table
-from mdncli.tables.writer import take_rows
+from mdncli.tables.writer import take_rows, to_arrow
 from mdncli.types import Array, Mask, Positions
 
 # The most rows of the sample that shows what the columns hold, and of those that are held out.
@@ -247,12 +247,11 @@ class _Writer:
         self._sample = _Sample(plan.share_of_sample, plan.share * ROWS_OF_SAMPLE)
         self._held_out = _Sample(plan.share_held_out, plan.share * ROWS_HELD_OUT)
         self._extremes = _Extremes()
-        self._skipped, self._first_skipped = 0, ""
+        self._skipped = 0
 
     def add(self, block: Table) -> None:
         """Distribute the rows of a block."""
         self._skipped += block.skipped
-        self._first_skipped = self._first_skipped or block.first_skipped
         if not block.rows:
             return
         if not self._sources or self._sources[-1] != block.source:
@@ -321,7 +320,7 @@ class _Writer:
         chosen = kept & (self._rng.random(len(kept)) < self._sample.share)
         self._sample.add(rows.take(np.flatnonzero(chosen)))
         self._sample.thinned(self._rng)
-        typed |= {_FILE: _whole(rows.file), _ROW: _whole(rows.row)}
+        typed |= {_FILE: to_arrow(rows.file), _ROW: to_arrow(rows.row)}
         part = self._rng.integers(0, len(self._parts.files), len(kept))
         self._size += self._parts.write(pa.table(typed), np.where(kept, part, -1))
         self.rows += int(kept.sum())
@@ -337,7 +336,7 @@ class _Writer:
             cells = block.cells(name)
             if cells.text.any() or cells.infinite.any():
                 raise _NotNumbersError(name)
-            return _floats(cells.values)
+            return to_arrow(cells.values)
         return block.columns[name] if kind == _TEXT else block.originals[name]
 
 
@@ -425,9 +424,9 @@ class _Sample:
             self._rows += len(rows.row)
 
     def thinned(self, rng: np.random.Generator) -> _Rows | None:
-        """Give up every other row at random if there are twice as many as wanted; return those.
+        """Give up half of the rows if there are twice as many as wanted, and return that half.
 
-        There are if the table has more rows than was known at first.
+        This happens if the table has more rows than was known at first.
         """
         if self._rows <= 2 * self._most:
             return None
@@ -505,7 +504,7 @@ class _Parts:
     def write(self, rows: Any, part: Positions) -> int:
         """Write each of some rows to its part, -1 for none; return the number of bytes."""
         order = np.argsort(part, kind="stable")
-        rows = rows.take(_whole(order)).combine_chunks()
+        rows = rows.take(to_arrow(order)).combine_chunks()
         ends = np.searchsorted(part[order], np.arange(len(self.files) + 1))
         if not self._writers:
             self._writers = [
@@ -556,14 +555,3 @@ def _joined(pieces: Sequence[_Rows]) -> _Rows:
             sources = sources or list(piece.sources)
     row = np.concatenate([piece.row for piece in pieces])
     return _Rows(first.with_rows(columns), np.concatenate(files), row, sources)
-
-
-def _floats(values: Array) -> Any:
-    """Return numbers as an Arrow array that shares their memory; NaN stays NaN."""
-    memory = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(pa.float64(), len(values), [None, memory])
-
-
-def _whole(values: Positions) -> Any:
-    memory = pa.py_buffer(np.ascontiguousarray(values, dtype=np.int64))
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, memory])

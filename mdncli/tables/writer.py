@@ -181,7 +181,7 @@ def write_csv(stream: BinaryIO, chunks: Iterable[Columns], *, separator: str = "
 
 def whole_numbers(values: Values) -> Values:
     """Return a NumPy array of whole numbers as an Arrow column of int64, null for NaN."""
-    return pa.chunked_array([pc.cast(_arrow(values), pa.int64())])
+    return pa.chunked_array([pc.cast(to_arrow(values), pa.int64())])
 
 
 def take_rows(values: Values, rows: Positions) -> Values:
@@ -193,11 +193,11 @@ def take_rows(values: Values, rows: Positions) -> Values:
         first, last = int(rows[0]), int(rows[-1])
         is_array = isinstance(values, np.ndarray)
         return values[first : last + 1] if is_array else values.slice(first, len(rows))
-    return values[rows] if isinstance(values, np.ndarray) else values.take(_arrow(rows))
+    return values[rows] if isinstance(values, np.ndarray) else values.take(to_arrow(rows))
 
 
 def _arrow_table(columns: Columns) -> pa.Table:
-    return pa.table({name: _arrow(values) for name, values in columns.items()})
+    return pa.table({name: to_arrow(values) for name, values in columns.items()})
 
 
 def _in_text(table: pa.Table) -> pa.Table:
@@ -251,7 +251,7 @@ def _texts(column: pa.ChunkedArray, options: pa_csv.WriteOptions) -> list[str]:
     return lines.getvalue().decode().splitlines()
 
 
-def _arrow(values: Values) -> Any:
+def to_arrow(values: Values) -> Any:
     """Return a column as an Arrow array that shares its memory; NaN becomes null.
 
     `pa.table` would import pandas if it got a NumPy array.

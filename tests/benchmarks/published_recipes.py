@@ -4,9 +4,8 @@
 
 Every recipe and every `mdn fit` is a process of its own. Seconds of learning run from the first
 network built to the last step. They include the construction of the optimizer, and exclude
-imports. A recipe runs once. `mdn fit` runs with seeds 0 to 4, and its medians are printed. Without
-a name, the start-up of the commands is timed too. The exit status is 1 if a figure misses its
-limit.
+imports. A recipe runs once. `mdn fit` runs with seeds 0 to 4, and its medians are printed. The exit
+status is 1 if a figure misses its limit.
 """
 
 import argparse
@@ -29,7 +28,6 @@ import mdncli
 from mdncli import datasets
 
 FRESH_ROWS = 20_000
-STARTS = 7
 PYTHON = sys.executable
 MDN = [PYTHON, "-m", "mdncli"]
 
@@ -306,47 +304,8 @@ def markdown(outcomes: list[Outcome]) -> str:
     return markdown_table(titles, rows)
 
 
-def startup(folder: Path) -> bool:
-    """Time how fast the commands start, print the ratios, and return whether they are in limits."""
-    table, model = str(folder / "sinusoid.csv"), str(folder / "startup.pt")
-    commands = {
-        "import torch": [PYTHON, "-c", "import torch"],
-        "mdn --help": [*MDN, "--help"],
-        "mdn sample": [*MDN, "sample", model, "--n", "1000"],
-        "mdn fit": [*MDN, "fit", table, "-o", model, "-q", "--json"],
-    }
-    timed(commands["mdn fit"])
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    overheads = []
-    for _ in range(STARTS):
-        for name, command in commands.items():
-            process, output = timed(command)
-            seconds[name].append(process)
-        overheads.append(
-            seconds["mdn fit"][-1]
-            - seconds["import torch"][-1]
-            - json.loads(output)["seconds"]["train"]
-        )
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    figures = [
-        ("mdn --help, seconds", median["mdn --help"], 0.25),
-        (
-            "mdn sample --n 1000 / import torch",
-            median["mdn sample"] / median["import torch"],
-            1 / 3,
-        ),
-        ("mdn fit beyond import torch and learning, seconds", statistics.median(overheads), 0.7),
-    ]
-    print(f"start-up, medians of {STARTS} (import torch: {median['import torch']:.2f} s)")
-    for name, value, most in figures:
-        print(
-            f"  {name:<52}{value:.2f}, at most {most:.2f}: {'held' if value <= most else 'MISSED'}"
-        )
-    return all(value <= most for _, value, most in figures)
-
-
 def main() -> int:
-    """Run the contests named on the command line, or all of them and the timing of the start-up."""
+    """Run the contests named on the command line, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", choices=[*CONTESTS, []], help="contests; all if none")
     parser.add_argument("--seeds", type=int, default=5, help="the number of seeds of mdn fit")
@@ -365,8 +324,6 @@ def main() -> int:
         held = all(outcome.held for outcome in outcomes)
         if options.markdown:
             print(markdown(outcomes))
-        elif not options.names:
-            held = startup(folder) and held
     return 0 if held else 1
 
 

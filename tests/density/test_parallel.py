@@ -18,8 +18,8 @@ from mdncli.density.numerics import (
     find_roots,
     for_each_piece,
     in_pieces,
-    prefetched,
 )
+from mdncli.tables.blocks import prefetched
 
 X = np.linspace(-5.0, 5.0, 20_000)[:, None]
 
